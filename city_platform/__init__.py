@@ -1,0 +1,1 @@
+"""The platform itself: domain, adapters and command line. Never imports dagster."""

@@ -1,0 +1,1 @@
+"""A dataset's folder: what it must hold, loading it, and every mistake in it at once."""

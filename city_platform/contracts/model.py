@@ -1,0 +1,108 @@
+"""What a dataset's contract says, as plain values.
+
+A contract is written in the Open Data Contract Standard (`contract.yaml`); `contracts.load` turns the file into
+these classes. Everything else in the platform reads the classes, never the file.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+
+
+class Classification(StrEnum):
+    """How far a column may travel.
+
+    `PUBLIC` is published as it is. `INTERNAL` stays with staff. `PERSONAL` says something about a person: it is
+    masked in everything published, never shown in metadata, and encrypted under a key of its own.
+    """
+
+    PUBLIC = "public"
+    INTERNAL = "internal"
+    PERSONAL = "personal"
+
+
+class Masking(StrEnum):
+    """How a personal column appears outside the encrypted layer (see `protection.masking`)."""
+
+    REDACT = "redact"  # null
+    PSEUDONYM = "pseudonym"  # keyed hash: the same person stays recognisable as the same, nobody learns who
+    POSTAL_AREA = "postal_area"  # the first three characters of a Canadian postal code
+    COARSE_POINT = "coarse_point"  # coordinates rounded to two decimals, about a kilometre
+
+
+class YearStyle(StrEnum):
+    """How the partition column's text names the year."""
+
+    FOUR_DIGITS = "four-digit-year"  # 2024
+    TWO_DIGITS = "two-digit-year"  # 24 is 2024, 97 is 1997
+    DATE = "year-of-date"  # 2024-05-01, or one of the formats the contract lists
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of the dataset, from the source's header to the trusted table."""
+
+    name: str  # in the cleaned layer and everything after it
+    source_name: str  # the source's current header
+    aliases: tuple[str, ...]  # headers the source used at other times
+    logical_type: str  # ODCS: string, integer, number, boolean, date, timestamp
+    sql_type: str  # the column's type in the cleaned layer, in DuckDB's words: VARCHAR, DECIMAL(12,2), ...
+    classification: Classification
+    description: str
+    required_in_source: bool  # a file without this column is a breaking drift
+    nullable: bool
+    key_position: int | None  # place in the primary key, from 1
+    masking: Masking | None  # only for personal columns
+    line: int  # where contract.yaml declares it
+
+    @property
+    def personal(self) -> bool:
+        return self.classification is Classification.PERSONAL
+
+
+@dataclass(frozen=True, slots=True)
+class Partitioning:
+    """One partition a calendar year, read from one source column's text."""
+
+    source_name: str
+    style: YearStyle
+    date_formats: tuple[str, ...] = ()  # strptime formats beside ISO 8601, for `YearStyle.DATE`
+    first_year: int = 1990  # a year outside first_year..last_year is a mistake in the row
+    last_year: int = 2100
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """A dataset's contract. Names and texts are the steward's; times are in `timezone`."""
+
+    id: str
+    name: str  # [a-z][a-z0-9_]*: the folder's name, the asset key's first part
+    title: str
+    purpose: str
+    version: str
+    owner: str  # a team, as `team:open-data`
+    domain: str
+    licence: str
+    source_url: str
+    cadence: str  # daily, weekly, monthly, quarterly, annual, static
+    freshness: timedelta  # the newest materialization may be this old
+    columns: tuple[Column, ...]
+    partitioning: Partitioning
+    latest_by: str | None  # cleaned column deciding which of two rows with one key is the newer
+    timezone: str = "America/Vancouver"
+    tags: tuple[str, ...] = ()
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[Column, ...]:
+        """The primary key's columns in order; empty where the source has none."""
+        keyed = [column for column in self.columns if column.key_position is not None]
+        return tuple(sorted(keyed, key=lambda column: column.key_position or 0))
+
+    def column(self, name: str) -> Column:
+        """The column of that cleaned name, whatever its case; KeyError if there is none."""
+        for candidate in self.columns:
+            if candidate.name.casefold() == name.casefold():
+                return candidate
+        raise KeyError(name)

@@ -1,0 +1,1 @@
+"""Where batch work runs: DuckDB on one machine, Spark beyond it, told apart by a dialect each."""

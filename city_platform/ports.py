@@ -1,0 +1,111 @@
+"""What the domain needs from outside, as protocols. `local` and `aws` each implement all of them.
+
+One contract test suite (`tests/integration/test_ports_*.py`) runs against both, so a difference between the
+machine under the desk and the cloud is a failing test, not a surprise.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from city_platform.errors import PermanentError, TransientError
+
+
+class ObjectNotFound(PermanentError):
+    """No object under that key."""
+
+
+class ObjectExists(PermanentError):
+    """A create-only write found the key taken: somebody else published first."""
+
+
+class StoreUnavailable(TransientError):
+    """The object store did not answer, or answered that it is busy."""
+
+
+class ObjectStore(Protocol):
+    """Immutable objects under keys such as `cleaned/parking_tickets/year=2023/4f1c…/part-00000.parquet`.
+
+    A write is whole or absent: a reader never sees half an object, whenever the writer dies.
+    Errors: ObjectNotFound, ObjectExists, StoreUnavailable.
+    """
+
+    def get(self, key: str) -> bytes: ...
+
+    def put(self, key: str, data: bytes, *, create_only: bool = False) -> None:
+        """Writes the object; with `create_only` raises ObjectExists if the key is taken."""
+        ...
+
+    def put_file(self, key: str, file: Path) -> None:
+        """Moves a finished file into the store. The file may be gone afterwards."""
+        ...
+
+    def local_path(self, key: str) -> Path:
+        """A file of this machine that holds the object's bytes, to be read and not changed."""
+        ...
+
+    def size(self, key: str) -> int: ...
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """All keys that start with `prefix`, in order."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Removes the object; an absent key is no error."""
+        ...
+
+    def uri(self, key: str) -> str:
+        """What a person pastes elsewhere to find the object."""
+        ...
+
+    def scratch(self) -> Path:
+        """A folder of this machine for unfinished files, private to this process."""
+        ...
+
+
+class KeyNotFound(PermanentError):
+    """No key of that name."""
+
+
+class KeyDisabled(PermanentError):
+    """The key exists and is disabled; whoever owns it has to enable it."""
+
+
+class KeyDenied(PermanentError):
+    """This identity may not use the key."""
+
+
+class WrongKey(PermanentError):
+    """The ciphertext was not made with this key and context, or was changed since."""
+
+
+class KeyServiceUnavailable(TransientError):
+    """The key service did not answer."""
+
+
+class KeyService(Protocol):
+    """Symmetric keys that never leave the service. `context` is authenticated, not secret.
+
+    Errors: KeyNotFound, KeyDisabled, KeyDenied, WrongKey, KeyServiceUnavailable.
+    """
+
+    def encrypt(self, key: str, plaintext: bytes, context: Mapping[str, str]) -> bytes:
+        """At most 4,096 bytes, as AWS KMS Encrypt."""
+        ...
+
+    def decrypt(self, key: str, ciphertext: bytes, context: Mapping[str, str]) -> bytes: ...
+
+
+class Notifier(Protocol):
+    """Tells people. Subject and body hold no personal data."""
+
+    def notify(self, subject: str, body: str) -> None: ...
+
+
+class Clock(Protocol):
+    """The time, injected so that tests own it."""
+
+    def now(self) -> datetime:
+        """Aware, in UTC."""
+        ...
