@@ -47,9 +47,9 @@ class DuckDBEngine:
                 "preserve_insertion_order": True,
                 "autoinstall_known_extensions": False,
                 "autoload_known_extensions": False,
-                "TimeZone": "UTC",
             }
         )
+        connection.execute("SET TimeZone = 'UTC'")
         expired = threading.Event()
 
         def expire() -> None:
