@@ -1,0 +1,1 @@
+"""Reactions: a file was dropped, a partition fell behind."""

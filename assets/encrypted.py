@@ -1,0 +1,14 @@
+"""Encrypted assets: the trusted rows for those entitled."""
+
+import dagster as dg
+from city_platform.contracts.folder import Dataset
+
+from assets.graph import layer_asset, layer_spec
+from city_platform.layers import encrypted, quality_checked
+
+
+def encrypted_asset(dataset: Dataset) -> dg.AssetsDefinition:
+    """`[dataset, encrypted]`."""
+    description = "trusted rows, internal and personal columns each encrypted under a key of their own."
+    spec = layer_spec(dataset, encrypted.LAYER, description, kinds={"parquet"}, deps=[quality_checked.LAYER])
+    return layer_asset(dataset, spec, encrypted.materialize)

@@ -1,0 +1,156 @@
+"""What the layers have in common in the graph: keys, partitions, owners, tags, metadata and failures."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import dagster as dg
+from city_platform.contracts.folder import Dataset
+
+from city_platform.contracts.model import Column
+from city_platform.errors import PermanentError, TransientError
+from city_platform.lake.lake import Lake
+from city_platform.lake.manifest import Manifest
+from city_platform.layers.platform import Platform
+from resources.platform import PlatformResource
+
+RETRY_SECONDS = 5
+RETRIES = 2
+
+
+def asset_key(dataset: Dataset, layer: str) -> dg.AssetKey:
+    return dg.AssetKey([dataset.name, layer])
+
+
+def years(dataset: Dataset) -> dg.TimeWindowPartitionsDefinition:
+    """One partition a calendar year in the city's time, from the first year the contract allows to this one."""
+    return dg.TimeWindowPartitionsDefinition(
+        cron_schedule="0 0 1 1 *",
+        fmt="%Y",
+        start=str(dataset.contract.partitioning.first_year),
+        timezone=dataset.contract.timezone,
+        end_offset=1,
+    )
+
+
+def layer_spec(
+    dataset: Dataset, layer: str, description: str, *, kinds: set[str], deps: Sequence[str] = (), columns: bool = True
+) -> dg.AssetSpec:
+    """An asset for one layer: everything the UI shows about it before it has run."""
+    contract = dataset.contract
+    classification = "personal" if any(column.personal for column in contract.columns) else "internal"
+    return dg.AssetSpec(
+        key=asset_key(dataset, layer),
+        deps=[asset_key(dataset, upstream) for upstream in deps],
+        description=f"{contract.title}: {description}\n\n{contract.purpose}",
+        group_name=dataset.name,
+        owners=[contract.owner],
+        kinds=kinds,
+        tags={
+            "layer": layer,
+            "classification": "public" if layer == "curated" else classification,
+            "cadence": contract.cadence,
+            "domain": contract.domain,
+        },
+        metadata={
+            "licence": contract.licence,
+            "source": dg.MetadataValue.url(contract.source_url),
+            "contract_version": contract.version,
+            **({"dagster/column_schema": column_schema(contract.columns)} if columns else {}),
+        },
+        partitions_def=years(dataset),
+    )
+
+
+def layer_asset(
+    dataset: Dataset, spec: dg.AssetSpec, make: Callable[[Platform, Dataset, str], Manifest]
+) -> dg.AssetsDefinition:
+    """The asset of a layer that is one function of the platform, the dataset and the year."""
+
+    @dg.multi_asset(name="__".join(spec.key.path), specs=[spec])
+    def layer(context: dg.AssetExecutionContext, platform: PlatformResource) -> dg.MaterializeResult[None]:
+        adapters = platform.open()
+        with typed_failures():
+            manifest = make(adapters, dataset, context.partition_key)
+        return materialization(dataset, manifest, adapters.lake)
+
+    return layer
+
+
+def column_schema(columns: Sequence[Column]) -> dg.TableSchema:
+    """The contract's columns as Dagster shows them."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=column.name,
+                type=column.sql_type,
+                description=column.description,
+                tags={"classification": column.classification.value},
+                constraints=dg.TableColumnConstraints(nullable=column.nullable),
+            )
+            for column in columns
+        ]
+    )
+
+
+def materialization(dataset: Dataset, manifest: Manifest, lake: Lake) -> dg.MaterializeResult[None]:
+    """What a published version tells the UI: counts, bytes, digest, places, columns and a preview."""
+    metadata: dict[str, dg.MetadataValue] = {
+        "dagster/row_count": dg.MetadataValue.int(manifest.counts["rows"]),
+        "bytes": dg.MetadataValue.int(manifest.size),
+        "sha256": dg.MetadataValue.text(manifest.sha256),
+        "version": dg.MetadataValue.text(manifest.version),
+        "files": dg.MetadataValue.md(_file_table(manifest, lake)),
+        "dagster/uri": dg.MetadataValue.text(lake.store.uri(f"{manifest.layer}/{manifest.dataset}")),
+        **{f"rows/{name}": dg.MetadataValue.int(count) for name, count in manifest.counts.items() if name != "rows"},
+    }
+    if manifest.schema:
+        described = {column.name: column for column in dataset.contract.columns}
+        metadata["dagster/column_schema"] = dg.MetadataValue.table_schema(
+            dg.TableSchema(
+                columns=[
+                    dg.TableColumn(name, kind, described[name].description if name in described else None)
+                    for name, kind in manifest.schema
+                ]
+            )
+        )
+    if manifest.preview:
+        metadata["preview"] = dg.MetadataValue.md(_markdown(manifest.preview))
+    return dg.MaterializeResult(
+        asset_key=asset_key(dataset, manifest.layer),
+        metadata=metadata,
+        data_version=dg.DataVersion(manifest.version),
+    )
+
+
+@contextmanager
+def typed_failures() -> Iterator[None]:
+    """Permanent errors end the step with their message; transient ones are tried again by the step's policy."""
+    try:
+        yield
+    except TransientError as error:
+        raise dg.RetryRequested(max_retries=RETRIES, seconds_to_wait=RETRY_SECONDS) from error
+    except PermanentError as error:
+        raise dg.Failure(description=str(error), allow_retries=False) from error
+
+
+def _file_table(manifest: Manifest, lake: Lake) -> str:
+    rows: list[Mapping[str, object]] = [
+        {"part": part, "rows": file.rows, "bytes": file.bytes, "sha256": file.sha256, "uri": lake.store.uri(file.key)}
+        for part, files in manifest.parts.items()
+        for file in files
+    ]
+    return _markdown(rows)
+
+
+def _markdown(rows: Sequence[Mapping[str, object]]) -> str:
+    """A table in Markdown; a cell's own bars and line breaks are kept from breaking it."""
+    if not rows:
+        return "(none)"
+    names = list(rows[0])
+
+    def line(cells: Sequence[object]) -> str:
+        shown = (("" if cell is None else str(cell)).replace("|", "\\|").replace("\n", " ") for cell in cells)
+        return "| " + " | ".join(shown) + " |"
+
+    body = [line([row.get(name) for name in names]) for row in rows]
+    return "\n".join([line(names), line(["---"] * len(names)), *body])

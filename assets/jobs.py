@@ -1,0 +1,37 @@
+"""The jobs over a dataset's assets: make a year, or only judge it again."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+from city_platform.contracts.folder import Dataset
+from dagster._core.definitions.unresolved_asset_job_definition import (
+    UnresolvedAssetJobDefinition,  # what the public define_asset_job returns has no public name
+)
+
+from assets.graph import asset_key
+from city_platform.layers import quality_checked
+
+
+def materialization_job_name(dataset: str) -> str:
+    return f"materialize_{dataset}"
+
+
+def materialization_job(dataset: Dataset) -> UnresolvedAssetJobDefinition:
+    """All layers of one year of the dataset."""
+    return dg.define_asset_job(
+        materialization_job_name(dataset.name),
+        selection=dg.AssetSelection.groups(dataset.name),
+        description=f"{dataset.contract.title}: every layer of one year.",
+    )
+
+
+def governance_job(dataset: Dataset) -> UnresolvedAssetJobDefinition:
+    """The rules of one year, evaluated again on the data that is there."""
+    keys: Sequence[dg.AssetKey] = [
+        asset_key(dataset, layer) for layer in (quality_checked.LAYER, quality_checked.REGISTER)
+    ]
+    return dg.define_asset_job(
+        f"govern_{dataset.name}",
+        selection=dg.AssetSelection.assets(*keys),
+        description=f"{dataset.contract.title}: every governance rule of one year, evaluated again.",
+    )

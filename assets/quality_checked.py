@@ -1,0 +1,56 @@
+"""Quality-checked assets: passed and failed rows, the register of rejections, and one check a governance rule."""
+
+from collections.abc import Iterator, Mapping
+
+import dagster as dg
+from city_platform.contracts.folder import Dataset
+
+from assets.checks import advisory_result, advisory_specs, rule_result, rule_specs
+from assets.graph import layer_spec, materialization, typed_failures
+from city_platform.layers import cleaned, quality_checked
+from resources.platform import PlatformResource
+
+
+def quality_checked_asset(dataset: Dataset) -> dg.AssetsDefinition:
+    """`[dataset, quality_checked]` and `[dataset, rejected]`, made in one pass over the rows.
+
+    The register is an output beside the layer and not behind it, so a closed gate never holds it back.
+    """
+    layer = layer_spec(
+        dataset,
+        quality_checked.LAYER,
+        "rows split into passed and failed, with the verdict that opens the gate.",
+        kinds={"duckdb", "parquet"},
+        deps=[cleaned.LAYER],
+    )
+    register = layer_spec(
+        dataset,
+        quality_checked.REGISTER,
+        "every row or value that was held back, with the reason and without the value.",
+        kinds={"parquet"},
+        deps=[cleaned.LAYER],
+        columns=False,
+    )
+
+    @dg.multi_asset(
+        name=f"{dataset.name}__{quality_checked.LAYER}",
+        specs=[layer, register],
+        check_specs=[*rule_specs(dataset), *advisory_specs(dataset)],
+    )
+    def check(
+        context: dg.AssetExecutionContext, platform: PlatformResource
+    ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+        adapters = platform.open()
+        with typed_failures():
+            checked, rejected = quality_checked.materialize(adapters, dataset, context.partition_key)
+        yield materialization(dataset, checked, adapters.lake)
+        yield materialization(dataset, rejected, adapters.lake)
+        verdict = quality_checked.verdict_of(checked)
+        keys: Mapping[str, list[str]] = checked.details["failed_keys"]
+        for result in verdict.results if verdict else ():
+            yield rule_result(dataset, checked, result, keys.get(result.rule_id, []), adapters.lake)
+        for name, results in checked.details["advisory"].items():
+            for body in results:
+                yield advisory_result(dataset, checked, name, body)
+
+    return check

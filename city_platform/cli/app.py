@@ -1,0 +1,243 @@
+"""The commands. Each is a page: read the options, do the work, say what happened."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from city_platform.cli.session import EXIT_CODES, FAILED, OK, REFUSED, Session, size
+
+app = typer.Typer(
+    name="city-platform",
+    help="A city's data platform on one machine: raw files in, governed and encrypted data out.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+datasets_app = typer.Typer(help="The datasets' folders.", no_args_is_help=True)
+keys_app = typer.Typer(help="The keys of the encrypted layer.", no_args_is_help=True)
+app.add_typer(datasets_app, name="datasets")
+app.add_typer(keys_app, name="keys")
+
+Home = Annotated[
+    Path | None,
+    typer.Option("--home", help="Where data lives. Default: CITY_PLATFORM_HOME, else .city-platform in the checkout."),
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output instead of tables.")]
+DatasetName = Annotated[str, typer.Option("--dataset", "-d", help="The dataset's name, as `datasets list` shows it.")]
+
+
+def main() -> None:
+    """Entry point of the command."""
+    app()
+
+
+@app.command(epilog="Example: city-platform demo --rows 200000")
+def demo(
+    rows: Annotated[int, typer.Option(min=1000, help="Rows to generate for each dataset.")] = 50_000,
+    seed: Annotated[int, typer.Option(help="Same seed, same data.")] = 7,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Generate sample data, take it through all layers, show what came out."""
+    from city_platform.cli.report import report, table
+    from city_platform.cli.work import bring_up_to_date, land_files, progress
+    from city_platform.samples import SAMPLE_FILES, generate
+
+    session = Session.start(home, as_json=as_json)
+    with session.errors():
+        platform, datasets = session.platform(), session.datasets()
+        folder = session.home / "samples"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        started = time.monotonic()
+        landed = 0
+        for name, dataset in datasets.items():
+            file = folder / f"{SAMPLE_FILES[name]}"
+            with progress(session) as bars:
+                bar = bars.add_task(f"generating {file.name}", total=rows)
+                generate(name, file, rows=rows, seed=seed, progress=lambda done, b=bar: bars.update(b, completed=done))
+            landed += sum(one.source.rows for one in land_files(session, platform, dataset, [file]) if not one.known)
+        runs = bring_up_to_date(session, platform, list(datasets.values()))
+        seconds = time.monotonic() - started
+        years = report(platform, list(datasets.values()))
+    failures = [run for run in runs if run.failure]
+    session.result(
+        {
+            "rows_landed": landed,
+            "seconds": round(seconds, 2),
+            "partitions": [year.to_json() for year in years],
+            "failures": [{"partition": f"{run.dataset}/{run.partition}", "why": run.failure} for run in failures],
+        }
+    )
+    if not as_json:
+        session.out.print(table(years))
+        rules = {outcome: sum(year.rules[outcome] for year in years) for outcome in years[0].rules}
+        session.out.print(
+            f"{landed:,} rows in {seconds:.1f} s ({landed / seconds:,.0f} rows/s with Dagster, from nothing) · "
+            f"rules: {', '.join(f'{count} {outcome.lower()}' for outcome, count in rules.items())} · "
+            f"encrypted: {size(sum(year.encrypted_bytes for year in years))}"
+        )
+        for run in failures:
+            session.err.print(f"{run.dataset} {run.partition}: {run.failure}", style="red", markup=False)
+        session.out.print("Next: [bold]uv run city-platform up[/], then look at the graph, the runs and the checks.")
+    raise SystemExit(FAILED if failures else OK)
+
+
+@app.command(epilog="Example: city-platform ingest exports/ --dataset business_licences")
+def ingest(
+    source: Annotated[Path, typer.Argument(help="A file, or a folder whose files land in the order of their names.")],
+    dataset: DatasetName,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Land source files and bring the years they touch up to date."""
+    from city_platform.cli.report import rejects, report, table
+    from city_platform.cli.work import bring_up_to_date, land_files
+
+    session = Session.start(home, as_json=as_json)
+    with session.errors():
+        chosen, platform = session.dataset(dataset), session.platform()
+        if not source.exists():
+            session.fail(REFUSED, f"{source} does not exist: name a file or a folder of files")
+        files = sorted(path for path in source.iterdir() if path.is_file()) if source.is_dir() else [source]
+        if not files:
+            session.fail(REFUSED, f"{source} holds no files: name a folder with source files")
+        landings = list(land_files(session, platform, chosen, files))
+        runs = bring_up_to_date(session, platform, [chosen])
+        years = report(platform, [chosen])
+        rejected = rejects(platform, [chosen])[chosen.name]
+    session.result(
+        {
+            "landed": [
+                {
+                    "file": one.source.name,
+                    "sha256": one.source.sha256,
+                    "known": one.known,
+                    "rows": one.source.rows,
+                    "unreadable": one.source.unreadable,
+                    "unplaced": one.source.unplaced,
+                    "years": one.years,
+                    "drift": [drift.message for drift in one.source.drift],
+                }
+                for one in landings
+            ],
+            "partitions": [year.to_json() for year in years],
+            "failures": [{"partition": run.partition, "why": run.failure} for run in runs if run.failure],
+        }
+    )
+    if not as_json:
+        for one in landings:
+            state = "known already, nothing to do" if one.known else f"{one.source.rows:,} rows"
+            session.out.print(f"{one.source.name}: {state} (sha256 {one.source.sha256[:16]}…)", highlight=False)
+            for drift in one.source.drift:
+                session.out.print(f"  {drift.kind}: {drift.message}", style="yellow", markup=False)
+        session.out.print(table(years))
+        session.out.print(
+            f"Over all sources: {rejected['unreadable']:,} lines could not be read, "
+            f"{rejected['unplaced']:,} rows had no year; both are kept."
+        )
+        for run in runs:
+            if run.failure:
+                session.err.print(f"{run.partition}: {run.failure}", style="red", markup=False)
+    raise SystemExit(FAILED if any(run.failure for run in runs) else OK)
+
+
+@app.command(epilog="Example: city-platform generate business_licences --rows 1000000 --out licences.csv")
+def generate(
+    dataset: Annotated[str, typer.Argument(help="Which dataset's sample to write.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")],
+    rows: Annotated[int, typer.Option(min=1, help="How many rows.")] = 100_000,
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 7,
+    as_json: Json = False,
+) -> None:
+    """Write sample data with the real schema and the real dirt."""
+    from city_platform.cli.work import progress
+    from city_platform.samples import generate as write
+
+    session = Session.start(None, as_json=as_json)
+    with session.errors():
+        started = time.monotonic()
+        with progress(session) as bars:
+            bar = bars.add_task(f"generating {out.name}", total=rows)
+            write(dataset, out, rows=rows, seed=seed, progress=lambda done: bars.update(bar, completed=done))
+        seconds = time.monotonic() - started
+    session.result({"file": out, "rows": rows, "bytes": out.stat().st_size, "seconds": round(seconds, 3)})
+    if not as_json:
+        session.out.print(
+            f"{out}: {rows:,} rows, {size(out.stat().st_size)} in {seconds:.1f} s ({rows / seconds:,.0f} rows/s)"
+        )
+
+
+@app.command(epilog="Example: city-platform status --json")
+def status(home: Home = None, as_json: Json = False) -> None:
+    """Show every year of every dataset: rows by layer, rules, gate, what is behind."""
+    from city_platform.cli.report import report, table
+
+    session = Session.start(home, as_json=as_json)
+    with session.errors():
+        years = report(session.platform(), list(session.datasets().values()))
+    session.result({"partitions": [year.to_json() for year in years]})
+    if not as_json:
+        session.out.print(table(years) if years else "The lake is empty. Try: city-platform demo")
+        for year in years:
+            if year.behind:
+                session.out.print(f"{year.dataset} {year.partition} is behind: {', '.join(year.behind)}")
+    raise SystemExit(FAILED if any(year.gate == "closed" for year in years) else OK)
+
+
+@app.command(epilog="Example: city-platform up --port 3000")
+def up(port: Annotated[int, typer.Option(min=1, max=65535)] = 3000, home: Home = None) -> None:
+    """Start Dagster's web interface and daemon on this machine's loopback address."""
+    from city_platform.orchestration import orchestrator
+
+    session = Session.start(home, as_json=False)
+    with session.errors():
+        session.datasets()  # a mistake in a definition shows here, not in a child's log
+        session.out.print(f"Dagster: http://127.0.0.1:{port} (Ctrl-C ends it). Drop files into {session.home}/drop/")
+        raise SystemExit(orchestrator().serve(session.home, port))
+
+
+@datasets_app.command("check", epilog="Example: city-platform datasets check --json")
+def check_datasets(as_json: Json = False) -> None:
+    """Report every mistake in every dataset's folder, with file, line and what to write instead."""
+    from city_platform.errors import InvalidDefinition
+
+    session = Session.start(None, as_json=as_json)
+    try:
+        known = session.datasets()
+    except InvalidDefinition as error:
+        session.result(
+            {
+                "mistakes": [
+                    {name: getattr(one, name) for name in ("file", "line", "column", "problem", "remedy")}
+                    for one in error.findings
+                ]
+            }
+        )
+        if not as_json:
+            for finding in error.findings:
+                session.err.print(str(finding), markup=False, highlight=False)
+            session.err.print(f"{len(error.findings)} mistakes", style="red")
+        raise SystemExit(REFUSED) from None
+    session.result({"mistakes": []})
+    if not as_json:
+        session.out.print(f"{len(known)} datasets, no mistakes: {', '.join(known)}")
+
+
+@datasets_app.command("list")
+def list_datasets(as_json: Json = False) -> None:
+    """List the datasets."""
+    session = Session.start(None, as_json=as_json)
+    with session.errors():
+        known = session.datasets()
+    session.result({"datasets": list(known)})
+    if not as_json:
+        for dataset in known.values():
+            session.out.print(f"[bold]{dataset.name}[/]  {dataset.contract.title} ({dataset.contract.cadence})")
+
+
+if __name__ == "__main__":
+    sys.exit(app())

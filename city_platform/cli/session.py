@@ -1,0 +1,96 @@
+"""What every command needs: where things are, how to speak, and which exit code means what."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NoReturn
+from zoneinfo import ZoneInfo
+
+from rich.console import Console
+
+from city_platform.contracts.folder import Dataset, load_datasets
+from city_platform.errors import CityPlatformError, PermanentError, TransientError
+from city_platform.layers.platform import Platform
+from city_platform.local.platform import local_platform
+
+OK, FAILED, USAGE, REFUSED, TRY_AGAIN = 0, 1, 2, 3, 4
+EXIT_CODES = """\
+Exit codes: 0 all is well; 1 something ran and failed, or a gate stands closed; 2 the call itself is wrong;
+3 input or definitions were refused, see the message; 4 the outside world failed, try again."""
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One call of the command."""
+
+    home: Path
+    datasets_folder: Path
+    as_json: bool
+    out: Console
+    err: Console
+
+    @classmethod
+    def start(cls, home: Path | None, *, as_json: bool) -> "Session":
+        """`home` defaults to CITY_PLATFORM_HOME, then to `.city-platform` in the checkout."""
+        root = CHECKOUT if CHECKOUT.joinpath("datasets").is_dir() else Path.cwd()
+        chosen = home or Path(os.environ.get("CITY_PLATFORM_HOME", root / ".city-platform"))
+        return cls(chosen.absolute(), root / "datasets", as_json, Console(), Console(stderr=True))
+
+    def platform(self) -> Platform:
+        return local_platform(self.home)
+
+    def datasets(self) -> Mapping[str, Dataset]:
+        return {dataset.name: dataset for dataset in load_datasets(self.datasets_folder)}
+
+    def dataset(self, name: str) -> Dataset:
+        """The dataset of that name; ends the command where there is none."""
+        known = self.datasets()
+        if name not in known:
+            self.fail(USAGE, f"there is no dataset {name!r}; there are: {', '.join(known)}")
+        return known[name]
+
+    def result(self, body: Mapping[str, Any]) -> None:
+        """For machines: one JSON object on standard output, where `--json` was given."""
+        if self.as_json:
+            sys.stdout.write(json.dumps(body, ensure_ascii=False, default=str) + "\n")
+
+    def fail(self, code: int, message: str) -> NoReturn:
+        if self.as_json:
+            sys.stdout.write(json.dumps({"error": message, "exit_code": code}, ensure_ascii=False) + "\n")
+        else:
+            self.err.print(message, style="red", markup=False, highlight=False)
+        raise SystemExit(code)
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Turns the platform's errors into a message and an exit code; anything else is a defect and shows itself."""
+        try:
+            yield
+        except PermanentError as error:
+            self.fail(REFUSED, str(error))
+        except TransientError as error:
+            self.fail(TRY_AGAIN, str(error))
+        except CityPlatformError as error:
+            self.fail(FAILED, str(error))
+
+
+def local(time: datetime, timezone: str) -> str:
+    """A time for people: the city's clock, with its zone."""
+    return time.astimezone(ZoneInfo(timezone)).strftime("%Y-%m-%d %H:%M %Z")
+
+
+def size(count: int) -> str:
+    """Bytes for people: 12.3 MB."""
+    amount = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:  # noqa: PLR2004 -- a thousand of one unit is one of the next
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"

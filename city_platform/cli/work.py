@@ -1,0 +1,59 @@
+"""Landing files and bringing partitions up to date, with progress where a person watches."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from city_platform.cli.session import Session
+from city_platform.contracts.folder import Dataset
+from city_platform.layers import freshness
+from city_platform.layers.landing import Landing, land
+from city_platform.layers.platform import Platform
+from city_platform.orchestration import PartitionRun, orchestrator
+
+
+def progress(session: Session) -> Progress:
+    """Bars on standard error, so that standard output stays for results; none where nobody watches."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=session.err,
+        disable=session.as_json or not session.err.is_terminal,
+    )
+
+
+def land_files(session: Session, platform: Platform, dataset: Dataset, files: Sequence[Path]) -> Iterable[Landing]:
+    """Lands the files one after the other. The first that is refused ends it; those before have landed."""
+    with progress(session) as bars:
+        for file in files:
+            bar = bars.add_task(f"landing {file.name}", total=None)
+            yield land(platform, dataset, file, lambda rows, bar=bar: bars.update(bar, completed=rows))  # type: ignore[misc]  # a lambda with a default cannot be annotated
+            bars.update(bar, total=bars.tasks[bar].completed)
+
+
+def bring_up_to_date(session: Session, platform: Platform, datasets: Sequence[Dataset]) -> list[PartitionRun]:
+    """Runs every layer that is behind, partition by partition, through the orchestrator."""
+    behind = [
+        (dataset, partition, layers)
+        for dataset in datasets
+        for partition in freshness.partitions(platform, dataset)
+        if (layers := freshness.outdated(platform, dataset, partition))
+    ]
+    if not behind:
+        return []
+    runs = []
+    with progress(session) as bars:
+        bar = bars.add_task("starting", total=sum(len(layers) for _, _, layers in behind))
+        conductor = orchestrator()
+        for dataset, partition, layers in behind:
+            bars.update(bar, description=f"{dataset.name} {partition}")
+
+            def done(_layer: str) -> None:
+                bars.advance(bar)
+
+            runs.append(conductor.materialize(session.home, dataset.name, partition, layers, done))
+    return runs

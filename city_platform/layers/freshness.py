@@ -1,0 +1,55 @@
+"""Which layers of a partition are out of date: made from other inputs than those that stand now."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+from city_platform.contracts.folder import Dataset
+from city_platform.layers import cleaned, curated, encrypted, landing, quality_checked, raw
+from city_platform.layers.platform import Platform
+
+# In the order in which they are made.
+LAYERS = (raw, cleaned, quality_checked, curated, encrypted)
+GATED = (curated.LAYER, encrypted.LAYER)
+
+
+def partitions(platform: Platform, dataset: Dataset) -> Sequence[str]:
+    """The years for which any source has landed or anything is published."""
+    landed = {year for source in landing.sources(platform.lake, dataset.name) for year in source.rows_by_year}
+    return sorted(landed | set(platform.lake.partitions(raw.LAYER, dataset.name)))
+
+
+def outdated(platform: Platform, dataset: Dataset, partition: str) -> Sequence[str]:
+    """The layers to make again, in order. A layer behind an outdated one is outdated too.
+
+    Layers behind a gate that stands closed for the newest data are not listed: running them again would change
+    nothing until the data or the rules do.
+    """
+    for index, layer in enumerate(LAYERS):
+        made = platform.lake.latest(layer.LAYER, dataset.name, partition)
+        wanted = layer.inputs(platform, dataset, partition)
+        if wanted is None:
+            return ()
+        if layer.LAYER in GATED and closed(platform, dataset, partition):
+            return ()
+        if made is None or dict(made.inputs) != dict(wanted):
+            return tuple(each.LAYER for each in LAYERS[index:])
+    return ()
+
+
+def closed(platform: Platform, dataset: Dataset, partition: str) -> bool:
+    """Whether the newest verdict keeps the gate shut."""
+    verdict = quality_checked.verdict_of(platform.lake.latest(quality_checked.LAYER, dataset.name, partition))
+    return verdict is not None and not verdict.passed
+
+
+def work_key(platform: Platform, dataset: Dataset, partition: str) -> str:
+    """Names the work that would bring the partition up to date: same sources and definitions, same key."""
+    definitions = [dataset.contract_hash, dataset.recipe_hash, dataset.ruleset_hash, dataset.curated_hash]
+    wanted = [raw.inputs(platform, dataset, partition), definitions, [_revision(layer) for layer in LAYERS]]
+    digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:16]
+    return f"{dataset.name}/{partition}/{digest}"
+
+
+def _revision(layer: object) -> str:
+    return str(getattr(layer, "REVISION", ""))

@@ -1,0 +1,192 @@
+"""Landing: a source file's bytes enter the lake once, whole, with its rows split by year.
+
+One landing manifest per dataset lists the sources that count now. A file whose bytes are known is a no-op; a file
+of a known name with other bytes is that source's new version and takes the place of the old one; any other file is
+a source beside the others. The manifest is put last, so a file is landed for all its years or for none.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from city_platform.contracts.folder import Dataset
+from city_platform.errors import PermanentError
+from city_platform.ingestion.headers import Drift
+from city_platform.ingestion.split import Split, split_source
+from city_platform.lake.lake import Lake, PublishedMeanwhile, StagedFile
+from city_platform.lake.manifest import Manifest, StoredFile
+from city_platform.lake.sink import workspace
+from city_platform.layers.platform import Platform
+
+LAYER, EVERYTHING = "landing", "all"
+_CHUNK = 4 << 20
+
+
+class SourceChanged(PermanentError):
+    """The file was written to while it was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One source file that counts now. `rows_by_year` says which file of the lake holds a year's rows as text."""
+
+    name: str
+    sha256: str
+    size: int
+    landed_at: datetime
+    rows: int
+    unreadable: int
+    unplaced: int
+    headers: tuple[str, ...]
+    present: Mapping[str, str]
+    drift: tuple[Drift, ...]
+    original: StoredFile
+    rows_by_year: Mapping[str, StoredFile]
+    rejects: tuple[StoredFile, ...] = ()
+
+    def to_json(self) -> Mapping[str, Any]:
+        return asdict(self) | {"landed_at": self.landed_at.isoformat()}
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> "Source":
+        changed: dict[str, Any] = {
+            "landed_at": datetime.fromisoformat(body["landed_at"]),
+            "headers": tuple(body["headers"]),
+            "drift": tuple(Drift(**one) for one in body["drift"]),
+            "original": StoredFile(**body["original"]),
+            "rows_by_year": {year: StoredFile(**file) for year, file in body["rows_by_year"].items()},
+            "rejects": tuple(StoredFile(**file) for file in body["rejects"]),
+        }
+        return cls(**{**body, **changed})
+
+
+@dataclass(frozen=True, slots=True)
+class Landing:
+    """What landing one file did. `years` are the partitions whose rows changed."""
+
+    dataset: str
+    source: Source
+    known: bool  # the bytes were in the lake before: nothing was done
+    years: tuple[str, ...] = field(default=())
+
+
+def sources(lake: Lake, dataset: str) -> Sequence[Source]:
+    """The sources that count now, in the order in which they landed."""
+    return _sources_of(lake.latest(LAYER, dataset, EVERYTHING))
+
+
+def _sources_of(manifest: Manifest | None) -> Sequence[Source]:
+    return [Source.from_json(body) for body in manifest.details["sources"]] if manifest else []
+
+
+def land(platform: Platform, dataset: Dataset, file: Path, progress: Callable[[int], None] | None = None) -> Landing:
+    """Lands one file. `progress` is told the rows read so far.
+
+    Raises UnreadableSource or BreakingDrift, leaving the lake as it was; OSError if the file cannot be read.
+    """
+    lake, contract = platform.lake, dataset.contract
+    current = sources(lake, dataset.name)
+    with workspace(lake) as folder:
+        copy = folder / "original"
+        digest = _copy(file, copy)
+        for source in current:
+            if source.sha256 == digest:
+                return Landing(dataset.name, source, known=True)
+        rows_folder = folder / "rows"
+        rows_folder.mkdir(mode=0o700)
+        with platform.engine.session() as session:
+            split = split_source(copy, contract, session, rows_folder, progress)
+        source = _store(platform, dataset, file.name, digest, copy, split, rows_folder)
+    replaced = _publish(lake, dataset.name, source)
+    years = {year for one in [*replaced, source] for year in one.rows_by_year}
+    return Landing(dataset.name, source, known=False, years=tuple(sorted(years)))
+
+
+def _copy(file: Path, copy: Path) -> str:
+    """Copies the file's bytes and returns their SHA-256; the copy is what everything afterwards reads."""
+    before = file.stat()
+    sha256 = hashlib.sha256()
+    copy.touch(mode=0o600)
+    with file.open("rb") as reader, copy.open("wb") as writer:
+        while piece := reader.read(_CHUNK):
+            sha256.update(piece)
+            writer.write(piece)
+    after = file.stat()
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise SourceChanged(f"{file.name} was written to while it was read: land it again when it is complete")
+    return sha256.hexdigest()
+
+
+def _store(
+    platform: Platform, dataset: Dataset, name: str, digest: str, copy: Path, split: Split, folder: Path
+) -> Source:
+    """Puts the original and its rows into the lake; nothing refers to them until the manifest does."""
+    store, prefix = platform.lake.store, f"raw/{dataset.name}"
+
+    def put(key: str, path: Path, rows: int, sha256: str | None = None) -> StoredFile:
+        stored = StoredFile(key, path.stat().st_size, sha256 or StagedFile.of(path, rows).sha256, rows)
+        store.put_file(key, path)
+        return stored
+
+    safe_name = re.sub(r"[^A-Za-z0-9._-]+", "_", name).lstrip(".") or "source"
+    return Source(
+        name=name,
+        sha256=digest,
+        size=copy.stat().st_size,
+        landed_at=platform.clock.now(),
+        rows=split.rows,
+        unreadable=split.unreadable,
+        unplaced=split.unplaced,
+        headers=tuple(split.headers),
+        present=dict(split.present),
+        drift=tuple(split.drift),
+        original=put(f"{prefix}/source/{digest}/{safe_name}", copy, split.rows, digest),
+        rows_by_year={
+            part.year: put(f"{prefix}/year={part.year}/{digest[:16]}.parquet", part.file, part.rows)
+            for part in split.partitions
+        },
+        rejects=tuple(
+            put(f"{prefix}/rejects/{digest[:16]}-{kind}.parquet", folder / f"{kind}.parquet", count)
+            for kind, count in (("unreadable", split.unreadable), ("unplaced", split.unplaced))
+            if count
+        ),
+    )
+
+
+def _publish(lake: Lake, dataset: str, source: Source) -> Sequence[Source]:
+    """Adds the source to those that count and returns the older versions it replaces.
+
+    Two files may land at once: whoever comes second starts again from what the first one published.
+    """
+    while True:
+        newest = lake.latest(LAYER, dataset, EVERYTHING)
+        before = _sources_of(newest)
+        replaced = [old for old in before if old.name == source.name]
+        current = [*(old for old in before if old.name != source.name), source]
+        try:
+            lake.publish(
+                LAYER,
+                dataset,
+                EVERYTHING,
+                inputs={one.name: one.sha256 for one in current},
+                parts={
+                    "source": [one.original for one in current],
+                    "rows": [file for one in current for file in one.rows_by_year.values()],
+                    "rejects": [file for one in current for file in one.rejects],
+                },
+                counts={
+                    "rows": sum(one.rows for one in current),
+                    "unreadable": sum(one.unreadable for one in current),
+                    "unplaced": sum(one.unplaced for one in current),
+                },
+                schema=[],
+                details={"sources": [one.to_json() for one in current]},
+                base=newest.sequence if newest else 0,
+            )
+        except PublishedMeanwhile:
+            continue
+        return replaced

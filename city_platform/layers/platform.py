@@ -1,0 +1,18 @@
+"""What a layer works with: one set of adapters, chosen by the deployment."""
+
+from dataclasses import dataclass
+
+from city_platform.engines.duckdb import DuckDBEngine
+from city_platform.lake.lake import Lake
+from city_platform.ports import Clock, KeyService, Notifier
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """The adapters of one deployment. Making one opens no connection and reads no secret."""
+
+    lake: Lake
+    engine: DuckDBEngine
+    keys: KeyService
+    clock: Clock
+    notifier: Notifier

@@ -1,0 +1,68 @@
+"""Raw: a year's share of the landed sources, bytes untouched, rows as text under the source's own headers."""
+
+from collections.abc import Mapping
+
+from city_platform.contracts.folder import Dataset
+from city_platform.errors import PermanentError
+from city_platform.lake.lake import NotPublished
+from city_platform.lake.manifest import Manifest
+from city_platform.layers.landing import Source, sources
+from city_platform.layers.platform import Platform
+
+LAYER = "raw"
+
+
+class DamagedSource(PermanentError):
+    """An object of the raw layer is missing or has another size than when it landed."""
+
+
+def inputs(platform: Platform, dataset: Dataset, partition: str) -> Mapping[str, str] | None:
+    """The landed sources with rows of that year, by name; None where there are none."""
+    holding = _holding(platform, dataset, partition)
+    return {source.name: source.rows_by_year[partition].sha256 for source in holding} or None
+
+
+def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifest:
+    """Publishes which landed sources make up the year, after proving that their objects are there.
+
+    Raises NotPublished where nothing landed for the year, DamagedSource where an object is gone.
+    """
+    holding = _holding(platform, dataset, partition)
+    if not holding:
+        raise NotPublished(f"no source of {dataset.name} has rows of {partition}: ingest a file first")
+    store = platform.lake.store
+    for source in holding:
+        for file in (source.original, source.rows_by_year[partition]):
+            if store.size(file.key) != file.bytes:
+                raise DamagedSource(f"{store.uri(file.key)} is not the {file.bytes} bytes that landed: land it again")
+    newest = holding[-1]
+    return platform.lake.publish(
+        LAYER,
+        dataset.name,
+        partition,
+        inputs=inputs(platform, dataset, partition) or {},
+        parts={
+            "source": [source.original for source in holding],
+            "rows": [source.rows_by_year[partition] for source in holding],
+        },
+        counts={"rows": sum(source.rows_by_year[partition].rows for source in holding)},
+        schema=[(header, "text") for header in newest.headers],
+        details={
+            "sources": [
+                {
+                    "name": source.name,
+                    "sha256": source.sha256,
+                    "bytes": source.size,
+                    "landed_at": source.landed_at.isoformat(),
+                    "rows_of_partition": source.rows_by_year[partition].rows,
+                    "present": dict(source.present),
+                    "drift": [drift.message for drift in source.drift],
+                }
+                for source in holding
+            ]
+        },
+    )
+
+
+def _holding(platform: Platform, dataset: Dataset, partition: str) -> list[Source]:
+    return [source for source in sources(platform.lake, dataset.name) if partition in source.rows_by_year]

@@ -1,0 +1,25 @@
+"""The embedded default: everything below one folder of this machine."""
+
+import os
+from pathlib import Path
+
+from city_platform.engines.duckdb import DuckDBEngine
+from city_platform.lake.lake import Lake
+from city_platform.layers.platform import Platform
+from city_platform.local.clock import SystemClock
+from city_platform.local.keys import LocalKeyService
+from city_platform.local.notifier import FileNotifier
+from city_platform.local.store import LocalObjectStore
+from city_platform.ports import Clock
+
+
+def local_platform(home: Path, clock: Clock | None = None, *, threads: int | None = None) -> Platform:
+    """The adapters over `home`: `lake/` for objects, `keys.json`, `notifications.jsonl`."""
+    time = clock or SystemClock()
+    return Platform(
+        lake=Lake(LocalObjectStore(home / "lake"), time),
+        engine=DuckDBEngine(home / "lake" / "scratch" / "engine", threads=threads or os.cpu_count() or 2),
+        keys=LocalKeyService(home / "keys" / "keys.json"),
+        clock=time,
+        notifier=FileNotifier(home / "notifications.jsonl", time),
+    )

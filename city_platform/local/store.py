@@ -1,0 +1,111 @@
+"""Objects as files below one folder. Everything is private to its owner: folders 0700, files 0600."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from city_platform.ports import ObjectExists, ObjectNotFound, StoreUnavailable
+
+
+class LocalObjectStore:
+    """An ObjectStore on the local file system.
+
+    An object is written beside its place and then renamed (or, create-only, linked) into it, so a reader or a
+    `kill -9` finds it whole or not at all. Scratch lies on the same file system, which makes `put_file` a rename.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.absolute()
+        self._objects = self._root / "objects"
+        self._scratch_root = self._root / "scratch"
+
+    def get(self, key: str) -> bytes:
+        try:
+            return self._path(key).read_bytes()
+        except FileNotFoundError as error:
+            raise ObjectNotFound(key) from error
+        except OSError as error:
+            raise StoreUnavailable(f"cannot read {key}: {error.strerror}") from error
+
+    def put(self, key: str, data: bytes, *, create_only: bool = False) -> None:
+        handle, name = tempfile.mkstemp(dir=self.scratch())
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        self._move(Path(name), key, create_only=create_only)
+
+    def put_file(self, key: str, file: Path) -> None:
+        file.chmod(0o600)
+        self._move(file, key, create_only=False)
+
+    def local_path(self, key: str) -> Path:
+        path = self._path(key)
+        if not path.is_file():
+            raise ObjectNotFound(key)
+        return path
+
+    def size(self, key: str) -> int:
+        return self.local_path(key).stat().st_size
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        folder, _, _ = prefix.rpartition("/")
+        found = (
+            path.relative_to(self._objects).as_posix()
+            for path in (self._path(folder) if folder else self._objects).rglob("*")
+            if path.is_file()
+        )
+        yield from sorted(key for key in found if key.startswith(prefix))
+
+    def delete(self, key: str) -> None:
+        self._path(key).unlink(missing_ok=True)
+
+    def uri(self, key: str) -> str:
+        return self._path(key).as_uri()
+
+    def scratch(self) -> Path:
+        """This process's folder for unfinished files; what dead processes left behind is removed first."""
+        mine = self._scratch_root / str(os.getpid())
+        if not mine.is_dir():
+            mine.mkdir(parents=True, mode=0o700, exist_ok=True)
+            for other in self._scratch_root.iterdir():
+                if other.name.isdecimal() and not _alive(int(other.name)):
+                    shutil.rmtree(other, ignore_errors=True)
+        return mine
+
+    def _path(self, key: str) -> Path:
+        path = self._objects / key
+        if not key or ".." in Path(key).parts or path == self._objects or key.startswith("/"):
+            raise ObjectNotFound(f"not an object key: {key!r}")
+        return path
+
+    def _move(self, file: Path, key: str, *, create_only: bool) -> None:
+        target = self._path(key)
+        try:
+            self._make_folders(target.parent)
+            if create_only:
+                # A hard link fails where the name is taken, atomically; a rename would replace it.
+                os.link(file, target)
+                file.unlink()
+            else:
+                file.replace(target)
+        except FileExistsError as error:
+            file.unlink(missing_ok=True)
+            raise ObjectExists(key) from error
+        except OSError as error:
+            raise StoreUnavailable(f"cannot write {key}: {error.strerror}") from error
+
+    def _make_folders(self, folder: Path) -> None:
+        if not folder.is_dir():
+            self._make_folders(folder.parent)
+            folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

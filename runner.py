@@ -1,0 +1,133 @@
+"""Runs the code location from the command line: partitions in this process, the web interface as child processes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+
+import dagster as dg
+
+from assets.jobs import materialization_job_name
+from city_platform.layers import quality_checked
+from city_platform.orchestration import PartitionRun
+from definitions import ROOT, build_definitions
+
+HOST = "127.0.0.1"  # the web server has no authentication: never another address
+STOP_SECONDS = 20.0
+_INSTANCE_SETTINGS = """\
+telemetry:
+  enabled: false
+concurrency:
+  runs:
+    max_concurrent_runs: 2
+run_monitoring:
+  enabled: true
+retention:
+  sensor:
+    purge_after_days: {skipped: 7, success: 30}
+  schedule:
+    purge_after_days: {skipped: 7}
+"""
+
+
+class DagsterOrchestrator:
+    """The orchestrator port, by Dagster, over an instance kept below the platform's home."""
+
+    def materialize(
+        self, home: Path, dataset: str, partition: str, layers: Sequence[str], on_layer: Callable[[str], None]
+    ) -> PartitionRun:
+        register = [quality_checked.REGISTER] if quality_checked.LAYER in layers else []
+        run_id = str(uuid.uuid4())
+        instance = _instance(home)
+
+        def heard(entry: dg.EventLogEntry) -> None:
+            event = entry.dagster_event
+            if event is not None and event.is_step_materialization and event.asset_key is not None:
+                layer = event.asset_key.path[-1]
+                if layer in layers:
+                    on_layer(layer)
+
+        instance.add_event_listener(run_id, heard)
+        started = time.monotonic()
+        result = (
+            _definitions(home)
+            .resolve_job_def(materialization_job_name(dataset))
+            .execute_in_process(
+                run_id=run_id,
+                instance=instance,
+                partition_key=partition,
+                asset_selection=[dg.AssetKey([dataset, layer]) for layer in [*layers, *register]],
+                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                raise_on_error=False,
+            )
+        )
+        failure = None if result.success else _failure(result)
+        return PartitionRun(run_id, dataset, partition, time.monotonic() - started, failure)
+
+    def serve(self, home: Path, port: int) -> int:
+        _instance(home)  # writes the instance's settings before the children read them
+        environment = os.environ | {"DAGSTER_HOME": str(_dagster_home(home)), "CITY_PLATFORM_HOME": str(home)}
+        workspace = ["-w", str(ROOT / "workspace.yaml")]
+        commands = (
+            ["dagster_webserver", "-h", HOST, "-p", str(port), *workspace],
+            ["dagster._daemon", "run", *workspace],
+        )
+        children = [
+            subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, env=environment) for command in commands
+        ]
+        try:
+            while all(child.poll() is None for child in children):
+                time.sleep(0.5)
+        except KeyboardInterrupt:
+            pass
+        return _stop(children)
+
+
+def _stop(children: Sequence["subprocess.Popen[bytes]"]) -> int:
+    """Ends the children, politely first. The exit code is that of a child that failed by itself, else 0."""
+    failed = [code for child in children if (code := child.poll()) not in (None, 0, -signal.SIGINT, -signal.SIGTERM)]
+    for child in children:
+        if child.poll() is None:
+            child.terminate()
+    for child in children:
+        try:
+            child.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            child.kill()
+    return failed[0] if failed else 0
+
+
+def _failure(result: dg.ExecuteInProcessResult) -> str:
+    """The first failing step in words, without a stack trace."""
+    for event in result.all_events:
+        if event.is_step_failure:
+            data = event.step_failure_data
+            if data.user_failure_data is not None and data.user_failure_data.description:
+                return data.user_failure_data.description
+            return (data.error.message if data.error is not None else "the step failed").strip()
+    return "the run failed before its first step"
+
+
+def _dagster_home(home: Path) -> Path:
+    return home / "dagster"
+
+
+@cache
+def _definitions(home: Path) -> dg.Definitions:
+    return build_definitions(home)
+
+
+@cache
+def _instance(home: Path) -> dg.DagsterInstance:
+    """The instance the web interface shows; its settings are written once and then the operator's to change."""
+    folder = _dagster_home(home)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    settings = folder / "dagster.yaml"
+    if not settings.exists():
+        settings.write_text(_INSTANCE_SETTINGS, encoding="utf-8")
+    return dg.DagsterInstance.from_config(str(folder))

@@ -1,0 +1,38 @@
+"""Weekly governance: every rule of every year, evaluated again, because some rules depend on the day."""
+
+from collections.abc import Iterator, Sequence
+
+import dagster as dg
+from city_platform.contracts.folder import Dataset
+
+from assets.jobs import governance_job
+from city_platform.layers import quality_checked
+from resources.platform import PlatformResource
+
+CRON = "0 5 * * 1"
+TIMEZONE = "America/Vancouver"
+
+
+def governance_schedules(datasets: Sequence[Dataset]) -> list[dg.ScheduleDefinition]:
+    """One schedule a dataset, Mondays at five in the city's time."""
+    return [_schedule(dataset) for dataset in datasets]
+
+
+def _schedule(dataset: Dataset) -> dg.ScheduleDefinition:
+    @dg.schedule(
+        name=f"weekly_governance_{dataset.name}",
+        job=governance_job(dataset),
+        cron_schedule=CRON,
+        execution_timezone=TIMEZONE,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=f"Evaluates every rule of {dataset.contract.title} on every year.",
+    )
+    def weekly_governance(context: dg.ScheduleEvaluationContext, platform: PlatformResource) -> Iterator[dg.RunRequest]:
+        lake = platform.open().lake
+        for partition in lake.partitions(quality_checked.UPSTREAM, dataset.name):
+            yield dg.RunRequest(
+                run_key=f"{context.scheduled_execution_time.isoformat()}/{partition}",
+                partition_key=partition,
+            )
+
+    return weekly_governance

@@ -1,0 +1,31 @@
+"""What all tests share: their tier by where they live, and the folder of real city files.
+
+The rule: `unit` has no input or output beyond tmp_path and takes milliseconds; `integration` uses real servers,
+emulators and files; `slow` holds drills, soak and large data and runs only when asked for (`-m slow`).
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TIERS = ("unit", "integration", "slow")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks each test with its tier. A test outside the three folders is a mistake."""
+    for item in items:
+        tier = item.path.relative_to(ROOT / "tests").parts[0]
+        if tier not in TIERS:
+            raise pytest.UsageError(f"{item.path} must live in one of tests/{{{','.join(TIERS)}}}")
+        item.add_marker(getattr(pytest.mark, tier))
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real city files, named by CITY_REAL_DATA; the test is skipped, saying so, without it."""
+    folder = Path(os.environ.get("CITY_REAL_DATA", ROOT / ".." / "shared" / "data")).resolve()
+    if not folder.joinpath("vancouver").is_dir():
+        pytest.skip("no real city files: set CITY_REAL_DATA to a folder that holds vancouver/")
+    return folder
