@@ -84,6 +84,9 @@ class KeyServiceUnavailable(TransientError):
     """The key service did not answer."""
 
 
+PLAINTEXT_LIMIT = 4096  # bytes, as AWS KMS Encrypt; at least one
+
+
 class KeyService(Protocol):
     """Symmetric keys that never leave the service. `context` is authenticated, not secret.
 
@@ -91,7 +94,7 @@ class KeyService(Protocol):
     """
 
     def encrypt(self, key: str, plaintext: bytes, context: Mapping[str, str]) -> bytes:
-        """At most 4,096 bytes, as AWS KMS Encrypt."""
+        """Takes 1 to PLAINTEXT_LIMIT bytes; ValueError otherwise."""
         ...
 
     def decrypt(self, key: str, ciphertext: bytes, context: Mapping[str, str]) -> bytes: ...
