@@ -1,0 +1,51 @@
+-- How many larger businesses were licensed on each local day, until when and for what fee.
+-- Reads `trusted`, the rows that passed the rules, with personal columns masked.
+WITH change_schema AS (
+    SELECT
+        Status,
+        IssuedDate,
+        timezone('America/Vancouver', IssuedDate) AS IssuedLocal, -- the wall clock's time in Vancouver
+        ExpiredDate,
+        NumberofEmployees,
+        CAST(FeePaid * 100 AS BIGINT) AS FeeCents -- whole cents: sums of them are exact
+    FROM trusted
+),
+
+larger_businesses AS (
+    SELECT *
+    FROM change_schema
+    WHERE NumberofEmployees > 15 AND Status = 'Issued'
+),
+
+summary AS (
+    SELECT
+        CAST(IssuedLocal AS DATE) AS IssuedDay,
+        arg_max(IssuedLocal, IssuedDate) AS LastLocal,
+        max(IssuedDate) AS LastIssued,
+        max(ExpiredDate) AS LatestExpiry,
+        count(*) AS Licences,
+        count(FeeCents) AS WithFee,
+        sum(FeeCents) AS FeeCents
+    FROM larger_businesses
+    GROUP BY CAST(IssuedLocal AS DATE)
+)
+
+SELECT
+    IssuedDay AS "Issued Date",
+    -- Local time with its offset, so that the hour the clock repeats in November stays two different hours.
+    strftime(LastLocal, '%Y-%m-%dT%H:%M:%S') || format(
+        '{:+03d}:{:02d}',
+        date_diff('minute', timezone('UTC', LastIssued), LastLocal) // 60,
+        abs(date_diff('minute', timezone('UTC', LastIssued), LastLocal)) % 60
+    ) AS "Last Issued LTZ",
+    LatestExpiry AS "Latest Expiry Date",
+    -- Half a cent is rounded away from zero; a day without any fee has no average.
+    CAST(
+        CAST(sign(FeeCents) * ((2 * abs(FeeCents) + WithFee) // (2 * WithFee)) AS DECIMAL(18, 0)) * 0.01
+        AS DECIMAL(12, 2)
+    ) AS "Average Fee Paid",
+    Licences AS "Licences",
+    WithFee AS "Licences With Fee",
+    CAST(getvariable('report_date') AS DATE) AS "Report Date"
+FROM summary
+ORDER BY "Issued Date" NULLS LAST
