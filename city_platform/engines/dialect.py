@@ -6,7 +6,23 @@ Every `sql` argument and result is a SQL expression; names and values from outsi
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
+
+# What the platform calls white space: a regular expression's \\s leaves out the no-break space of copied web pages.
+_WHITESPACE = (" ", "\t", "\n", "\r", "\u00a0")
+_WHITESPACE_SQL = "' ' || chr(9) || chr(10) || chr(13) || chr(160)"
+_WHITESPACE_RUN = r"[ \t\n\r\x{A0}]+"
+
+
+@dataclass(frozen=True, slots=True)
+class UntypedValue:
+    """One column's place in the list of values that could not be typed; `failed` and `value` are SQL."""
+
+    column: str
+    failed: str
+    value: str
+    reason: str
 
 
 class Dialect(Protocol):
@@ -19,6 +35,15 @@ class Dialect(Protocol):
     def parse_timestamp(self, sql: str, timezone: str) -> str: ...
     def trim(self, sql: str) -> str: ...
     def collapse_whitespace(self, sql: str) -> str: ...
+    def normalize_whitespace(self, sql: str) -> str: ...
+    def capital_case(self, sql: str) -> str: ...
+    def contains(self, sql: str, part: str) -> str: ...
+    def starts_with(self, sql: str, prefix: str) -> str: ...
+    def ends_with(self, sql: str, suffix: str) -> str: ...
+    def replace_text(self, sql: str, part: str, replacement: str) -> str: ...
+    def first_match(self, sql: str, pattern: str) -> str: ...
+    def format_date(self, sql: str, date_format: str) -> str: ...
+    def untyped_values(self, values: Sequence["UntypedValue"]) -> str: ...
     def matches_fully(self, sql: str, pattern: str) -> str: ...
     def contains_match(self, sql: str, pattern: str) -> str: ...
     def replace_all(self, sql: str, pattern: str, replacement: str) -> str: ...
@@ -41,17 +66,23 @@ class DuckDBDialect:
 
         DuckDB alone would round '12.5' to 13 and read '1_000' and '0x1F' as numbers; a governance platform must not.
         """
+        cast = f"TRY_CAST({sql} AS {sql_type})"
         if sql_type.upper() in {"TINYINT", "SMALLINT", "INTEGER", "BIGINT"}:
-            plain = f"regexp_full_match({sql}, '[+-]?[0-9]+(\\.0*)?')"
-            return f"CASE WHEN {plain} THEN TRY_CAST({sql} AS {sql_type}) END"
-        if sql_type.upper() == "DOUBLE" or sql_type.upper().startswith("DECIMAL"):
+            # A number written as the engine itself writes it needs no regular expression, and nearly all are.
+            plain = f"CAST({cast} AS VARCHAR) = {sql} OR regexp_full_match({sql}, '[+-]?[0-9]+(\\.0*)?')"
+            return f"CASE WHEN {plain} THEN {cast} END"
+        if sql_type.upper() in {"FLOAT", "DOUBLE"} or sql_type.upper().startswith("DECIMAL"):
             plain = f"regexp_full_match({sql}, '[+-]?([0-9]+(\\.[0-9]*)?|\\.[0-9]+)([eE][+-]?[0-9]+)?')"
-            return f"CASE WHEN {plain} THEN TRY_CAST({sql} AS {sql_type}) END"
-        return f"TRY_CAST({sql} AS {sql_type})"
+            finite = "" if sql_type.upper().startswith("DECIMAL") else f" AND isfinite({cast})"
+            return f"CASE WHEN {plain}{finite} THEN {cast} END"
+        return cast
 
     def parse_date(self, sql: str, formats: Sequence[str]) -> str:
         """A text as DATE: ISO 8601 first (four-digit year), then each strptime format in order; null if none fits."""
-        iso = f"CASE WHEN regexp_full_match({sql}, '[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}') THEN TRY_CAST({sql} AS DATE) END"
+        iso = (
+            f"CASE WHEN length({sql}) = 10 AND CAST(TRY_CAST({sql} AS DATE) AS VARCHAR) = {sql} "
+            f"THEN TRY_CAST({sql} AS DATE) END"
+        )
         if not formats:
             return iso
         listed = ", ".join(self.text(one) for one in formats)
@@ -60,21 +91,84 @@ class DuckDBDialect:
     def parse_timestamp(self, sql: str, timezone: str) -> str:
         """A text as TIMESTAMP WITH TIME ZONE; without an offset it is read as local time in `timezone`.
 
-        An ambiguous local hour (the clock going back) is taken as the first of the two.
+        An ambiguous local hour (the clock going back) is taken as the first of the two; a skipped one (the clock
+        going forward) by the offset before the change, as Python's zoneinfo does.
         """
-        offset = f"regexp_matches({sql}, '([zZ]|[+-][0-9]{{2}}:?[0-9]{{2}})$')"
+        # The portal's own form is told by LIKE, faster than a regular expression; all others go the long way.
+        usual = f"{sql} LIKE '____-__-__T__:__:__-__:__' OR {sql} LIKE '____-__-__T__:__:__+__:__'"
+        shape = "[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\\.[0-9]+)?)?"
+        offset = f"regexp_full_match({sql}, '{shape}([zZ]|[+-][0-9]{{2}}(:?[0-9]{{2}})?)')"
+        naive = f"regexp_full_match({sql}, '{shape}|[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}')"
         zoned = f"TRY_CAST({sql} AS TIMESTAMPTZ)"
-        local = f"timezone({self.text(timezone)}, TRY_CAST({sql} AS TIMESTAMP))"
-        return f"CASE WHEN {offset} THEN {zoned} ELSE {local} END"
+        wall = f"TRY_CAST({sql} AS TIMESTAMP)"
+        later = f"timezone({self.text(timezone)}, {wall})"
+        # The engine takes the second of two like hours; an hour earlier that reads the same is the first.
+        earlier = f"({later} - INTERVAL 1 HOUR)"
+        first = f"CASE WHEN {self.local_time(earlier, timezone)} = {wall} THEN {earlier} ELSE {later} END"
+        return f"CASE WHEN {usual} OR {offset} THEN {zoned} WHEN {naive} THEN {first} END"
 
     def trim(self, sql: str) -> str:
-        """Without white space at either end, tabs and line breaks included."""
-        return f"trim({sql}, ' ' || chr(9) || chr(10) || chr(13) || chr(160))"
+        """Without white space at either end: space, tab, line breaks, no-break space."""
+        ends = " OR ".join(f"{test(sql, one)}" for one in _WHITESPACE for test in (self.starts_with, self.ends_with))
+        return f"CASE WHEN {ends} THEN trim({sql}, {_WHITESPACE_SQL}) ELSE {sql} END"
 
     def collapse_whitespace(self, sql: str) -> str:
         """Runs of white space as one space. The cheap test spares the regular expression on nearly every row."""
-        dirty = f"(contains({sql}, '  ') OR contains({sql}, chr(10)) OR contains({sql}, chr(9)) OR contains({sql}, chr(13)))"
-        return f"CASE WHEN {dirty} THEN regexp_replace({sql}, '\\s+', ' ', 'g') ELSE {sql} END"
+        return f"CASE WHEN {self._has_runs(sql)} THEN {self._one_space(sql)} ELSE {sql} END"
+
+    def normalize_whitespace(self, sql: str) -> str:
+        """Collapsed and trimmed, behind one cheap test."""
+        dirty = f"{self.starts_with(sql, ' ')} OR {self.ends_with(sql, ' ')} OR {self._has_runs(sql)}"
+        return f"CASE WHEN {dirty} THEN trim({self._one_space(sql)}) ELSE {sql} END"
+
+    def _has_runs(self, sql: str) -> str:
+        return " OR ".join(self.contains(sql, part) for part in ("  ", *_WHITESPACE[1:]))
+
+    def _one_space(self, sql: str) -> str:
+        return f"regexp_replace({sql}, '{_WHITESPACE_RUN}', ' ', 'g')"
+
+    def capital_case(self, sql: str) -> str:
+        """The first letter of every word a capital, all others small; words end at a space."""
+        word = "upper(word[1]) || word[2:]"
+        return f"array_to_string(list_transform(string_split(lower({sql}), ' '), lambda word: {word}), ' ')"
+
+    def contains(self, sql: str, part: str) -> str:
+        """Whether the text holds `part`, letter by letter."""
+        return f"contains({sql}, {self.text(part)})"
+
+    def starts_with(self, sql: str, prefix: str) -> str:
+        """Whether the text starts with `prefix`."""
+        return f"starts_with({sql}, {self.text(prefix)})"
+
+    def ends_with(self, sql: str, suffix: str) -> str:
+        """Whether the text ends with `suffix`."""
+        return f"ends_with({sql}, {self.text(suffix)})"
+
+    def replace_text(self, sql: str, part: str, replacement: str) -> str:
+        """Every occurrence of `part` replaced, no regular expression."""
+        return f"replace({sql}, {self.text(part)}, {self.text(replacement)})"
+
+    def first_match(self, sql: str, pattern: str) -> str:
+        """What the regular expression matches first, or null."""
+        return f"CASE WHEN {self.contains_match(sql, pattern)} THEN regexp_extract({sql}, {self.text(pattern)}) END"
+
+    def format_date(self, sql: str, date_format: str) -> str:
+        """A DATE as text in a strftime format."""
+        return f"strftime({sql}, {self.text(date_format)})"
+
+    def untyped_values(self, values: Sequence[UntypedValue]) -> str:
+        """A list of structs (column, value, reason) of those that failed; null when none did."""
+        kind = 'STRUCT("column" VARCHAR, "value" VARCHAR, reason VARCHAR)[]'
+        if not values:
+            return f"CAST(NULL AS {kind})"
+        entries = ", ".join(
+            f"CASE WHEN {one.failed} THEN {{'column': {self.text(one.column)}, 'value': {one.value}, "
+            f"'reason': {self.text(one.reason)}}} END"
+            for one in values
+        )
+        any_failed = " OR ".join(one.failed for one in values)
+        listed = f"list_filter([{entries}], lambda entry: entry IS NOT NULL)"
+        return f"CASE WHEN {any_failed} THEN CAST({listed} AS {kind}) END"
 
     def matches_fully(self, sql: str, pattern: str) -> str:
         """Whether the whole text matches the regular expression."""

@@ -1,0 +1,190 @@
+"""A recipe compiled to one SELECT.
+
+The SELECT is a stack of layers. Each step writes its column's next value as a column of its own in the first layer
+where what it reads is there; so an expression may name its column several times without growing into the next
+one, and the depth is that of the most worked-on column, not the recipe's length. Nearly every expression reads one
+column, which lets the engine compute it once for each distinct value of a dictionary.
+"""
+
+from collections.abc import Mapping
+
+from city_platform.cleaning.conditions import Condition
+from city_platform.cleaning.operations import Effect
+from city_platform.cleaning.recipe import Recipe, Step
+from city_platform.contracts.model import Column, Contract
+from city_platform.engines.dialect import Dialect, UntypedValue
+
+_REMOVED, _ROW = "_removed", "_row"
+
+_REASONS = {
+    "TINYINT": "not a whole number from -128 to 127",
+    "SMALLINT": "not a whole number from -32,768 to 32,767",
+    "INTEGER": "not a whole number from -2,147,483,648 to 2,147,483,647",
+    "BIGINT": "not a whole number of at most 18 digits",
+    "FLOAT": "not a number",
+    "DOUBLE": "not a number",
+    "DECIMAL": "not a number that fits",
+    "BOOLEAN": "neither true nor false",
+    "DATE": "not a calendar date as YYYY-MM-DD",
+    "TIMESTAMP": "not a date and time as YYYY-MM-DDTHH:MM:SS",
+    "TIMESTAMP WITH TIME ZONE": "not a date and time as YYYY-MM-DDTHH:MM:SS with or without an offset",
+}
+
+
+def cleaning_select(
+    recipe: Recipe,
+    contract: Contract,
+    dialect: Dialect,
+    present: Mapping[str, str],
+    relation: str,
+    *,
+    source_index: int,
+) -> str:
+    """The query that cleans `relation`: the rows of one source, all text under its own headers, and `_row`.
+
+    `present` maps a contract column's source name to the header the file uses; a column the file lacks is null.
+    Columns out: the contract's under their cleaned names with their types; `_source` INTEGER, always
+    `source_index`; `_row` BIGINT; `_untyped`, a list of (column, value, reason) or null; `_removed`, null or the
+    step that removes the row. As many rows out as in. A blank text is no value: it comes out as null.
+    """
+    stack = _Stack(contract, dialect, present)
+    for step in recipe.steps:
+        stack.add(step)
+    return stack.select(relation, source_index)
+
+
+class _Stack:
+    """The layers while they are built. A column's every value is a version, known by a name of its own: `c0`, `c1`…"""
+
+    def __init__(self, contract: Contract, dialect: Dialect, present: Mapping[str, str]) -> None:
+        self.contract, self.dialect = contract, dialect
+        self.layers: list[dict[str, str]] = [{}]  # each: the versions made there -> SQL
+        self.made_in: dict[str, int] = {_ROW: 0}
+        self.read_until: dict[str, int] = {}  # a version -> the last layer that reads it
+        self.current: dict[str, str] = {}  # the recipe's name of a column -> its newest version
+        for column in contract.columns:
+            header = present.get(column.source_name)
+            sql = dialect.name(header) if header is not None else "CAST(NULL AS VARCHAR)"
+            self.current[column.source_name] = self._make(sql)
+        self.removed: str | None = None
+
+    def _make(self, sql: str, *reads: str) -> str:
+        """A version, in the first layer that stands above everything it reads."""
+        layer = max((self.made_in[read] + 1 for read in reads), default=0)
+        while len(self.layers) <= layer:
+            self.layers.append({})
+        for read in reads:
+            self._keep(read, layer)
+        name = f"c{len(self.made_in)}"
+        self.layers[layer][name] = sql
+        self.made_in[name] = layer
+        return name
+
+    def _keep(self, version: str, layer: int) -> None:
+        self.read_until[version] = max(layer, self.read_until.get(version, 0))
+
+    def add(self, step: Step) -> None:
+        source, target = step.parameters.get("sourceColumn", ""), step.parameters.get("targetColumn", "")
+        match step.operation.effect:
+            case Effect.RENAMES:
+                self.current[target] = self.current.pop(source)
+            case Effect.DELETES:
+                del self.current[source]
+            case Effect.REWRITES:
+                self.current[source] = self._rewritten(step, self.current[source])
+            case Effect.DERIVES:
+                self.current[target] = self._rewritten(step, self.current[source])
+            case Effect.REMOVES_ROWS:
+                self._remove(step, self._all_met(step.conditions), self._read_by(step.conditions))
+            case Effect.REMOVES_REPEATED_ROWS:
+                self._remove_repeated(step)
+            case Effect.TYPES:
+                pass  # the contract says the type; the recipe's check held the two equal
+
+    def _read_by(self, conditions: tuple[Condition, ...]) -> list[str]:
+        return [self.current[one.column] for one in conditions]
+
+    def _all_met(self, conditions: tuple[Condition, ...]) -> str:
+        return " AND ".join(f"({one.sql(self.dialect, self.current[one.column])})" for one in conditions)
+
+    def _rewritten(self, step: Step, version: str) -> str:
+        rewrites = step.operation.rewrites(self.dialect, step.parameters)
+        if not step.conditions:
+            for rewrite in rewrites:
+                version = self._make(rewrite(version), version)
+            return version
+        reads = self._read_by(step.conditions)
+        met = self._all_met(step.conditions)
+        if len(rewrites) > 1:
+            # The conditions speak of the row as it was before the step, so they are settled before its first change.
+            met = self._make(met, *reads)
+            reads = [met]
+        first_otherwise = "NULL" if step.operation.effect is Effect.DERIVES else version
+        for number, rewrite in enumerate(rewrites):
+            otherwise = version if number else first_otherwise
+            chosen = f"CASE WHEN {met} THEN {rewrite(version)} ELSE {otherwise} END"
+            version = self._make(chosen, version, *reads)
+        return version
+
+    def _remove(self, step: Step, condition: str, reads: list[str]) -> None:
+        removal = f"CASE WHEN {condition} THEN {self.dialect.text(step.description)} END"
+        if self.removed is not None:
+            removal = f"COALESCE({self.removed}, {removal})"
+            reads = [*reads, self.removed]
+        self.removed = self._make(removal, *reads)
+
+    def _remove_repeated(self, step: Step) -> None:
+        alive = [f"{self.removed} IS NULL"] if self.removed else []
+        same = ", ".join([*self.current.values(), *alive])
+        condition = f"row_number() OVER (PARTITION BY {same} ORDER BY {_ROW}) > 1"
+        self._remove(step, condition, [_ROW, *self.current.values()])
+
+    def select(self, relation: str, source_index: int) -> str:
+        name = self.dialect.name
+        outputs: list[str] = []
+        untyped: list[UntypedValue] = []
+        kept = [_ROW] + ([self.removed] if self.removed else [])
+        for column in self.contract.columns:
+            text = self.current[column.name]
+            if _base(column) == "VARCHAR":
+                outputs.append(f"NULLIF({text}, '') AS {name(column.name)}")
+                kept.append(text)
+                continue
+            typed = self._make(self._typed(column, text), text)
+            outputs.append(f"{typed} AS {name(column.name)}")
+            kept += [text, typed]
+            failed = f"({typed} IS NULL AND {text} <> '')"
+            reason = f"{_REASONS[_base(column)]} ({column.sql_type})"
+            untyped.append(UntypedValue(column.name, failed, text, reason))
+        outputs += [
+            f"CAST({source_index} AS INTEGER) AS _source",
+            _ROW,
+            f"{self.dialect.untyped_values(untyped)} AS _untyped",
+            f"{self.removed or 'CAST(NULL AS VARCHAR)'} AS {_REMOVED}",
+        ]
+        for version in kept:
+            self._keep(version, len(self.layers))
+        inner = relation
+        for depth, layer in enumerate(self.layers):
+            passed = [
+                version for version, made in self.made_in.items() if made < depth < self.read_until.get(version, 0)
+            ]
+            listed = [*(passed if depth else [_ROW]), *(f"{sql} AS {version}" for version, sql in layer.items())]
+            inner = f"(SELECT {', '.join(listed)} FROM {inner})"
+        return f"SELECT {', '.join(outputs)} FROM {inner}"
+
+    def _typed(self, column: Column, text: str) -> str:
+        timezone = self.contract.timezone
+        match _base(column):
+            case "DATE":
+                return self.dialect.parse_date(text, ())
+            case "TIMESTAMP WITH TIME ZONE":
+                return self.dialect.parse_timestamp(text, timezone)
+            case "TIMESTAMP":
+                return self.dialect.local_time(self.dialect.parse_timestamp(text, timezone), timezone)
+            case _:
+                return self.dialect.try_cast(text, column.sql_type)
+
+
+def _base(column: Column) -> str:
+    return column.sql_type.upper().partition("(")[0].strip()
