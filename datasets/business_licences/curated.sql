@@ -4,7 +4,6 @@ WITH change_schema AS (
     SELECT
         Status,
         IssuedDate,
-        timezone('America/Vancouver', IssuedDate) AS IssuedLocal, -- the wall clock's time in Vancouver
         ExpiredDate,
         NumberofEmployees,
         CAST(FeePaid * 100 AS BIGINT) AS FeeCents -- whole cents: sums of them are exact
@@ -19,25 +18,30 @@ larger_businesses AS (
 
 summary AS (
     SELECT
-        CAST(IssuedLocal AS DATE) AS IssuedDay,
-        arg_max(IssuedLocal, IssuedDate) AS LastLocal,
+        CAST(timezone('America/Vancouver', IssuedDate) AS DATE) AS IssuedDay, -- the day on Vancouver's calendar
         max(IssuedDate) AS LastIssued,
         max(ExpiredDate) AS LatestExpiry,
         count(*) AS Licences,
         count(FeeCents) AS WithFee,
         sum(FeeCents) AS FeeCents
     FROM larger_businesses
-    GROUP BY CAST(IssuedLocal AS DATE)
+    GROUP BY CAST(timezone('America/Vancouver', IssuedDate) AS DATE)
+),
+
+-- The wall clock's time in Vancouver, and by how many minutes it is ahead of UTC.
+local_time AS (
+    SELECT
+        *,
+        timezone('America/Vancouver', LastIssued) AS LastLocal,
+        date_diff('minute', timezone('UTC', LastIssued), timezone('America/Vancouver', LastIssued)) AS OffsetMinutes
+    FROM summary
 )
 
 SELECT
     IssuedDay AS "Issued Date",
     -- Local time with its offset, so that the hour the clock repeats in November stays two different hours.
-    strftime(LastLocal, '%Y-%m-%dT%H:%M:%S') || format(
-        '{:+03d}:{:02d}',
-        date_diff('minute', timezone('UTC', LastIssued), LastLocal) // 60,
-        abs(date_diff('minute', timezone('UTC', LastIssued), LastLocal)) % 60
-    ) AS "Last Issued LTZ",
+    strftime(LastLocal, '%Y-%m-%dT%H:%M:%S')
+    || format('{:+03d}:{:02d}', OffsetMinutes // 60, abs(OffsetMinutes) % 60) AS "Last Issued LTZ",
     LatestExpiry AS "Latest Expiry Date",
     -- Half a cent is rounded away from zero; a day without any fee has no average.
     CAST(
@@ -47,5 +51,5 @@ SELECT
     Licences AS "Licences",
     WithFee AS "Licences With Fee",
     CAST(getvariable('report_date') AS DATE) AS "Report Date"
-FROM summary
+FROM local_time
 ORDER BY "Issued Date" NULLS LAST
