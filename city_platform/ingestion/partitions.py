@@ -1,0 +1,97 @@
+"""Which year a row belongs to, from its partition column's text."""
+
+import re
+from collections.abc import Sequence
+from datetime import date, datetime
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from city_platform.contracts.model import Partitioning, YearStyle
+
+# JSON and spreadsheets make 2024 of '2024' and pandas makes 2024.0 of it: the same year.
+_FOUR_DIGITS = re.compile(r"([0-9]{4})(\.0+)?")
+_TWO_DIGITS = re.compile(r"([0-9]{1,2})(\.0+)?")  # a spreadsheet turns 05 into 5
+_ISO_DATE = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})([T ][0-9]{2}:[0-9]{2}.*)?", re.DOTALL)
+_CENTURY_PIVOT = 69  # POSIX: 69-99 are 1969-1999, 00-68 are 2000-2068
+_REMEMBERED_TEXTS = 200_000
+
+
+def year_of(text: str, partitioning: Partitioning) -> str | None:
+    """The calendar year as four digits, or None where the text names none within the contract's range.
+
+    A timestamp counts with the date as written, whatever its offset.
+    """
+    match partitioning.style:
+        case YearStyle.FOUR_DIGITS:
+            found = _FOUR_DIGITS.fullmatch(text.strip())
+            year = int(found[1]) if found else None
+        case YearStyle.TWO_DIGITS:
+            found = _TWO_DIGITS.fullmatch(text.strip())
+            year = int(found[1]) + (1900 if int(found[1]) >= _CENTURY_PIVOT else 2000) if found else None
+        case YearStyle.DATE:
+            year = _year_of_date(text.strip(), partitioning.date_formats)
+    if year is None or not partitioning.first_year <= year <= partitioning.last_year:
+        return None
+    return f"{year:04d}"
+
+
+def _year_of_date(text: str, formats: Sequence[str]) -> int | None:
+    iso = _ISO_DATE.fullmatch(text)
+    try:
+        if iso:
+            return date.fromisoformat(iso[1]).year
+    except ValueError:
+        return None
+    if not text.isascii():  # strptime takes the digits of every script, the engine does not
+        return None
+    for one in formats:
+        try:
+            return datetime.strptime(text, one).year  # noqa: DTZ007 - only the year is used
+        except ValueError:
+            continue
+    return None
+
+
+def describe_years(partitioning: Partitioning) -> str:
+    """What a text has to be, for messages."""
+    match partitioning.style:
+        case YearStyle.FOUR_DIGITS:
+            form = "a year such as 2024"
+        case YearStyle.TWO_DIGITS:
+            form = "a two-digit year such as 24"
+        case YearStyle.DATE:
+            form = " or ".join(["a date such as 2024-05-31", *partitioning.date_formats])
+    return f"{form}, from {partitioning.first_year} to {partitioning.last_year}"
+
+
+class Placement:
+    """Sorts batches by year, judging each distinct text once."""
+
+    def __init__(self, partitioning: Partitioning) -> None:
+        self._partitioning = partitioning
+        self._known: dict[str | None, str | None] = {None: None}
+
+    def of(self, column: pa.Array) -> list[tuple[str | None, npt.NDArray[np.int64]]]:
+        """The years that occur, in order, each with its rows' positions in order; the unplaced (None) come last."""
+        encoded = pc.dictionary_encode(column, null_encoding="encode")
+        years = [self._year(text) for text in encoded.dictionary.to_pylist()]
+        order = sorted(set(years), key=lambda year: (year is None, year))
+        if len(order) == 1:
+            return [(order[0], np.arange(len(column), dtype=np.int64))]
+        ranks = np.array([order.index(year) for year in years], np.int16)
+        # The buffer itself, because pyarrow's own conversion imports pandas, which takes a second.
+        indices = np.frombuffer(encoded.indices.buffers()[1], np.int32)[: len(column)]
+        row_ranks = ranks[indices]
+        positions = np.argsort(row_ranks, kind="stable").astype(np.int64, copy=False)
+        ends = np.cumsum(np.bincount(row_ranks, minlength=len(order)))
+        return list(zip(order, np.split(positions, ends[:-1]), strict=True))
+
+    def _year(self, text: str | None) -> str | None:
+        if text not in self._known:
+            if len(self._known) > _REMEMBERED_TEXTS:
+                self._known = {None: None}
+            self._known[text] = year_of(text or "", self._partitioning)
+        return self._known[text]

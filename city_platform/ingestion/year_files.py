@@ -1,0 +1,168 @@
+"""One Parquet file a year, all being written at once, in bounded memory and to the same bytes every time.
+
+A row group is cut after ROW_GROUP_ROWS rows or ROW_GROUP_BYTES of text of its year, counted over that year's rows
+alone: neither the batches the rows came in nor the speed of the threads show in the file.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from city_platform.ingestion.unpacking import create_private
+
+ROW_GROUP_ROWS = 32_768
+ROW_GROUP_BYTES = 4 << 20
+_LANES = 2
+_BATCHES_UNDERWAY = 2
+_SAMPLE_ROWS = 4_096
+_DICTIONARY_SHARE = 0.1  # a column with more distinct values than this in the sample is written plainly
+
+
+class YearFiles:
+    """Takes batches, and which of their rows go where; writes on two threads, each file always by the same one."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lanes = [ThreadPoolExecutor(1, f"year-files-{lane}") for lane in range(_LANES)]
+        self._files: dict[str, _YearFile] = {}
+        self._underway: deque[list[Future[None]]] = deque()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for lane in self._lanes:
+            lane.shutdown(wait=True, cancel_futures=True)
+        for file in self._files.values():
+            file.abandon()
+
+    def add(self, batch: pa.RecordBatch, places: Sequence[tuple[str, npt.NDArray[np.int64]]]) -> None:
+        """Appends to each named file the batch's rows at those positions; a file's batches share one schema."""
+        tasks = []
+        for name, positions in places:
+            if name not in self._files:
+                self._files[name] = _YearFile(self._folder / f"{name}.parquet")
+            tasks.append(self._submit(name, self._files[name].add, batch, positions))
+        self._underway.append(tasks)
+        if len(self._underway) > _BATCHES_UNDERWAY:
+            _wait(self._underway.popleft())
+
+    def finish(self) -> dict[str, tuple[Path, int]]:
+        """Closes all files: name to path and rows, in the order of the names."""
+        while self._underway:
+            _wait(self._underway.popleft())
+        _wait([self._submit(name, file.close) for name, file in self._files.items()])
+        return {name: (file.path, file.rows) for name, file in sorted(self._files.items())}
+
+    def _submit(self, name: str, work: Callable[..., None], *args: object) -> Future[None]:
+        lane = list(self._files).index(name) % _LANES
+        return self._lanes[lane].submit(work, *args)
+
+
+def _wait(tasks: Sequence[Future[None]]) -> None:
+    for task in tasks:
+        task.result()
+
+
+class _YearFile:
+    """One file and the rows waiting for their row group. Belongs to one thread."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows = 0
+        self._waiting: list[pa.RecordBatch] = []
+        self._waiting_rows = 0
+        self._waiting_bytes = 0
+        self._writer: pq.ParquetWriter | None = None
+
+    def add(self, batch: pa.RecordBatch, positions: npt.NDArray[np.int64]) -> None:
+        # A taken batch owns its memory: a slice would keep the whole source batch alive.
+        taken = batch if len(positions) == batch.num_rows else batch.take(int64_array(positions))
+        self._waiting.append(taken)
+        self._waiting_rows += taken.num_rows
+        self._waiting_bytes += int(_text_ends(taken)[-1])
+        if self._waiting_rows >= ROW_GROUP_ROWS or self._waiting_bytes >= ROW_GROUP_BYTES:
+            self._write_full_groups()
+
+    def close(self) -> None:
+        if self._waiting_rows:
+            self._write(pa.concat_batches(self._waiting))
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def abandon(self) -> None:
+        """Lets go of a file that will not be used."""
+        self._waiting = []
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _write_full_groups(self) -> None:
+        rows = pa.concat_batches(self._waiting)
+        ends = _text_ends(rows)
+        start = 0
+        while True:
+            by_bytes = int(np.searchsorted(ends, (ends[start - 1] if start else 0) + ROW_GROUP_BYTES)) + 1
+            stop = min(by_bytes, start + ROW_GROUP_ROWS)
+            if stop > rows.num_rows:
+                break
+            self._write(rows.slice(start, stop - start))
+            start = stop
+        rest = rows.slice(start)
+        self._waiting = [rest] if rest.num_rows else []
+        self._waiting_rows = rest.num_rows
+        self._waiting_bytes = int(ends[-1] - (ends[start - 1] if start else 0))
+
+    def _write(self, group: pa.RecordBatch) -> None:
+        if self._writer is None:
+            self._writer = _open_writer(self.path, group)
+        self._writer.write_batch(group, row_group_size=max(group.num_rows, 1))
+        self.rows += group.num_rows
+
+
+def int64_array(values: npt.NDArray[np.int64]) -> pa.Array:
+    """The numbers as Arrow, without a copy and without pyarrow importing pandas, which takes a second."""
+    return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def _text_ends(batch: pa.RecordBatch) -> npt.NDArray[np.int64]:
+    """For each row the bytes of all text up to its end: the same whatever the batch was cut from."""
+    rows = batch.num_rows
+    total = np.zeros(rows + 1, np.int64)
+    for column in batch.columns:
+        if pa.types.is_string(column.type) and rows:
+            offsets = np.frombuffer(column.buffers()[1], np.int32)
+            total += offsets[column.offset : column.offset + rows + 1]
+    ends: npt.NDArray[np.int64] = total[1:] - total[0]
+    return ends
+
+
+def _open_writer(path: Path, first: pa.RecordBatch) -> pq.ParquetWriter:
+    """LZ4 because these rows are read within the minute and compressing harder takes longer than writing them."""
+    texts = [name for name in first.schema.names if pa.types.is_string(first.schema.field(name).type)]
+    sample = first.slice(0, _SAMPLE_ROWS)
+    most = max(1, _DICTIONARY_SHARE * sample.num_rows)
+    repeating = [name for name in texts if pc.count_distinct(sample.column(name)).as_py() <= most]
+    numbers = [name for name in first.schema.names if name not in texts]
+    return pq.ParquetWriter(
+        create_private(path),
+        first.schema,
+        compression="lz4",
+        use_dictionary=repeating or False,
+        column_encoding=dict.fromkeys(numbers, "DELTA_BINARY_PACKED") or None,
+        write_statistics=False,
+        data_page_version="2.0",
+        store_schema=False,
+    )

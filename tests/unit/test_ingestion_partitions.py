@@ -1,0 +1,43 @@
+"""The year of a row."""
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from city_platform.contracts.model import Partitioning, YearStyle
+from city_platform.ingestion.partitions import Placement, year_of
+
+FOUR = Partitioning("y", YearStyle.FOUR_DIGITS)
+TWO = Partitioning("y", YearStyle.TWO_DIGITS)
+DATE = Partitioning("y", YearStyle.DATE, ("%m/%d/%Y",))
+
+
+@pytest.mark.parametrize(
+    ("text", "partitioning", "year"),
+    [
+        ("2024", FOUR, "2024"), (" 2024 ", FOUR, "2024"), ("2024.0", FOUR, "2024"), ("1989", FOUR, None),
+        ("2101", FOUR, None), ("24", FOUR, None), ("2024.5", FOUR, None), ("", FOUR, None),
+        ("\uff12\uff10\uff12\uff14", FOUR, None),
+        ("24", TWO, "2024"), ("97", TWO, "1997"), ("05", TWO, "2005"), ("5", TWO, "2005"), ("24.0", TWO, "2024"),
+        ("2024", TWO, None), ("75", TWO, None), ("-4", TWO, None), ("x", TWO, None),
+        ("2024-02-29", DATE, "2024"), ("2023-02-29", DATE, None), ("5/31/2010", DATE, "2010"),
+        ("2024-01-01T02:00:00+00:00", DATE, "2024"), ("2024-01-01 02:00", DATE, "2024"), ("2024-01-01x", DATE, None),
+        ("31/5/2010", DATE, None), ("209-12-31", DATE, None), ("2024", DATE, None), ("", DATE, None),
+    ],
+)  # fmt: skip
+def test_year_of(text: str, partitioning: Partitioning, year: str | None) -> None:
+    assert year_of(text, partitioning) == year
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from(["13", "14", "24", "97", "", "x", None]), min_size=1, max_size=60))
+def test_placement_puts_every_row_in_one_place_in_order(texts: list[str | None]) -> None:
+    places = Placement(TWO).of(pa.array(texts, pa.string()))
+    assert sorted(int(row) for _, rows in places for row in rows) == list(range(len(texts)))
+    for year, rows in places:
+        assert list(rows) == sorted(rows)
+        assert all(year_of(texts[row] or "", TWO) == year for row in rows)
+    years = [year for year, _ in places if year is not None]
+    assert years == sorted(set(years))
+    assert all(year is not None for year, _ in places[:-1])
