@@ -26,7 +26,7 @@ def clean(raw: pd.DataFrame) -> pd.DataFrame:
     frame = raw.rename(columns={"FOLDERYEAR": "FileYear", "geo_point_2d": "GeoPoint2d"})
     for column in frame.columns:
         frame[column] = frame[column].str.replace(r"\s+", " ", regex=True).str.strip()
-    frame["Province"] = frame["Province"].str.upper().replace({"BRITISH COLUMBIA": "BC", "--": pd.NA})
+    frame["Province"] = frame["Province"].str.upper().replace({"BRITISH COLUMBIA": "BC"}).replace({"--": pd.NA})
     postal_code = frame["PostalCode"].str.upper().replace({"NOT APPLIC": pd.NA})
     frame["PostalCode"] = postal_code.str.replace(r"^([A-Z]\d[A-Z])(\d[A-Z]\d)$", r"\1 \2", regex=True)
     frame["UnitType"] = frame["UnitType"].replace({"Unti": "Unit", "Units": "Unit", "uNIT": "Unit"})

@@ -4,7 +4,7 @@ What belongs here: generators of source files. What does not: fixtures of single
 """
 
 from city_platform.samples.chunks import GeneratedFile
-from city_platform.samples.registry import DATASETS, UnknownSample, generate
+from city_platform.samples.registry import DATASETS, SAMPLE_FILES, UnknownSample, generate
 from city_platform.samples.request import InvalidSampleRequest
 
-__all__ = ["DATASETS", "GeneratedFile", "InvalidSampleRequest", "UnknownSample", "generate"]
+__all__ = ["DATASETS", "SAMPLE_FILES", "GeneratedFile", "InvalidSampleRequest", "UnknownSample", "generate"]

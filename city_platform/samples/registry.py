@@ -38,6 +38,9 @@ class _Generator(Protocol):
 _GENERATORS: dict[str, _Generator] = {"business_licences": generate_licences, "parking_tickets": generate_tickets}
 DATASETS = tuple(_GENERATORS)
 
+# What a dataset's source calls its file; the name says the form.
+SAMPLE_FILES = {"business_licences": "business-licences.csv", "parking_tickets": "parking-tickets.jsonl.gz"}
+
 
 def generate(
     dataset: str,

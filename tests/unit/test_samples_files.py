@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from city_platform.errors import PermanentError
-from city_platform.samples import DATASETS, InvalidSampleRequest, UnknownSample, generate
+from city_platform.samples import DATASETS, SAMPLE_FILES, InvalidSampleRequest, UnknownSample, generate
 from city_platform.samples.chunks import CHUNK_ROWS
 from city_platform.samples.licences import HEADERS as LICENCE_HEADERS
 from city_platform.samples.licences import generate_licences
@@ -21,7 +21,6 @@ from city_platform.samples.tickets import HEADERS_2010
 
 ROOT = Path(__file__).parents[2]
 VANCOUVER = ZoneInfo("America/Vancouver")
-ENDINGS = {"business_licences": ".csv", "parking_tickets": ".jsonl.gz"}
 
 
 def read(file: Path, delimiter: str) -> list[dict[str, str]]:
@@ -42,7 +41,7 @@ def test_the_headers_are_those_of_the_contract(dataset: str, headers: tuple[str,
 def test_the_same_seed_is_the_same_bytes_on_any_number_of_threads(dataset: str, tmp_path: Path) -> None:
     rows = 2 * CHUNK_ROWS + 321
     files = [
-        generate(dataset, tmp_path / f"{number}{ENDINGS[dataset]}", rows, seed, threads=threads).path.read_bytes()
+        generate(dataset, tmp_path / str(number) / SAMPLE_FILES[dataset], rows, seed, threads=threads).path.read_bytes()
         for number, (seed, threads) in enumerate([(7, 1), (7, 2), (7, 5), (8, 2)])
     ]
 
