@@ -240,13 +240,10 @@ def shows_at_most(masking: Masking, raw: str | None, shown: str | None) -> bool:
 
 @given(values=st.lists(personal_values, min_size=30, max_size=60))
 @settings(max_examples=20, deadline=None)
-def test_no_masked_value_holds_the_raw_one(tmp_path_factory: pytest.TempPathFactory, values: list[str | None]) -> None:
-    # A session of its own: hypothesis keeps a fixture alive past the end of the test run.
-    with DuckDBEngine(tmp_path_factory.getbasetemp() / "property").session() as session:
-        register_pseudonym(session, SECRET)
-        for masking in Masking:
-            shown = masked(session, masking, values)
-            assert all(itertools.starmap(partial(shows_at_most, masking), zip(values, shown, strict=True)))
+def test_no_masked_value_holds_the_raw_one(session: Session, values: list[str | None]) -> None:
+    for masking in Masking:
+        shown = masked(session, masking, values)
+        assert all(itertools.starmap(partial(shows_at_most, masking), zip(values, shown, strict=True)))
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+import threading
 import traceback
 from pathlib import Path
 
@@ -195,6 +196,18 @@ def test_first_use_by_many_processes_yields_one_file_with_every_key(path: Path) 
     assert [process.returncode for process in processes] == [0] * len(names)
     assert LocalKeyService(path).keys() == [KeyState(name, enabled=True, version=1) for name in sorted([*names, KEY])]
     assert sorted(file.name for file in path.parent.iterdir()) == ["keys.json", "keys.json.lock"]
+
+
+def test_a_change_waits_for_the_one_under_way(service: LocalKeyService, path: Path) -> None:
+    other = threading.Thread(target=LocalKeyService(path).create, args=("alias/other",))
+    with service._changing() as keys:
+        other.start()
+        other.join(0.2)
+        assert other.is_alive()
+        keys["alias/mine"] = keys[KEY]
+    other.join(10)
+    listed = service.keys()
+    assert {key.name for key in listed} == {KEY, "alias/mine", "alias/other"}
 
 
 @given(
