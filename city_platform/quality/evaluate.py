@@ -1,0 +1,265 @@
+"""Evaluates a ruleset over one relation, in as few passes as its rules allow.
+
+Every count and statistic of all rules comes from one aggregate query. Keys take one GROUP BY for each set of columns,
+CustomSql one query each. A rule that cannot be evaluated is an ERROR of its own and leaves the others alone.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from fractions import Fraction
+from typing import Any
+
+import duckdb
+
+from city_platform.engines.duckdb import Session
+from city_platform.quality.compile import ALL_ROWS, Plan, Scope, count_rows, plan
+from city_platform.quality.groupings import Groupings
+from city_platform.quality.model import Composite, Condition, Item, Rule, Ruleset
+from city_platform.quality.operands import NotEvaluable, holds, number
+from city_platform.quality.plain_language import explain, outcome_sentence
+from city_platform.quality.printer import print_condition, print_rule
+from city_platform.quality.results import Evaluation, Outcome, RuleResult
+from city_platform.quality.rule_types import has_row_predicate
+from city_platform.quality.settings import Route, Settings, settings_of
+from city_platform.quality.variables import UnknownVariable, resolved
+
+_NO_ROWS = "there are no rows, and nothing is no evidence"
+
+
+@dataclass(frozen=True, slots=True)
+class _Judgement:
+    outcome: Outcome
+    metric: Fraction | None = None
+    checked: int = 0
+    failed: int | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """A rule of the set with the plans of its leaves, or the reason why there are none."""
+
+    item: Item  # without variables, if they could be resolved
+    settings: Settings
+    plans: Mapping[int, Plan | str]  # by id() of the leaf
+    predicate: str | None  # of the whole item, where its rows are routed
+
+    @property
+    def failing_rows(self) -> str | None:
+        """The aggregate that counts the rows passing a composite's predicate."""
+        return count_rows(self.predicate) if self.predicate and isinstance(self.item, Composite) else None
+
+    @property
+    def aggregates(self) -> list[str]:
+        needed = [self.failing_rows] if self.failing_rows else []
+        for one in self.plans.values():
+            if isinstance(one, Plan):
+                needed += [one.checked, *one.aggregates]
+        return needed
+
+
+def evaluate(
+    session: Session, relation: str, ruleset: Ruleset, columns: Mapping[str, str], now: datetime
+) -> Evaluation:
+    """Every rule's result over `relation` (a table or view of the session).
+
+    `columns` maps the relation's columns to their SQL types; columns that are not in it are invisible to rules.
+    `now` is aware. Raises only what makes the whole evaluation impossible: an unreadable relation, a deadline.
+    """
+    quoted = session.dialect.name(relation)
+    scope = Scope(session, relation, columns, now, Groupings(session, quoted))
+    tasks = [_task(item, ruleset, scope) for item in ruleset.rules]
+    answers, broken = _answers(session, quoted, tasks)
+    rows = int(answers[ALL_ROWS])
+    results = []
+    failing: list[tuple[str, str]] = []
+    for task in tasks:
+        judgement = _judged(task, task.item, answers, broken, rows)
+        if task.predicate and judgement.outcome is not Outcome.ERROR:
+            judgement = _by_rows(task, judgement, answers, rows)
+            tolerated = _tolerant(task.item) and judgement.outcome is Outcome.PASS
+            if judgement.failed and not tolerated:
+                failing.append((task.settings.rule_id, task.predicate))
+        results.append(_result(task, judgement))
+    return Evaluation(tuple(results), rows, _failed_rules_sql(session, failing) if failing else None)
+
+
+def _task(item: Item, ruleset: Ruleset, scope: Scope) -> _Task:
+    settings = settings_of(item, ruleset)
+    try:
+        item = resolved(item, ruleset)
+    except UnknownVariable as error:
+        return _Task(item, settings, {id(leaf): str(error) for leaf in _leaves(item)}, None)
+    plans = {id(leaf): _planned(leaf, scope) for leaf in _leaves(item)}
+    predicate = None
+    if settings.route is Route.ROW and has_row_predicate(item):
+        predicate = _row_predicate(item, plans)
+    return _Task(item, settings, plans, predicate)
+
+
+def _leaves(item: Item) -> Iterable[Rule]:
+    if isinstance(item, Rule):
+        yield item
+    else:
+        for part in item.parts:
+            yield from _leaves(part)
+
+
+def _planned(leaf: Rule, scope: Scope) -> Plan | str:
+    try:
+        return plan(leaf, scope)
+    except NotEvaluable as error:
+        return str(error)
+    except duckdb.InterruptException:
+        raise
+    except duckdb.Error as error:
+        return _first_line(error)
+
+
+def _row_predicate(item: Item, plans: Mapping[int, Plan | str]) -> str | None:
+    if isinstance(item, Rule):
+        one = plans[id(item)]
+        return one.row_predicate if isinstance(one, Plan) else None
+    parts = [_row_predicate(part, plans) for part in item.parts]
+    known = [part for part in parts if part is not None]
+    return "(" + f" {item.operator.upper()} ".join(known) + ")" if len(known) == len(parts) else None
+
+
+def _answers(session: Session, quoted: str, tasks: list[_Task]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The values of all aggregates, and those that could not be computed with the reason."""
+    needed = list(dict.fromkeys([ALL_ROWS, *(one for task in tasks for one in task.aggregates)]))
+    try:
+        return _aggregated(session, quoted, needed), {}
+    except duckdb.InterruptException:
+        raise
+    except duckdb.Error:
+        # One rule's SQL is at fault. Asked one by one, the others keep their answers.
+        answers = _aggregated(session, quoted, [ALL_ROWS])
+        broken: dict[str, str] = {}
+        for one in needed[1:]:
+            try:
+                answers |= _aggregated(session, quoted, [one])
+            except duckdb.InterruptException:
+                raise
+            except duckdb.Error as error:
+                broken[one] = _first_line(error)
+        return answers, broken
+
+
+def _aggregated(session: Session, quoted: str, needed: list[str]) -> dict[str, Any]:
+    return dict(zip(needed, session.rows(f"SELECT {', '.join(needed)} FROM {quoted}")[0], strict=True))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0][:300]
+
+
+def _judged(task: _Task, item: Item, answers: Mapping[str, Any], broken: Mapping[str, str], rows: int) -> _Judgement:
+    if isinstance(item, Composite):
+        return _combined(item, [_judged(task, part, answers, broken, rows) for part in item.parts], rows)
+    one = task.plans[id(item)]
+    if isinstance(one, str):
+        return _Judgement(Outcome.ERROR, reason=one)
+    unanswered = [broken[aggregate] for aggregate in (one.checked, *one.aggregates) if aggregate in broken]
+    if unanswered:
+        return _Judgement(Outcome.ERROR, reason=unanswered[0])
+    return _compared(one, answers, rows)
+
+
+def _compared(one: Plan, answers: Mapping[str, Any], rows: int) -> _Judgement:
+    """The outcome that the answers give a plan."""
+    checked = int(answers[one.checked])
+    failed = one.failed(answers) if one.failed else None
+    try:
+        metric = one.metric(answers)
+        fulfilled = metric is not None and holds(metric, one.condition, number)
+    except (NotEvaluable, OverflowError) as error:
+        return _Judgement(Outcome.ERROR, checked=checked, reason=str(error))
+    found = _Judgement(Outcome.PASS if fulfilled else Outcome.FAIL, metric, checked, failed)
+    if not rows:
+        return replace(found, outcome=Outcome.FAIL, reason=_NO_ROWS)
+    if not checked:
+        return replace(found, outcome=Outcome.WARN, metric=None, reason="no row fulfils the rule's `where`")
+    if metric is None:
+        return replace(found, reason="there is no value to compute the metric from")
+    return found
+
+
+def _combined(item: Composite, parts: list[_Judgement], rows: int) -> _Judgement:
+    """Three-valued logic, WARN being the unknown; an ERROR anywhere is an ERROR of the whole."""
+    outcomes = {part.outcome for part in parts}
+    decisive, other = (Outcome.FAIL, Outcome.PASS) if item.operator == "and" else (Outcome.PASS, Outcome.FAIL)
+    if Outcome.ERROR in outcomes:
+        outcome = Outcome.ERROR
+    elif decisive in outcomes:
+        outcome = decisive
+    else:
+        outcome = Outcome.WARN if Outcome.WARN in outcomes else other
+    reasons = dict.fromkeys(part.reason for part in parts if part.reason and part.outcome is outcome)
+    return _Judgement(outcome, None, rows, None, "; ".join(reasons))
+
+
+def _by_rows(task: _Task, judgement: _Judgement, answers: Mapping[str, Any], rows: int) -> _Judgement:
+    """A composite whose rows are routed is judged row by row, so that verdict and folders say the same."""
+    if task.failing_rows is None or not rows:
+        return judgement
+    if task.failing_rows not in answers:
+        return _Judgement(Outcome.ERROR, reason="the rows could not be judged one by one")
+    passing = int(answers[task.failing_rows])
+    outcome = Outcome.PASS if passing == rows else Outcome.FAIL
+    if judgement.outcome is Outcome.WARN and outcome is Outcome.PASS:
+        outcome = Outcome.WARN
+    return _Judgement(outcome, Fraction(passing, rows), rows, rows - passing)
+
+
+def _tolerant(item: Item) -> bool:
+    """A rule `with threshold` accepts its failing rows as long as the threshold holds."""
+    return isinstance(item, Rule) and item.tag("threshold") is not None
+
+
+def _failed_rules_sql(session: Session, failing: list[tuple[str, str]]) -> str:
+    """Rows that fail nothing, nearly all, cost the predicates and no list."""
+    good = " AND ".join(predicate for _, predicate in failing)
+    listed = ", ".join(
+        f"CASE WHEN {predicate} THEN NULL ELSE {session.dialect.text(rule_id)} END" for rule_id, predicate in failing
+    )
+    return f"CASE WHEN {good} THEN NULL ELSE list_filter([{listed}], lambda rule: rule IS NOT NULL) END"
+
+
+def _result(task: _Task, judgement: _Judgement) -> RuleResult:
+    item, settings = task.item, task.settings
+    one = task.plans[id(item)] if isinstance(item, Rule) else None
+    metric_name = one.metric_name if isinstance(one, Plan) else "compliance" if judgement.metric is not None else ""
+    threshold = print_condition(_metric_condition(item, one)) if isinstance(one, Plan) else ""
+    metric = None if judgement.metric is None else float(judgement.metric)
+    sentence = outcome_sentence(
+        judgement.outcome,
+        metric_name=metric_name,
+        metric=metric,
+        checked=judgement.checked,
+        failed=judgement.failed,
+        reason=judgement.reason,
+    )
+    return RuleResult(
+        rule_id=settings.rule_id,
+        rule_text=print_rule(item, labels=False),
+        line=item.line,
+        outcome=judgement.outcome,
+        action=settings.action,
+        route=settings.route,
+        severity=settings.severity,
+        owner=settings.owner,
+        metric_name=metric_name,
+        metric_value=metric,
+        threshold=threshold,
+        rows_checked=judgement.checked,
+        rows_failed=judgement.failed,
+        explanation=f"{explain(item)} {sentence}",
+        reason=judgement.reason,
+    )
+
+
+def _metric_condition(item: Item, one: Plan) -> Condition:
+    threshold = item.tag("threshold") if isinstance(item, Rule) else None
+    return threshold or one.condition

@@ -1,0 +1,57 @@
+"""How often each key occurs: one GROUP BY for each distinct set of columns, shared by all rules about it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from city_platform.engines.duckdb import Session
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFacts:
+    """Counts over the rows in which at least one column of the key is not null."""
+
+    groups: int  # distinct keys
+    rows: int
+    singles: int  # keys that occur exactly once
+    complete_singles: int  # of these, keys without any null
+    n_log_n: float  # sum over the keys of n * ln(n), for the entropy
+    occurs_once: str  # SQL over the relation: the row's key occurs once, or the row has no key
+
+
+class Groupings:
+    """Key facts of one relation, each computed at most once."""
+
+    def __init__(self, session: Session, relation: str) -> None:
+        self._session = session
+        self._relation = relation
+        self._known: dict[tuple[tuple[str, ...], str | None], KeyFacts] = {}
+
+    def facts(self, columns: Sequence[str], where: str | None) -> KeyFacts:
+        """Facts of these columns (quoted names) over the rows for which `where` is true."""
+        key = (tuple(columns), where)
+        if key not in self._known:
+            self._known[key] = self._counted(*key)
+        return self._known[key]
+
+    def _counted(self, columns: tuple[str, ...], where: str | None) -> KeyFacts:
+        has_key = " OR ".join(f"{column} IS NOT NULL" for column in columns)
+        listed = ", ".join(columns)
+        source = f"FROM {self._relation} WHERE ({has_key})" + (f" AND ({where})" if where else "")
+        complete = " AND ".join(f"{column} IS NOT NULL" for column in columns)
+        groups, rows, singles, complete_singles, n_log_n = self._session.rows(
+            "SELECT count(*), CAST(COALESCE(sum(_n), 0) AS BIGINT), count(*) FILTER (WHERE _n = 1), "
+            f"count(*) FILTER (WHERE _n = 1 AND {complete}), COALESCE(fsum(_n * ln(_n)), 0) "
+            f"FROM (SELECT {listed}, count(*) AS _n {source} GROUP BY {listed})"
+        )[0]
+        once = "TRUE"
+        if groups != singles:
+            # Only where duplicates exist is their list worth a second look at the data.
+            table = f"_repeated_keys_{id(self):x}_{len(self._known)}"
+            key = "(" + ", ".join(f"k{index} := {column}" for index, column in enumerate(columns)) + ")"
+            packed = f"struct_pack{key}"
+            self._session.execute(
+                f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT {packed} AS key {source} "
+                f"GROUP BY {listed} HAVING count(*) > 1"
+            )
+            once = f"(NOT {packed} IN (SELECT key FROM {table}))"
+        return KeyFacts(groups, rows, singles, complete_singles, float(n_log_n), once)
