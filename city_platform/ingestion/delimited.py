@@ -1,10 +1,11 @@
 """Rows of a CSV file, by two readers that agree.
 
-DuckDB reads a flawless file in parallel, at the speed of a bare scan. It is not trusted alone: faced with a quote
-that is never closed, DuckDB 2.0 lost half a million rows of five without an error or a reject. So the file's records
-are counted independently, and where the counts differ, or DuckDB meets any broken line, the exact reader takes over:
-several times slower, keeps every line it cannot read with its number and reason, and after a broken quote goes on
-with the very next line.
+DuckDB reads a flawless file in parallel, at the speed of a bare scan, and stops at the first broken line. It is not
+asked to set broken lines aside (`store_rejects`, `ignore_errors`): after a quote that is never closed DuckDB 2.0 then
+loses up to every following row without recording one of them. The exact reader takes over instead: several times
+slower, it keeps every line it cannot read with its number and reason, and after a broken quote goes on with the very
+next line. And because a file read from several places at once is only as good as the guess where a record begins,
+the records are counted independently; a difference also calls the exact reader.
 """
 
 import csv

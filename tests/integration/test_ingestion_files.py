@@ -92,7 +92,7 @@ def test_a_quote_never_closed_among_quoted_cells(session: Session, tmp_path: Pat
 
 
 def test_a_quote_never_closed_costs_one_line(session: Session, tmp_path: Path) -> None:
-    """DuckDB alone loses most of such a file without an error: the reason for counting records independently."""
+    """DuckDB asked to go on by itself loses most of such a file: the reason for the exact reader."""
     path = tmp_path / "plain.csv"
     with path.open("w") as file:
         file.write("Year;Name;Note\n")

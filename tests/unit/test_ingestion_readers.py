@@ -1,0 +1,111 @@
+"""The fast reader is checked, and the files do not show how their rows arrived."""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from city_platform.engines.duckdb import DuckDBEngine, Session
+from city_platform.ingestion import year_files
+from city_platform.ingestion.delimited import NotFlawless, flawless_rows
+from city_platform.ingestion.formats import recognise
+from city_platform.ingestion.lines import MAX_LINE_BYTES, physical_lines
+from city_platform.ingestion.year_files import YearFiles
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    with DuckDBEngine(tmp_path_factory.mktemp("engine")).session() as opened:
+        yield opened
+
+
+class LosingSession(Session):
+    """Loses the last row without a word."""
+
+    def stream(self, sql: str, batch_rows: int = 65_536) -> pa.RecordBatchReader:
+        table = super().stream(sql, batch_rows).read_all()
+        return table.slice(0, table.num_rows - 1).to_reader()
+
+
+FLAWLESS = [
+    b"a;b\n1;2\n3;4\n",
+    b"\xef\xbb\xbfa;b\r\n1;2\r\n3;4",
+    b"a;b\r1;2\r3;4\r",
+    b'a;b\n1;"2\n\n2"\n3;"\r\n"\n',
+    b'a;b\r\n\r\n1;"2""\n2"\r\n\r\n\r\n3;4\r\n\r\n',
+    b'"a";"b\nc"\n1;2\n\n3;4\n\n',
+    b'a\n1\n\n"x\ny"\n',
+    b'a;b\n1;5" pipe\n3;4\n',
+    b"a;b\n" + b'1;"x\ny"\n' * 60_000,  # marks fall on every place of a block's edge
+]
+
+
+@pytest.mark.parametrize("content", FLAWLESS)
+def test_a_flawless_file_is_read_fast_and_a_lost_row_is_noticed(
+    content: bytes, session: Session, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(content)
+    form = recognise(path)
+    names = form.headers
+    assert sum(batch.num_rows for batch in flawless_rows(path, form, names, session)) >= 2
+    with pytest.raises(NotFlawless):
+        list(flawless_rows(path, form, names, LosingSession(session.connection)))
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_physical_lines_over_block_edges(end: bytes, tmp_path: Path) -> None:
+    chance = random.Random(3)  # noqa: S311 - repeatable, not secret
+    lines = [b"x" * chance.choice([0, 1, 70, 300_000, 1_048_575]) + end for _ in range(30)]
+    path = tmp_path / "lines"
+    path.write_bytes(b"\xef\xbb\xbf" + b"".join(lines) + b"last")
+    assert list(physical_lines(path)) == [*lines, b"last"]
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize("size", [MAX_LINE_BYTES + 1, 3_145_727, 3_145_728, 5_000_000])
+def test_an_over_long_line_is_cut_and_the_next_is_whole(end: bytes, size: int, tmp_path: Path) -> None:
+    path = tmp_path / "lines"
+    path.write_bytes(b"first" + end + b"x" * size + end + b"after" + end + b"y" * size)
+    first, long, after, last = physical_lines(path)
+    assert (first, after) == (b"first" + end, b"after" + end)
+    assert len(long) > MAX_LINE_BYTES
+    assert len(last) > MAX_LINE_BYTES
+
+
+def test_the_bytes_do_not_show_the_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(year_files, "ROW_GROUP_ROWS", 50)
+    monkeypatch.setattr(year_files, "ROW_GROUP_BYTES", 700)
+    chance = random.Random(11)  # noqa: S311 - repeatable, not secret
+    texts = [chance.choice([None, "a", "b" * chance.randrange(90)]) for _ in range(3_000)]
+    whole = pa.record_batch({"text": pa.array(texts, pa.string()), "_row": pa.array(range(3_000), pa.int64())})
+    written = []
+    for cut in (3_000, 1_000, 37):
+        folder = tmp_path / str(cut)
+        folder.mkdir()
+        with YearFiles(folder) as files:
+            for start in range(0, 3_000, cut):
+                batch = whole.slice(start, cut)
+                rows = np.arange(batch.num_rows)
+                years = (rows + start) % 3
+                files.add(batch, [(str(2020 + year), rows[years == year]) for year in range(3)])
+            done = files.finish()
+        assert {name: rows for name, (_, rows) in done.items()} == {"2020": 1_000, "2021": 1_000, "2022": 1_000}
+        assert pq.read_table(done["2021"][0])["text"].to_pylist() == texts[1::3]
+        assert pq.ParquetFile(done["2021"][0]).num_row_groups > 20
+        written.append([path.read_bytes() for path, _ in done.values()])
+    assert written[0] == written[1] == written[2]
+
+
+def test_a_failing_write_is_not_swallowed(tmp_path: Path) -> None:
+    batch = pa.record_batch({"text": pa.array(["a"])})
+    other = pa.record_batch({"another": pa.array(["a"])})
+    with YearFiles(tmp_path) as files:
+        files.add(batch, [("2020", np.arange(1))])
+        files.add(other, [("2020", np.arange(1))])
+        with pytest.raises(pa.ArrowException):
+            files.finish()
