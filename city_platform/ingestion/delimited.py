@@ -144,7 +144,8 @@ def exact_rows(
         if not header_seen:
             header_seen = bool(record)
             continue
-        record = _fitted(record, len(names))
+        if len(record) != len(names):
+            record = _fitted(record, len(names))
         if reason := feed.problem() or _wrong_width(record, len(names)):
             unreadable.add(feed.first_line, reason, feed.taken)
         elif record:
