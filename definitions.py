@@ -5,7 +5,6 @@ import warnings
 from pathlib import Path
 
 import dagster as dg
-from city_platform.contracts.folder import load_datasets
 
 from assets.cleaned import cleaned_asset
 from assets.curated import curated_asset
@@ -14,8 +13,9 @@ from assets.jobs import governance_job, materialization_job
 from assets.landing import landing_job
 from assets.quality_checked import quality_checked_asset
 from assets.raw import raw_asset
+from city_platform.contracts.folder import load_datasets
 from resources.platform import PlatformResource
-from schedules.governance import governance_schedules
+from schedules.governance import governance_schedule
 from schedules.ingestion import ingestion_schedule
 from sensors.drop_folder import drop_folder_sensor
 from sensors.outdated import outdated_sensor
@@ -32,6 +32,7 @@ def build_definitions(home: Path, datasets_folder: Path = ROOT / "datasets") -> 
     drop = home / "drop"
     land = landing_job(datasets)
     materialize = [materialization_job(dataset) for dataset in datasets]
+    govern = [governance_job(dataset) for dataset in datasets]
     layers = (raw_asset, cleaned_asset, quality_checked_asset, curated_asset, encrypted_asset)
     with warnings.catch_warnings():
         # Partitions on checks are a preview feature of Dagster's; ours is held by tests against the pinned version.
@@ -39,9 +40,9 @@ def build_definitions(home: Path, datasets_folder: Path = ROOT / "datasets") -> 
         assets = [layer(dataset) for dataset in datasets for layer in layers]
     return dg.Definitions(
         assets=assets,
-        jobs=[land, *materialize, *(governance_job(dataset) for dataset in datasets)],
+        jobs=[land, *materialize, *govern],
         sensors=[drop_folder_sensor(drop, datasets, land), outdated_sensor(datasets, materialize)],
-        schedules=[ingestion_schedule(drop, datasets, land), *governance_schedules(datasets)],
+        schedules=[ingestion_schedule(drop, datasets, land), *map(governance_schedule, datasets, govern)],
         resources={"platform": PlatformResource(home=str(home))},
         executor=dg.in_process_executor,  # a run is its own process already; a process a step costs seconds
     )

@@ -78,7 +78,8 @@ class DagsterOrchestrator:
             ["dagster._daemon", "run", *workspace],
         )
         children = [
-            subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, env=environment) for command in commands
+            subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, env=environment)  # noqa: S603 -- all from here
+            for command in commands
         ]
         try:
             while all(child.poll() is None for child in children):

@@ -1,9 +1,9 @@
 """Cleaned assets: typed rows after the dataset's recipe."""
 
 import dagster as dg
-from city_platform.contracts.folder import Dataset
 
 from assets.graph import layer_asset, layer_spec
+from city_platform.contracts.folder import Dataset
 from city_platform.layers import cleaned, raw
 
 

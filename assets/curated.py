@@ -1,9 +1,9 @@
 """Curated assets: the published summaries."""
 
 import dagster as dg
-from city_platform.contracts.folder import Dataset
 
 from assets.graph import layer_asset, layer_spec
+from city_platform.contracts.folder import Dataset
 from city_platform.layers import curated, quality_checked
 
 

@@ -1,9 +1,9 @@
 """Encrypted assets: the trusted rows for those entitled."""
 
 import dagster as dg
-from city_platform.contracts.folder import Dataset
 
 from assets.graph import layer_asset, layer_spec
+from city_platform.contracts.folder import Dataset
 from city_platform.layers import encrypted, quality_checked
 
 

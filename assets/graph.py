@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import dagster as dg
-from city_platform.contracts.folder import Dataset
 
+from city_platform.contracts.folder import Dataset
 from city_platform.contracts.model import Column
 from city_platform.errors import PermanentError, TransientError
 from city_platform.lake.lake import Lake

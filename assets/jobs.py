@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 
 import dagster as dg
-from city_platform.contracts.folder import Dataset
 from dagster._core.definitions.unresolved_asset_job_definition import (
     UnresolvedAssetJobDefinition,  # what the public define_asset_job returns has no public name
 )
 
 from assets.graph import asset_key
+from city_platform.contracts.folder import Dataset
 from city_platform.layers import quality_checked
+
+__all__ = ["UnresolvedAssetJobDefinition", "governance_job", "materialization_job", "materialization_job_name"]
 
 
 def materialization_job_name(dataset: str) -> str:

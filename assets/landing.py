@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import dagster as dg
-from city_platform.contracts.folder import Dataset
 
 from assets.graph import typed_failures
+from city_platform.contracts.folder import Dataset
 from city_platform.layers import drop_folder
 from resources.platform import PlatformResource
 

@@ -1,12 +1,12 @@
 """Quality-checked assets: passed and failed rows, the register of rejections, and one check a governance rule."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import dagster as dg
-from city_platform.contracts.folder import Dataset
 
-from assets.checks import advisory_result, advisory_specs, rule_result, rule_specs
+from assets.checks import check_results, check_specs
 from assets.graph import layer_spec, materialization, typed_failures
+from city_platform.contracts.folder import Dataset
 from city_platform.layers import cleaned, quality_checked
 from resources.platform import PlatformResource
 
@@ -35,7 +35,7 @@ def quality_checked_asset(dataset: Dataset) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=f"{dataset.name}__{quality_checked.LAYER}",
         specs=[layer, register],
-        check_specs=[*rule_specs(dataset), *advisory_specs(dataset)],
+        check_specs=list(check_specs(dataset)),
     )
     def check(
         context: dg.AssetExecutionContext, platform: PlatformResource
@@ -45,12 +45,6 @@ def quality_checked_asset(dataset: Dataset) -> dg.AssetsDefinition:
             checked, rejected = quality_checked.materialize(adapters, dataset, context.partition_key)
         yield materialization(dataset, checked, adapters.lake)
         yield materialization(dataset, rejected, adapters.lake)
-        verdict = quality_checked.verdict_of(checked)
-        keys: Mapping[str, list[str]] = checked.details["failed_keys"]
-        for result in verdict.results if verdict else ():
-            yield rule_result(dataset, checked, result, keys.get(result.rule_id, []), adapters.lake)
-        for name, results in checked.details["advisory"].items():
-            for body in results:
-                yield advisory_result(dataset, checked, name, body)
+        yield from check_results(dataset, checked, adapters.lake)
 
     return check

@@ -1,9 +1,9 @@
 """Raw assets: which landed sources make up a year."""
 
 import dagster as dg
-from city_platform.contracts.folder import Dataset
 
 from assets.graph import layer_asset, layer_spec
+from city_platform.contracts.folder import Dataset
 from city_platform.layers import raw
 
 

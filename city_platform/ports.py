@@ -93,6 +93,12 @@ class KeyService(Protocol):
     Errors: KeyNotFound, KeyDisabled, KeyDenied, WrongKey, KeyServiceUnavailable.
     """
 
+    def ensure(self, key: str) -> None:
+        """Makes sure the key exists. A service of this machine creates it; a managed one only looks, and raises
+        KeyNotFound where the infrastructure has not made it.
+        """
+        ...
+
     def encrypt(self, key: str, plaintext: bytes, context: Mapping[str, str]) -> bytes:
         """Takes 1 to PLAINTEXT_LIMIT bytes; ValueError otherwise."""
         ...

@@ -1,11 +1,11 @@
 """Weekly governance: every rule of every year, evaluated again, because some rules depend on the day."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import dagster as dg
-from city_platform.contracts.folder import Dataset
 
-from assets.jobs import governance_job
+from assets.jobs import UnresolvedAssetJobDefinition
+from city_platform.contracts.folder import Dataset
 from city_platform.layers import quality_checked
 from resources.platform import PlatformResource
 
@@ -13,15 +13,12 @@ CRON = "0 5 * * 1"
 TIMEZONE = "America/Vancouver"
 
 
-def governance_schedules(datasets: Sequence[Dataset]) -> list[dg.ScheduleDefinition]:
-    """One schedule a dataset, Mondays at five in the city's time."""
-    return [_schedule(dataset) for dataset in datasets]
+def governance_schedule(dataset: Dataset, job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
+    """Mondays at five in the city's time."""
 
-
-def _schedule(dataset: Dataset) -> dg.ScheduleDefinition:
     @dg.schedule(
         name=f"weekly_governance_{dataset.name}",
-        job=governance_job(dataset),
+        job=job,
         cron_schedule=CRON,
         execution_timezone=TIMEZONE,
         default_status=dg.DefaultScheduleStatus.RUNNING,

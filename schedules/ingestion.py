@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import dagster as dg
-from city_platform.contracts.folder import Dataset
 
 from assets.landing import landing_requests
+from city_platform.contracts.folder import Dataset
 
 CRON = "0 6 * * *"
 TIMEZONE = "America/Vancouver"

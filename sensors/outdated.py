@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 import dagster as dg
-from city_platform.contracts.folder import Dataset
 
 from assets.graph import asset_key
-from assets.jobs import materialization_job_name
+from assets.jobs import UnresolvedAssetJobDefinition, materialization_job_name
+from city_platform.contracts.folder import Dataset
 from city_platform.layers import freshness, quality_checked
 from city_platform.layers.platform import Platform
 from resources.platform import PlatformResource
@@ -45,7 +45,7 @@ def outdated_requests(
                 )
 
 
-def outdated_sensor(datasets: Sequence[Dataset], jobs: Sequence[object]) -> dg.SensorDefinition:
+def outdated_sensor(datasets: Sequence[Dataset], jobs: Sequence[UnresolvedAssetJobDefinition]) -> dg.SensorDefinition:
     """Requests what `outdated_requests` finds, a bounded number a tick."""
 
     @dg.sensor(

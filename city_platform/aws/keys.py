@@ -60,6 +60,11 @@ class KmsKeyService:
         self._client: KMSClient | None = None
         self._connecting = threading.Lock()
 
+    def ensure(self, key: str) -> None:
+        """Raises KeyNotFound where there is no such alias: keys come from the infrastructure, never from here."""
+        with _typed(key):
+            self._kms().describe_key(KeyId=key)
+
     def encrypt(self, key: str, plaintext: bytes, context: Mapping[str, str]) -> bytes:
         if not 1 <= len(plaintext) <= PLAINTEXT_LIMIT:
             raise ValueError(f"a key service encrypts 1 to {PLAINTEXT_LIMIT} bytes, not {len(plaintext)}")

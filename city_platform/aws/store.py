@@ -25,7 +25,7 @@ class S3ObjectStore:
     """An ObjectStore in one S3 bucket. Create-only writes use `If-None-Match: *`."""
 
     def __init__(self, bucket: str, cache: Path, config: Mapping[str, Any] | None = None) -> None:
-        """`config` goes to obstore's S3Store (region, endpoint, client options); credentials come from the environment."""
+        """`config` goes to obstore's S3Store: region, endpoint, client options. Credentials are the environment's."""
         self._bucket = bucket
         self._cache = cache.absolute()
         self._store = S3Store(bucket, **dict(config or {}))

@@ -44,7 +44,7 @@ def demo(
 ) -> None:
     """Generate sample data, take it through all layers, show what came out."""
     from city_platform.cli.report import report, table
-    from city_platform.cli.work import bring_up_to_date, land_files, progress
+    from city_platform.cli.work import advancing, bring_up_to_date, land_files, progress
     from city_platform.samples import SAMPLE_FILES, generate
 
     session = Session.start(home, as_json=as_json)
@@ -58,7 +58,7 @@ def demo(
             file = folder / f"{SAMPLE_FILES[name]}"
             with progress(session) as bars:
                 bar = bars.add_task(f"generating {file.name}", total=rows)
-                generate(name, file, rows=rows, seed=seed, progress=lambda done, b=bar: bars.update(b, completed=done))
+                generate(name, file, rows=rows, seed=seed, progress=advancing(bars, bar))
             landed += sum(one.source.rows for one in land_files(session, platform, dataset, [file]) if not one.known)
         runs = bring_up_to_date(session, platform, list(datasets.values()))
         seconds = time.monotonic() - started
@@ -154,7 +154,7 @@ def generate(
     as_json: Json = False,
 ) -> None:
     """Write sample data with the real schema and the real dirt."""
-    from city_platform.cli.work import progress
+    from city_platform.cli.work import advancing, progress
     from city_platform.samples import generate as write
 
     session = Session.start(None, as_json=as_json)
@@ -162,7 +162,7 @@ def generate(
         started = time.monotonic()
         with progress(session) as bars:
             bar = bars.add_task(f"generating {out.name}", total=rows)
-            write(dataset, out, rows=rows, seed=seed, progress=lambda done: bars.update(bar, completed=done))
+            write(dataset, out, rows=rows, seed=seed, progress=advancing(bars, bar))
         seconds = time.monotonic() - started
     session.result({"file": out, "rows": rows, "bytes": out.stat().st_size, "seconds": round(seconds, 3)})
     if not as_json:

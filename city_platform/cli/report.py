@@ -11,7 +11,7 @@ from city_platform.cli.session import local, size
 from city_platform.contracts.folder import Dataset
 from city_platform.layers import curated, encrypted, freshness, landing, quality_checked, raw
 from city_platform.layers.platform import Platform
-from city_platform.quality.rule import Outcome
+from city_platform.quality.results import Outcome
 
 
 @dataclass(frozen=True, slots=True)

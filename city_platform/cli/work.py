@@ -1,9 +1,9 @@
 """Landing files and bringing partitions up to date, with progress where a person watches."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from city_platform.cli.session import Session
 from city_platform.contracts.folder import Dataset
@@ -26,12 +26,17 @@ def progress(session: Session) -> Progress:
     )
 
 
+def advancing(bars: Progress, bar: TaskID) -> Callable[[int], None]:
+    """What moves a bar to the count it is told."""
+    return lambda done: bars.update(bar, completed=done)
+
+
 def land_files(session: Session, platform: Platform, dataset: Dataset, files: Sequence[Path]) -> Iterable[Landing]:
     """Lands the files one after the other. The first that is refused ends it; those before have landed."""
     with progress(session) as bars:
         for file in files:
             bar = bars.add_task(f"landing {file.name}", total=None)
-            yield land(platform, dataset, file, lambda rows, bar=bar: bars.update(bar, completed=rows))  # type: ignore[misc]  # a lambda with a default cannot be annotated
+            yield land(platform, dataset, file, advancing(bars, bar))
             bars.update(bar, total=bars.tasks[bar].completed)
 
 

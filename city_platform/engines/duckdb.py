@@ -50,6 +50,7 @@ class DuckDBEngine:
             }
         )
         connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET enable_progress_bar = false")
         expired = threading.Event()
 
         def expire() -> None:

@@ -6,7 +6,6 @@ in files of their own beside the rows, and the counts add up.
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -23,6 +22,7 @@ LAYER, UPSTREAM = "cleaned", "raw"
 REVISION = "1"  # raise it when this module starts to write other rows from the same inputs
 
 _RELATION = "cleaned_rows"
+_SOURCE_STRIDE = 1 << 40  # more rows than a source can have
 _UNTYPED = pa.schema(
     [
         ("_source", pa.int32()),
@@ -71,7 +71,7 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifes
                     removed.write(rest.filter(pc.is_valid(rest["_removed"])))
                     rest = rest.filter(pc.is_null(rest["_removed"]))
                 if len(older):
-                    is_older = pa.array(np.isin(_position(rest), older))
+                    is_older = pc.is_in(_position(rest), value_set=older)
                     duplicates.write(rest.filter(is_older).select(schema.names))
                     rest = rest.filter(pc.invert(is_older))
                 if rest["_untyped"].null_count < rest.num_rows:
@@ -116,14 +116,13 @@ def _define(session: Session, dataset: Dataset, raw: Manifest, paths: Sequence[s
     session.execute(f"CREATE TEMP VIEW {_RELATION} AS {' UNION ALL '.join(selects)}")
 
 
-def _older_of_the_same_key(session: Session, contract: Contract) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+def _older_of_the_same_key(session: Session, contract: Contract) -> pa.Array:
     """Positions of rows that another row of the same key supersedes: the newest by `latest_by` stays.
 
     Ties go to the source that landed last, then to the later row. A row with a null in its key has no key.
     """
-    nothing: np.ndarray[tuple[int], np.dtype[np.int64]] = np.empty(0, dtype=np.int64)
     if not contract.key:
-        return nothing
+        return pa.array([], pa.int64())
     key = ", ".join(session.dialect.name(column.name) for column in contract.key)
     complete = " AND ".join(f"{session.dialect.name(column.name)} IS NOT NULL" for column in contract.key)
     session.execute(
@@ -131,22 +130,19 @@ def _older_of_the_same_key(session: Session, contract: Contract) -> "np.ndarray[
         f"WHERE {complete} AND _removed IS NULL GROUP BY ALL HAVING count(*) > 1"
     )
     if not session.rows("SELECT count(*) FROM repeated")[0][0]:
-        return nothing
+        return pa.array([], pa.int64())
     newest_first = f"{session.dialect.name(contract.latest_by)} DESC NULLS LAST, " if contract.latest_by else ""
     found = session.rows(
         f"SELECT _source, _row FROM (SELECT _source, _row, "
         f"row_number() OVER (PARTITION BY {key} ORDER BY {newest_first}_source DESC, _row DESC) AS place "
         f"FROM {_RELATION} SEMI JOIN repeated USING ({key}) WHERE _removed IS NULL) WHERE place > 1"
     )
-    return np.array([(source << 40) | row for source, row in found], dtype=np.int64)
+    return pa.array([source * _SOURCE_STRIDE + row for source, row in found], pa.int64())
 
 
-def _position(batch: pa.RecordBatch) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+def _position(batch: pa.RecordBatch) -> pa.Array:
     """Source and row in one number, as `_older_of_the_same_key` counts."""
-    source = batch["_source"].to_numpy(zero_copy_only=False).astype(np.int64)
-    row = batch["_row"].to_numpy(zero_copy_only=False).astype(np.int64)
-    position: np.ndarray[tuple[int], np.dtype[np.int64]] = (source << 40) | row
-    return position
+    return pc.add(pc.multiply(batch["_source"].cast(pa.int64()), _SOURCE_STRIDE), batch["_row"])
 
 
 def _untyped_values(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -6,11 +6,15 @@ what the contract calls personal.
 
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import pyarrow as pa
 import pyarrow.csv
 
 from city_platform.contracts.folder import Dataset
+from city_platform.contracts.model import Classification
+from city_platform.engines.duckdb import Session
 from city_platform.lake.lake import StagedFile
 from city_platform.lake.manifest import Manifest
 from city_platform.lake.sink import ParquetSink, workspace
@@ -18,8 +22,9 @@ from city_platform.layers import quality_checked
 from city_platform.layers.gated import trusted
 from city_platform.layers.platform import Platform
 from city_platform.layers.preview import preview_of
-from city_platform.protection.masking import masked_select, register_pseudonym
-from city_platform.protection.spreadsheet import escape_formulas
+from city_platform.protection.classification import master_key
+from city_platform.protection.masking import masked_select, needs_pseudonyms, pseudonym_key, register_pseudonym
+from city_platform.protection.spreadsheet import escaped
 
 LAYER = "curated"
 REVISION = "1"  # raise it when this module starts to write other rows from the same inputs
@@ -46,23 +51,20 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifes
     checked = trusted(platform, dataset, partition)
     with workspace(lake) as folder, platform.engine.session() as session:
         session.view("passed", lake.paths(checked, "passed"))
-        register_pseudonym(session, platform.keys, contract)
+        if needs_pseudonyms(contract):
+            platform.keys.ensure(master_key(dataset.name, Classification.PERSONAL))
+            register_pseudonym(session, pseudonym_key(platform.keys, lake.store, dataset.name))
         session.execute(f"CREATE TEMP VIEW trusted AS {masked_select(contract, session.dialect, 'passed')}")
         session.execute(f"SET VARIABLE report_date = DATE '{_report_date(platform, dataset, partition)}'")
-        reader = session.stream(dataset.curated_sql.rstrip().removesuffix(";"))
+        session.execute(f"CREATE TEMP TABLE summary AS {dataset.curated_sql.rstrip().removesuffix(';')}")
+        reader = session.stream("SELECT * FROM summary")
         preview: list[Mapping[str, object]] = []
-        csv = folder / "part-00000.csv"
-        csv.touch(mode=0o600)
-        options = pyarrow.csv.WriteOptions(quoting_style="needed")
-        with (
-            ParquetSink(folder / "part-00000.parquet", reader.schema, compression="snappy") as parquet,
-            pyarrow.csv.CSVWriter(csv, reader.schema, write_options=options) as writer,
-        ):
+        with ParquetSink(folder / "part-00000.parquet", reader.schema, compression="snappy") as parquet:
             for batch in reader:
                 preview = preview or preview_of(batch, contract)
                 parquet.write(batch)
-                writer.write_batch(escape_formulas(batch))
             files = parquet.finish()
+        csv = _write_csv(session, reader.schema, folder / "part-00000.csv")
         return lake.publish(
             LAYER,
             dataset.name,
@@ -73,6 +75,22 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifes
             schema=[(field.name, str(field.type)) for field in reader.schema],
             preview=preview,
         )
+
+
+def _write_csv(session: Session, schema: pa.Schema, file: Path) -> Path:
+    """The summary as RFC 4180, UTF-8, header first; texts that a spreadsheet would run as formulas are escaped."""
+    columns = [
+        f"{escaped(name, session.dialect)} AS {name}" if pa.types.is_string(field.type) else name
+        for field in schema
+        if (name := session.dialect.name(field.name))
+    ]
+    reader = session.stream(f"SELECT {', '.join(columns)} FROM summary")
+    file.touch(mode=0o600)
+    options = pyarrow.csv.WriteOptions(quoting_style="needed")
+    with pyarrow.csv.CSVWriter(file, reader.schema, write_options=options) as writer:
+        for batch in reader:
+            writer.write_batch(batch)
+    return file
 
 
 def _report_date(platform: Platform, dataset: Dataset, partition: str) -> str:

@@ -91,7 +91,9 @@ def land(platform: Platform, dataset: Dataset, file: Path, progress: Callable[[i
     lake, contract = platform.lake, dataset.contract
     current = sources(lake, dataset.name)
     with workspace(lake) as folder:
-        copy = folder / "original"
+        # Under its own name, because messages about the file name it.
+        copy = folder / "original" / file.name
+        copy.parent.mkdir(mode=0o700)
         digest = _copy(file, copy)
         for source in current:
             if source.sha256 == digest:
@@ -100,7 +102,7 @@ def land(platform: Platform, dataset: Dataset, file: Path, progress: Callable[[i
         rows_folder.mkdir(mode=0o700)
         with platform.engine.session() as session:
             split = split_source(copy, contract, session, rows_folder, progress)
-        source = _store(platform, dataset, file.name, digest, copy, split, rows_folder)
+        source = _store(platform, dataset.name, file.name, digest, copy, split)
     replaced = _publish(lake, dataset.name, source)
     years = {year for one in [*replaced, source] for year in one.rows_by_year}
     return Landing(dataset.name, source, known=False, years=tuple(sorted(years)))
@@ -121,11 +123,9 @@ def _copy(file: Path, copy: Path) -> str:
     return sha256.hexdigest()
 
 
-def _store(
-    platform: Platform, dataset: Dataset, name: str, digest: str, copy: Path, split: Split, folder: Path
-) -> Source:
+def _store(platform: Platform, dataset: str, name: str, digest: str, copy: Path, split: Split) -> Source:
     """Puts the original and its rows into the lake; nothing refers to them until the manifest does."""
-    store, prefix = platform.lake.store, f"raw/{dataset.name}"
+    store, prefix = platform.lake.store, f"raw/{dataset}"
 
     def put(key: str, path: Path, rows: int, sha256: str | None = None) -> StoredFile:
         stored = StoredFile(key, path.stat().st_size, sha256 or StagedFile.of(path, rows).sha256, rows)
@@ -150,9 +150,9 @@ def _store(
             for part in split.partitions
         },
         rejects=tuple(
-            put(f"{prefix}/rejects/{digest[:16]}-{kind}.parquet", folder / f"{kind}.parquet", count)
-            for kind, count in (("unreadable", split.unreadable), ("unplaced", split.unplaced))
-            if count
+            put(f"{prefix}/rejects/{digest[:16]}-{path.name}", path, count)
+            for path, count in ((split.unreadable_file, split.unreadable), (split.unplaced_file, split.unplaced))
+            if path is not None
         ),
     )
 

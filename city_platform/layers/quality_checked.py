@@ -15,7 +15,9 @@ from city_platform.lake.manifest import Manifest
 from city_platform.lake.sink import ParquetSink, workspace
 from city_platform.layers.platform import Platform
 from city_platform.layers.preview import preview_of
-from city_platform.quality.evaluate import Evaluation, evaluate
+from city_platform.quality.declared import declared_rules
+from city_platform.quality.evaluate import evaluate
+from city_platform.quality.results import RuleResult
 from city_platform.quality.verdict import Verdict
 
 LAYER, UPSTREAM, REGISTER = "quality_checked", "cleaned", "rejected"
@@ -63,6 +65,7 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> tuple[M
         columns = {column.name: column.sql_type for column in contract.columns}
         evaluation = evaluate(session, _RELATION, dataset.rules, columns, now)
         advisory = {name: evaluate(session, _RELATION, ruleset, columns, now) for name, ruleset in dataset.advisory}
+        words = {rule.settings.rule_id: rule.explanation for rule in declared_rules(dataset.rules)}
         tag = evaluation.failed_rules_sql or "NULL::VARCHAR[]"
         reader = session.stream(f"SELECT *, {tag} AS _failed_rules FROM {_RELATION}")
         schema = pa.schema([field for field in reader.schema if field.name != "_failed_rules"])
@@ -74,7 +77,7 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> tuple[M
             for batch in reader:
                 rest = batch
                 if rest["_failed_rules"].null_count < rest.num_rows:
-                    failed.write(_explained(rest.filter(pc.is_valid(rest["_failed_rules"])), evaluation))
+                    failed.write(_explained(rest.filter(pc.is_valid(rest["_failed_rules"])), words))
                     rest = rest.filter(pc.is_null(rest["_failed_rules"]))
                 rest = rest.select(schema.names)
                 preview = preview or preview_of(rest, contract)
@@ -132,13 +135,19 @@ def verdict_of(manifest: Manifest | None) -> Verdict | None:
     return Verdict.from_json(manifest.details["verdict"]) if manifest else None
 
 
+def advisory_results(manifest: Manifest) -> Mapping[str, Sequence[RuleResult]]:
+    """What the advisory rulesets found, by the name of their file."""
+    return {
+        name: [RuleResult.from_json(body) for body in results] for name, results in manifest.details["advisory"].items()
+    }
+
+
 def _with_reasons(schema: pa.Schema) -> pa.Schema:
     return schema.append(pa.field("_reasons", pa.list_(pa.string())))
 
 
-def _explained(batch: pa.RecordBatch, evaluation: Evaluation) -> pa.RecordBatch:
+def _explained(batch: pa.RecordBatch, words: Mapping[str, str]) -> pa.RecordBatch:
     """Adds to each failed row the plain words for the rules it failed."""
-    words = {result.rule_id: result.explanation for result in evaluation.results}
     reasons = [[words[rule] for rule in rules] for rules in batch["_failed_rules"].to_pylist()]
     schema = _with_reasons(batch.schema)
     return pa.RecordBatch.from_arrays([*batch.columns, pa.array(reasons, pa.list_(pa.string()))], schema=schema)
@@ -181,7 +190,11 @@ def _register(session: Session, cleaned: Manifest, platform: Platform, failed: S
             f"SELECT _source, _row, 'failed rule', unnest(_failed_rules), unnest(_reasons) FROM {files(failed)}"
         )
     names = ", ".join(session.dialect.name(name) for name in _REGISTER.names)
+    # Without the casts a column of which no part says anything would have no type.
+    casts = (
+        "_source, _row, stage::VARCHAR AS stage, column_or_rule::VARCHAR AS column_or_rule, reason::VARCHAR AS reason"
+    )
     return session.stream(
-        f"SELECT * FROM ({' UNION ALL '.join(selects)}) AS register({names}) "
+        f"SELECT {casts} FROM ({' UNION ALL '.join(selects)}) AS register({names}) "
         "ORDER BY _source, _row, stage, column_or_rule"
     )

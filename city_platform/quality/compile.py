@@ -69,8 +69,11 @@ class Scope:
 
 
 def count_rows(condition: str | None) -> str:
-    """The aggregate that counts the rows for which a condition is true."""
-    return f"count(*) FILTER (WHERE {condition})" if condition else ALL_ROWS
+    """The aggregate that counts the rows for which a condition is true.
+
+    Not `count(*) FILTER (WHERE ...)`: with a dozen rules the engine takes twice as long for that.
+    """
+    return f"count(NULLIF({condition}, false))" if condition else ALL_ROWS
 
 
 def measured(value: Any) -> Fraction | None:
@@ -187,7 +190,7 @@ def _share_plan(rule: Rule, scope: Scope, column: tuple[str, str], where: str | 
 
 def _by_row(metric_name: str, condition: Condition, predicate: str, where: str | None) -> Plan:
     checked = count_rows(where)
-    satisfied = count_rows(f"({where}) AND {predicate}" if where else predicate)
+    satisfied = count_rows(f"(({where}) AND {predicate})" if where else predicate)
 
     def share(answers: Answers) -> Fraction | None:
         return Fraction(answers[satisfied], answers[checked]) if answers[checked] else None

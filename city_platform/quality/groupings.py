@@ -39,8 +39,8 @@ class Groupings:
         source = f"FROM {self._relation} WHERE ({has_key})" + (f" AND ({where})" if where else "")
         complete = " AND ".join(f"{column} IS NOT NULL" for column in columns)
         groups, rows, singles, complete_singles, n_log_n = self._session.rows(
-            "SELECT count(*), CAST(COALESCE(sum(_n), 0) AS BIGINT), count(*) FILTER (WHERE _n = 1), "
-            f"count(*) FILTER (WHERE _n = 1 AND {complete}), COALESCE(fsum(_n * ln(_n)), 0) "
+            "SELECT count(*), CAST(COALESCE(sum(_n), 0) AS BIGINT), count(NULLIF(_n = 1, false)), "
+            f"count(NULLIF(_n = 1 AND {complete}, false)), COALESCE(fsum(_n * ln(_n)) FILTER (WHERE _n > 1), 0) "
             f"FROM (SELECT {listed}, count(*) AS _n {source} GROUP BY {listed})"
         )[0]
         once = "TRUE"

@@ -143,7 +143,8 @@ def _end(text: str, character: str, position: int) -> int:
 
 
 def _syntax_finding(error: UnexpectedInput, text: str, file: str) -> Finding:
-    position = error.pos_in_stream if error.pos_in_stream is not None else 0
+    # Lark types the position as never missing, and leaves it out at the end of the file.
+    position: int = getattr(error, "pos_in_stream", None) or 0
     if isinstance(error, UnexpectedToken) and error.token.type != "$END":
         problem, allowed = f"{str(error.token)[:40]!r} cannot stand here", set(error.accepts or error.expected)
     elif isinstance(error, UnexpectedToken):

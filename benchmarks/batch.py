@@ -1,0 +1,230 @@
+"""The batch path measured in one run: raw CSV of generated licences to the curated summary.
+
+    uv run --group bench python benchmarks/batch.py --rows 1_000_000 --rows 10_000_000
+
+Each contestant is a process of its own, so that peak memory is its own too (the largest resident set of the process
+and its children, sampled and from the kernel's accounting). Printed are rows/s, peak memory and ratios against
+    scan      DuckDB merely reading every column of the same CSV: the physical limit of this engine,
+    pandas    the same logic as its users write it,
+    pyspark   the same logic in PySpark, local[2].
+Dagster's overhead is measured apart: the same partitions materialized through the code location.
+"""
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PEERS = ROOT / "benchmarks" / "peers"
+REPEATS = 3
+PEER_ROWS = 1_000_000  # pandas and PySpark are not asked for more: minutes and tens of gigabytes
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One contestant's best run. `peak` is in bytes."""
+
+    name: str
+    seconds: float
+    peak: int
+    facts: Mapping[str, object]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=lambda text: int(text.replace("_", "")), action="append")
+    parser.add_argument("--without-peers", action="store_true", help="only the scan and the platform")
+    parser.add_argument("--keep", type=Path, help="a folder to keep the generated files in between calls")
+    options = parser.parse_args()
+    folder = Path(options.keep or tempfile.mkdtemp(prefix="batch-benchmark-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        for rows in options.rows or [1_000_000]:
+            contest(rows, folder, peers=not options.without_peers)
+    finally:
+        if not options.keep:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def contest(rows: int, folder: Path, *, peers: bool) -> None:
+    """Measures everybody on one file and prints the table."""
+    from city_platform.samples import generate
+
+    file = folder / f"licences-{rows}.csv"
+    if not file.exists():
+        started = time.perf_counter()
+        generate("business_licences", file, rows=rows, seed=7)
+        seconds = time.perf_counter() - started
+        print(f"generated {rows:,} rows, {file.stat().st_size / 1e6:,.0f} MB, {rows / seconds:,.0f} rows/s")
+    results = [
+        best("scan", [sys.executable, __file__, "--scan", str(file)]),
+        best("platform", [sys.executable, __file__, "--platform", str(file)]),
+        best("platform, through Dagster", [sys.executable, __file__, "--dagster", str(file)], repeats=1),
+    ]
+    if peers and rows <= PEER_ROWS:
+        for name in ("pandas", "pyspark"):
+            command = [sys.executable, str(PEERS / f"{name}_peer.py"), str(file)]
+            results.append(best(name, command, repeats=1, out=True))
+    show(rows, results)
+
+
+def best(name: str, command: list[str], *, repeats: int = REPEATS, out: bool = False) -> Measured:
+    """The fastest of some runs of one contestant."""
+    runs = []
+    for _ in range(repeats):
+        with tempfile.TemporaryDirectory() as target:
+            runs.append(measure(name, [*command, *([target] if out else [])]))
+    return min(runs, key=lambda run: run.seconds)
+
+
+def measure(name: str, command: list[str]) -> Measured:
+    """Runs one contestant; it prints one JSON line with its own `seconds`, without start-up."""
+    child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    peak = Peak(child.pid)
+    output, _ = child.communicate()
+    if child.returncode:
+        raise SystemExit(f"{name} failed with exit code {child.returncode}")
+    facts = json.loads(output.strip().splitlines()[-1])
+    return Measured(name, facts.pop("seconds"), peak.stop(), facts)
+
+
+class Peak:
+    """The largest sum of resident sets of a process and its descendants, sampled every 20 ms from /proc."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._largest = 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> int:
+        self._over.set()
+        self._thread.join()
+        return self._largest
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.02):
+            self._largest = max(self._largest, sum(_resident(pid) for pid in _family(self._pid)))
+
+
+def _family(pid: int) -> list[int]:
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return [pid]
+    return [pid, *(member for child in children for member in _family(int(child)))]
+
+
+def _resident(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
+    except OSError:
+        return 0
+
+
+def show(rows: int, results: list[Measured]) -> None:
+    scan = next(one for one in results if one.name == "scan")
+    platform = next(one for one in results if one.name == "platform")
+    print(f"\n{rows:,} rows, {os.cpu_count()} cores")
+    print(f"{'':28}{'seconds':>9}{'rows/s':>12}{'peak GB':>9}{'x scan':>8}{'platform is':>14}")
+    for one in results:
+        faster = one.seconds / platform.seconds
+        print(
+            f"{one.name:28}{one.seconds:9.2f}{rows / one.seconds:12,.0f}{one.peak / 1e9:9.2f}"
+            f"{one.seconds / scan.seconds:8.1f}{faster:12.1f}x"
+        )
+    for one in results:
+        print(f"  {one.name}: {json.dumps(one.facts)}")
+
+
+def contestant(run: Callable[[Path], Mapping[str, object]], file: Path) -> None:
+    print(json.dumps(run(file)))
+
+
+def scan(file: Path) -> Mapping[str, object]:
+    """Every column of the CSV read and looked at once."""
+    import duckdb
+
+    connection = duckdb.connect(config={"threads": os.cpu_count() or 2, "memory_limit": "512MB"})
+    source = f"read_csv('{file}', delim=';', header=true, all_varchar=true)"
+    names = [column[0] for column in connection.execute(f"SELECT * FROM {source} LIMIT 0").description or []]
+    started = time.perf_counter()
+    looked_at = ", ".join(f'max("{name}")' for name in names)
+    connection.execute(f"SELECT {looked_at} FROM {source}").fetchall()
+    return {"seconds": time.perf_counter() - started}
+
+
+def platform(file: Path) -> Mapping[str, object]:
+    """Raw CSV to curated, layer by layer, without Dagster; copying the bytes into the lake is shown apart."""
+    from city_platform.contracts.folder import load_datasets
+    from city_platform.layers import cleaned, curated, encrypted, freshness, landing, quality_checked, raw
+    from city_platform.local.platform import local_platform
+
+    with tempfile.TemporaryDirectory() as home:
+        adapters = local_platform(Path(home))
+        dataset = next(one for one in load_datasets(ROOT / "datasets") if one.name == "business_licences")
+        parts: dict[str, float] = {}
+
+        def timed(name: str, work: Callable[[], object]) -> object:
+            started = time.perf_counter()
+            result = work()
+            parts[name] = parts.get(name, 0.0) + time.perf_counter() - started
+            return result
+
+        timed("landing", lambda: landing.land(adapters, dataset, file))
+        years = freshness.partitions(adapters, dataset)
+        for year in years:
+            for layer in (raw, cleaned, quality_checked, curated):
+                timed(layer.LAYER, lambda layer=layer, year=year: layer.materialize(adapters, dataset, year))
+        to_curated = sum(parts.values())
+        for year in years:
+            timed(encrypted.LAYER, lambda year=year: encrypted.materialize(adapters, dataset, year))
+        checked = [adapters.lake.require("quality_checked", dataset.name, year) for year in years]
+        cleaned_counts = [adapters.lake.require("cleaned", dataset.name, year).counts for year in years]
+        return {
+            "seconds": to_curated,
+            "years": len(years),
+            "passed": sum(one.counts["rows"] for one in checked),
+            "failed": sum(one.counts["failed"] for one in checked),
+            "duplicates": sum(one["duplicates"] for one in cleaned_counts),
+            "parts": {name: round(seconds, 2) for name, seconds in parts.items()},
+        }
+
+
+def through_dagster(file: Path) -> Mapping[str, object]:
+    """The same work as materializations of the code location, the encrypted layer left out likewise."""
+    from city_platform.contracts.folder import load_datasets
+    from city_platform.layers import freshness, landing
+    from city_platform.local.platform import local_platform
+    from city_platform.orchestration import orchestrator
+
+    with tempfile.TemporaryDirectory() as home:
+        adapters = local_platform(Path(home))
+        dataset = next(one for one in load_datasets(ROOT / "datasets") if one.name == "business_licences")
+        conductor = orchestrator()
+        started = time.perf_counter()
+        landing.land(adapters, dataset, file)
+        layers = ["raw", "cleaned", "quality_checked", "curated"]
+        years = freshness.partitions(adapters, dataset)
+        runs = [conductor.materialize(Path(home), dataset.name, year, layers, lambda _: None) for year in years]
+        seconds = time.perf_counter() - started
+        return {"seconds": seconds, "runs": len(runs), "failed": [run.failure for run in runs if run.failure]}
+
+
+if __name__ == "__main__":
+    work = {"--scan": scan, "--platform": platform, "--dagster": through_dagster}
+    if len(sys.argv) == 3 and sys.argv[1] in work:
+        contestant(work[sys.argv[1]], Path(sys.argv[2]))
+    else:
+        main()
