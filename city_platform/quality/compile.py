@@ -16,6 +16,7 @@ from typing import Any
 from city_platform.engines.duckdb import Session
 from city_platform.quality import predicates, statements
 from city_platform.quality.groupings import Groupings, KeyFacts
+from city_platform.quality.hash_sets import HashSets
 from city_platform.quality.model import Comparison, Condition, Number, Rule, Text
 from city_platform.quality.operands import NotEvaluable
 from city_platform.quality.rule_types import RULE_TYPES, RuleType, Takes
@@ -85,6 +86,11 @@ def measured(value: Any) -> Fraction | None:
     if isinstance(value, bool | int | Decimal):
         return Fraction(value)
     raise NotEvaluable(f"the statement returned a {type(value).__name__}, not a number")
+
+
+def _bounded(value: float | None) -> Fraction | None:
+    """A figure of the order of one, to ten decimals: close to zero its relative error is no measure."""
+    return None if value is None else measured(round(value, 10) + 0.0)
 
 
 def plan(rule: Rule, scope: Scope) -> Plan:
@@ -260,7 +266,7 @@ def _key_metric(rule_type: str, facts: KeyFacts) -> Fraction | None:
         case "UniqueValueRatio":
             return Fraction(facts.singles, facts.groups) if facts.groups else None
         case "Entropy":
-            return measured(abs(math.log(facts.rows) - facts.n_log_n / facts.rows)) if facts.rows else None
+            return _bounded(abs(math.log(facts.rows) - facts.n_log_n / facts.rows)) if facts.rows else None
         case _:
             return Fraction(facts.singles, facts.rows) if facts.rows else None
 
@@ -300,7 +306,7 @@ def _statistic_plan(rule: Rule, columns: list[tuple[str, str]], where: str | Non
             return Plan(
                 "correlation",
                 _condition(rule),
-                lambda a: measured(a[correlation]),
+                lambda a: _bounded(a[correlation]),
                 checked,
                 (correlation,),
                 where=where,
@@ -318,13 +324,19 @@ def _statement_plan(rule: Rule, scope: Scope) -> Plan:
         value = measured(rows[0][0])
         return Plan("custom_sql", rule.condition, lambda _: value, ALL_ROWS)
     condition = rule.tag("threshold") or _MUST_BE_ONE
-    described = scope.session.rows(f"DESCRIBE {checked_statement.sql}")
-    returned = [scope.column(str(row[0]))[0] for row in described]
     if checked_statement.predicate is not None:
+        for name in sorted(checked_statement.columns):
+            scope.column(name)
         return _by_row("compliance", condition, f"({checked_statement.predicate})", None)
-    table = f"_returned_rows_{id(scope.groupings):x}_{abs(hash(checked_statement.sql)):x}"
-    packed = "struct_pack(" + ", ".join(f"k{index} := {name}" for index, name in enumerate(returned)) + ")"
-    scope.session.execute(
-        f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT DISTINCT {packed} AS key FROM ({checked_statement.sql})"
+    # The relation's columns that no rule can see come along with `SELECT *`.
+    relation = scope.session.dialect.name(scope.relation)
+    types = {str(row[0]): str(row[1]) for row in scope.session.rows(f"DESCRIBE {relation}")}
+    returned = [str(row[0]) for row in scope.session.rows(f"DESCRIBE {checked_statement.sql}")]
+    typed = [(name, types[name]) if name in types else scope.column(name) for name in returned]
+    names = [scope.session.dialect.name(name) if name in types else name for name, _ in typed]
+    cast = ", ".join(
+        f"CAST({scope.session.dialect.name(name)} AS {sql_type})"
+        for name, (_, sql_type) in zip(returned, typed, strict=True)
     )
-    return _by_row("compliance", condition, f"({packed} IN (SELECT key FROM {table}))", None)
+    belongs = HashSets(scope.session).function(f"SELECT DISTINCT hash({cast}) FROM ({checked_statement.sql})")
+    return _by_row("compliance", condition, f"({belongs}(hash({', '.join(names)})))", None)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from city_platform.engines.duckdb import Session
+from city_platform.quality.hash_sets import HashSets
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Groupings:
     def __init__(self, session: Session, relation: str) -> None:
         self._session = session
         self._relation = relation
+        self._sets = HashSets(session)
         self._known: dict[tuple[tuple[str, ...], str | None], KeyFacts] = {}
 
     def facts(self, columns: Sequence[str], where: str | None) -> KeyFacts:
@@ -45,13 +47,17 @@ class Groupings:
         )[0]
         once = "TRUE"
         if groups != singles:
-            # Only where duplicates exist is their list worth a second look at the data.
-            table = f"_repeated_keys_{id(self):x}_{len(self._known)}"
-            key = "(" + ", ".join(f"k{index} := {column}" for index, column in enumerate(columns)) + ")"
-            packed = f"struct_pack{key}"
-            self._session.execute(
-                f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT {packed} AS key {source} "
-                f"GROUP BY {listed} HAVING count(*) > 1"
-            )
-            once = f"(NOT {packed} IN (SELECT key FROM {table}))"
+            once = f"(NOT ({has_key}) OR NOT {self._repeated(listed, source)})"
         return KeyFacts(groups, rows, singles, complete_singles, float(n_log_n), once)
+
+    def _repeated(self, listed: str, source: str) -> str:
+        """SQL that says whether a row's key is repeated. Only where duplicates exist is this second look needed."""
+        salt = 0
+        while True:
+            hashed = f"hash({listed}, {salt})"
+            groups = f"SELECT {hashed} AS h, count(*) AS n {source} GROUP BY {listed}"
+            repeated = f"SELECT h, count(*) AS keys FROM ({groups}) GROUP BY h HAVING max(n) > 1"
+            # Two keys under one hash, about once in a million runs over ten million keys: hash differently.
+            if not self._session.rows(f"SELECT count(*) FROM ({repeated}) WHERE keys > 1")[0][0]:
+                return f"{self._sets.function(repeated)}({hashed})"
+            salt += 1

@@ -95,7 +95,8 @@ def _expression(expression: Expression, *, inside: bool = False) -> str:
         case Call(name, arguments):
             return f"{name}({', '.join(_expression(argument) for argument in arguments)})"
         case Negative(operand):
-            return f"-{_expression(operand, inside=True)}"
+            text = _expression(operand, inside=True)
+            return f"-({text})" if isinstance(operand, Negative) else f"-{text}"
         case Variable(name):
             return f"${name}"
         case Arithmetic(operator, left, right):

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+
 from city_platform.contracts.model import Classification, Column, Contract, Partitioning, YearStyle
 from city_platform.quality.binding import check_ruleset
 from city_platform.quality.declared import declared_rules

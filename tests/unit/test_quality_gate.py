@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+
 from city_platform.errors import PermanentError
 from city_platform.quality.gate import GateClosed, admit
 from city_platform.quality.results import Outcome, RuleResult
