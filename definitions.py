@@ -13,7 +13,7 @@ from assets.jobs import governance_job, materialization_job
 from assets.landing import landing_job
 from assets.quality_checked import quality_checked_asset
 from assets.raw import raw_asset
-from city_platform.contracts.folder import load_datasets
+from city_platform.datasets import load_datasets
 from resources.platform import PlatformResource
 from schedules.governance import governance_schedule
 from schedules.ingestion import ingestion_schedule

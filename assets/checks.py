@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import dagster as dg
 
 from assets.graph import asset_key, years
-from city_platform.contracts.folder import Dataset
+from city_platform.datasets import Dataset
 from city_platform.lake.lake import Lake
 from city_platform.lake.manifest import Manifest
 from city_platform.layers.quality_checked import LAYER, advisory_results, verdict_of

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from city_platform.contracts.folder import Dataset
 from city_platform.contracts.model import Column
+from city_platform.datasets import Dataset
 from city_platform.errors import PermanentError, TransientError
 from city_platform.lake.lake import Lake
 from city_platform.lake.manifest import Manifest

@@ -8,7 +8,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import (
 )
 
 from assets.graph import asset_key
-from city_platform.contracts.folder import Dataset
+from city_platform.datasets import Dataset
 from city_platform.layers import quality_checked
 
 __all__ = ["UnresolvedAssetJobDefinition", "governance_job", "materialization_job", "materialization_job_name"]

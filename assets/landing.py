@@ -6,7 +6,7 @@ from pathlib import Path
 import dagster as dg
 
 from assets.graph import typed_failures
-from city_platform.contracts.folder import Dataset
+from city_platform.datasets import Dataset
 from city_platform.layers import drop_folder
 from resources.platform import PlatformResource
 

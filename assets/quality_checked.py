@@ -6,7 +6,7 @@ import dagster as dg
 
 from assets.checks import check_results, check_specs
 from assets.graph import layer_spec, materialization, typed_failures
-from city_platform.contracts.folder import Dataset
+from city_platform.datasets import Dataset
 from city_platform.layers import cleaned, quality_checked
 from resources.platform import PlatformResource
 

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from assets.graph import layer_asset, layer_spec
-from city_platform.contracts.folder import Dataset
+from city_platform.datasets import Dataset
 from city_platform.layers import raw
 
 

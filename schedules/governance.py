@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from assets.jobs import UnresolvedAssetJobDefinition
-from city_platform.contracts.folder import Dataset
+from city_platform.datasets import Dataset
 from city_platform.layers import quality_checked
 from resources.platform import PlatformResource
 

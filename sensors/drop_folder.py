@@ -6,7 +6,7 @@ from pathlib import Path
 import dagster as dg
 
 from assets.landing import landing_requests
-from city_platform.contracts.folder import Dataset
+from city_platform.datasets import Dataset
 from resources.platform import PlatformResource
 
 INTERVAL_SECONDS = 30

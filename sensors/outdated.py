@@ -6,7 +6,7 @@ import dagster as dg
 
 from assets.graph import asset_key
 from assets.jobs import UnresolvedAssetJobDefinition, materialization_job_name
-from city_platform.contracts.folder import Dataset
+from city_platform.datasets import Dataset
 from city_platform.layers import freshness, quality_checked
 from city_platform.layers.platform import Platform
 from resources.platform import PlatformResource

@@ -6,7 +6,7 @@ one, and the depth is that of the most worked-on column, not the recipe's length
 column, which lets the engine compute it once for each distinct value of a dictionary.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from city_platform.cleaning.conditions import Condition
 from city_platform.cleaning.operations import Effect
@@ -39,6 +39,7 @@ def cleaning_select(
     relation: str,
     *,
     source_index: int,
+    columns: Collection[str] | None = None,
 ) -> str:
     """The query that cleans `relation`: the rows of one source, all text under its own headers, and `_row`.
 
@@ -46,11 +47,14 @@ def cleaning_select(
     Columns out: the contract's under their cleaned names with their types; `_source` INTEGER, always
     `source_index`; `_row` BIGINT; `_untyped`, a list of (column, value, reason) or null; `_removed`, null or the
     step that removes the row. As many rows out as in. A blank text is no value: it comes out as null.
+
+    With `columns` only those of the contract come out, and `_untyped` does not: the engine then plans and computes
+    no more than these need.
     """
     stack = _Stack(contract, dialect, present)
     for step in recipe.steps:
         stack.add(step)
-    return stack.select(relation, source_index)
+    return stack.select(relation, source_index, columns)
 
 
 class _Stack:
@@ -60,6 +64,7 @@ class _Stack:
         self.contract, self.dialect = contract, dialect
         self.layers: list[dict[str, str]] = [{}]  # each: the versions made there -> SQL
         self.made_in: dict[str, int] = {_ROW: 0}
+        self.reads: dict[str, tuple[str, ...]] = {_ROW: ()}
         self.read_until: dict[str, int] = {}  # a version -> the last layer that reads it
         self.current: dict[str, str] = {}  # the recipe's name of a column -> its newest version
         for column in contract.columns:
@@ -78,6 +83,7 @@ class _Stack:
         name = f"c{len(self.made_in)}"
         self.layers[layer][name] = sql
         self.made_in[name] = layer
+        self.reads[name] = reads
         return name
 
     def _keep(self, version: str, layer: int) -> None:
@@ -139,12 +145,14 @@ class _Stack:
         condition = f"row_number() OVER (PARTITION BY {same} ORDER BY {_ROW}) > 1"
         self._remove(step, condition, [_ROW, *self.current.values()])
 
-    def select(self, relation: str, source_index: int) -> str:
+    def select(self, relation: str, source_index: int, columns: Collection[str] | None) -> str:
         name = self.dialect.name
         outputs: list[str] = []
         untyped: list[UntypedValue] = []
         kept = [_ROW] + ([self.removed] if self.removed else [])
         for column in self.contract.columns:
+            if columns is not None and column.name not in columns:
+                continue
             text = self.current[column.name]
             if _base(column) == "VARCHAR":
                 outputs.append(f"NULLIF({text}, '') AS {name(column.name)}")
@@ -159,19 +167,33 @@ class _Stack:
         outputs += [
             f"CAST({source_index} AS INTEGER) AS _source",
             _ROW,
-            f"{self.dialect.untyped_values(untyped)} AS _untyped",
+            *([f"{self.dialect.untyped_values(untyped)} AS _untyped"] if columns is None else []),
             f"{self.removed or 'CAST(NULL AS VARCHAR)'} AS {_REMOVED}",
         ]
         for version in kept:
             self._keep(version, len(self.layers))
+        needed = self._needed(kept)
         inner = relation
         for depth, layer in enumerate(self.layers):
             passed = [
-                version for version, made in self.made_in.items() if made < depth < self.read_until.get(version, 0)
+                version
+                for version, made in self.made_in.items()
+                if version in needed and made < depth < self.read_until.get(version, 0)
             ]
-            listed = [*(passed if depth else [_ROW]), *(f"{sql} AS {version}" for version, sql in layer.items())]
-            inner = f"(SELECT {', '.join(listed)} FROM {inner})"
+            made_here = [f"{sql} AS {version}" for version, sql in layer.items() if version in needed]
+            inner = f"(SELECT {', '.join([*(passed if depth else [_ROW]), *made_here])} FROM {inner})"
         return f"SELECT {', '.join(outputs)} FROM {inner}"
+
+    def _needed(self, kept: Iterable[str]) -> set[str]:
+        """These versions and whatever they are made from."""
+        needed: set[str] = set()
+        waiting = list(kept)
+        while waiting:
+            version = waiting.pop()
+            if version not in needed:
+                needed.add(version)
+                waiting += self.reads[version]
+        return needed
 
     def _typed(self, column: Column, text: str) -> str:
         timezone = self.contract.timezone

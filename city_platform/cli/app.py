@@ -22,6 +22,8 @@ keys_app = typer.Typer(help="The keys of the encrypted layer.", no_args_is_help=
 app.add_typer(datasets_app, name="datasets")
 app.add_typer(keys_app, name="keys")
 
+DEMO_YEARS = (2022, 2023, 2024)
+
 Home = Annotated[
     Path | None,
     typer.Option("--home", help="Where data lives. Default: CITY_PLATFORM_HOME, else .city-platform in the checkout."),
@@ -43,7 +45,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Generate sample data, take it through all layers, show what came out."""
-    from city_platform.cli.report import report, table
+    from city_platform.cli.report import LEGEND, RULES, report, tables
     from city_platform.cli.work import advancing, bring_up_to_date, land_files, progress
     from city_platform.samples import SAMPLE_FILES, generate
 
@@ -58,7 +60,7 @@ def demo(
             file = folder / f"{SAMPLE_FILES[name]}"
             with progress(session) as bars:
                 bar = bars.add_task(f"generating {file.name}", total=rows)
-                generate(name, file, rows=rows, seed=seed, progress=advancing(bars, bar))
+                generate(name, file, rows, seed, DEMO_YEARS, progress=advancing(bars, bar))
             landed += sum(one.source.rows for one in land_files(session, platform, dataset, [file]) if not one.known)
         runs = bring_up_to_date(session, platform, list(datasets.values()))
         seconds = time.monotonic() - started
@@ -73,12 +75,13 @@ def demo(
         }
     )
     if not as_json:
-        session.out.print(table(years))
-        rules = {outcome: sum(year.rules[outcome] for year in years) for outcome in years[0].rules}
+        session.out.print(*tables(years), LEGEND, sep="\n")
+        rules = {name: sum(year.rules[name] for year in years) for name in RULES}
         session.out.print(
-            f"{landed:,} rows in {seconds:.1f} s ({landed / seconds:,.0f} rows/s with Dagster, from nothing) · "
-            f"rules: {', '.join(f'{count} {outcome.lower()}' for outcome, count in rules.items())} · "
-            f"encrypted: {size(sum(year.encrypted_bytes for year in years))}"
+            f"{landed:,} rows in {seconds:.1f} s, {landed / seconds:,.0f} rows/s with generating and Dagster. "
+            f"Rules: {', '.join(f'{count} {name}' for name, count in rules.items())}. "
+            f"Encrypted: {size(sum(year.encrypted_bytes for year in years))}.",
+            highlight=False,
         )
         for run in failures:
             session.err.print(f"{run.dataset} {run.partition}: {run.failure}", style="red", markup=False)
@@ -94,7 +97,7 @@ def ingest(
     as_json: Json = False,
 ) -> None:
     """Land source files and bring the years they touch up to date."""
-    from city_platform.cli.report import rejects, report, table
+    from city_platform.cli.report import LEGEND, rejects, report, tables
     from city_platform.cli.work import bring_up_to_date, land_files
 
     session = Session.start(home, as_json=as_json)
@@ -134,7 +137,7 @@ def ingest(
             session.out.print(f"{one.source.name}: {state} (sha256 {one.source.sha256[:16]}…)", highlight=False)
             for drift in one.source.drift:
                 session.out.print(f"  {drift.kind}: {drift.message}", style="yellow", markup=False)
-        session.out.print(table(years))
+        session.out.print(*tables(years), LEGEND, sep="\n")
         session.out.print(
             f"Over all sources: {rejected['unreadable']:,} lines could not be read, "
             f"{rejected['unplaced']:,} rows had no year; both are kept."
@@ -174,14 +177,14 @@ def generate(
 @app.command(epilog="Example: city-platform status --json")
 def status(home: Home = None, as_json: Json = False) -> None:
     """Show every year of every dataset: rows by layer, rules, gate, what is behind."""
-    from city_platform.cli.report import report, table
+    from city_platform.cli.report import report, tables
 
     session = Session.start(home, as_json=as_json)
     with session.errors():
         years = report(session.platform(), list(session.datasets().values()))
     session.result({"partitions": [year.to_json() for year in years]})
     if not as_json:
-        session.out.print(table(years) if years else "The lake is empty. Try: city-platform demo")
+        session.out.print(*(tables(years) if years else ["The lake is empty. Try: city-platform demo"]))
         for year in years:
             if year.behind:
                 session.out.print(f"{year.dataset} {year.partition} is behind: {', '.join(year.behind)}")

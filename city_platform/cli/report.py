@@ -1,17 +1,21 @@
 """What the lake holds, as tables for people and as one object for machines."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from city_platform.cli.session import local, size
-from city_platform.contracts.folder import Dataset
+from city_platform.datasets import Dataset
 from city_platform.layers import curated, encrypted, freshness, landing, quality_checked, raw
 from city_platform.layers.platform import Platform
-from city_platform.quality.results import Outcome
+from city_platform.quality.results import Outcome, RuleResult
+
+# What a rule can come to: fulfilled; found something and moved or reported rows; closed the gate; had nothing to judge.
+RULES = ("passed", "found", "closing", "abstained")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,7 @@ class PartitionReport:
     curated: int | None
     encrypted: int | None
     encrypted_bytes: int
-    rules: Mapping[str, int]
+    rules: Mapping[str, int]  # RULES -> how many
     gate: str
     behind: Sequence[str]
     checked_at: str
@@ -54,7 +58,7 @@ def _partition(platform: Platform, dataset: Dataset, partition: str) -> Partitio
         return manifest.counts[name] if manifest else None
 
     verdict = quality_checked.verdict_of(made[quality_checked.LAYER])
-    rules = Counter(result.outcome.value for result in verdict.results) if verdict else Counter[str]()
+    rules = Counter(_came_to(result) for result in verdict.results) if verdict else Counter[str]()
     sealed = made[encrypted.LAYER]
     return PartitionReport(
         dataset=dataset.name,
@@ -67,7 +71,7 @@ def _partition(platform: Platform, dataset: Dataset, partition: str) -> Partitio
         curated=count(curated.LAYER),
         encrypted=count(encrypted.LAYER),
         encrypted_bytes=sealed.size if sealed else 0,
-        rules={outcome.value: rules.get(outcome.value, 0) for outcome in Outcome},
+        rules={name: rules[name] for name in RULES},
         gate="-" if verdict is None else "open" if verdict.passed else "closed",
         behind=freshness.outdated(platform, dataset, partition),
         checked_at=local(verdict.evaluated_at, dataset.contract.timezone) if verdict else "-",
@@ -85,29 +89,34 @@ def rejects(platform: Platform, datasets: Sequence[Dataset]) -> Mapping[str, Map
     }
 
 
-def table(rows: Sequence[PartitionReport]) -> Table:
-    """One line a year: where every row went, what the rules said."""
-    shown = Table(title="Rows by layer", title_justify="left")
-    for name in ("dataset", "year"):
-        shown.add_column(name)
-    for name in ("raw", "duplicates", "passed", "failed", "curated", "encrypted", "bytes"):
-        shown.add_column(name, justify="right")
-    for name in ("rules passed / warned / failed", "gate", "checked"):
-        shown.add_column(name)
-    for row in rows:
-        rules = row.rules
-        failing = rules[Outcome.FAIL.value] + rules[Outcome.ERROR.value]
-        shown.add_row(
-            row.dataset,
-            row.partition,
-            *(_number(value) for value in (row.raw, row.duplicates, row.passed, row.failed, row.curated)),
-            _number(row.encrypted),
-            size(row.encrypted_bytes),
-            f"{rules[Outcome.PASS.value]} / {rules[Outcome.WARN.value]} / {failing}",
-            {"open": "[green]open[/]", "closed": "[red]closed[/]"}.get(row.gate, row.gate),
-            row.checked_at,
-        )
-    return shown
+def tables(rows: Sequence[PartitionReport]) -> Iterator[Table]:
+    """A table a dataset, a line a year: where every row went, what the rules said."""
+    for dataset in dict.fromkeys(row.dataset for row in rows):
+        shown = Table(title=dataset, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+        shown.add_column("year")
+        for name in ("raw", "twice", "passed", "failed", "curated", "encrypted"):
+            shown.add_column(name, justify="right", no_wrap=True)
+        shown.add_column("rules", no_wrap=True)
+        shown.add_column("gate")
+        for row in (row for row in rows if row.dataset == dataset):
+            shown.add_row(
+                row.partition,
+                *(_number(value) for value in (row.raw, row.duplicates, row.passed, row.failed, row.curated)),
+                size(row.encrypted_bytes) if row.encrypted is not None else "-",
+                " ".join(f"{row.rules[name]}{mark}" for name, mark in MARKS.items() if row.rules[name]),
+                {"open": "[green]open[/]", "closed": "[red]closed[/]"}.get(row.gate, row.gate),
+            )
+        yield shown
+
+
+MARKS = dict(zip(RULES, "✓!✗?", strict=True))
+LEGEND = "✓ fulfilled  ! found something  ✗ closes the gate  ? had nothing to judge"
+
+
+def _came_to(result: RuleResult) -> str:
+    if result.closes_gate:
+        return "closing"
+    return {Outcome.PASS: "passed", Outcome.WARN: "abstained"}.get(result.outcome, "found")
 
 
 def _number(value: int | None) -> str:

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from rich.console import Console
 
-from city_platform.contracts.folder import Dataset, load_datasets
+from city_platform.datasets import Dataset, load_datasets
 from city_platform.errors import CityPlatformError, PermanentError, TransientError
 from city_platform.layers.platform import Platform
 from city_platform.local.platform import local_platform

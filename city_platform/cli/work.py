@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from city_platform.cli.session import Session
-from city_platform.contracts.folder import Dataset
+from city_platform.datasets import Dataset
 from city_platform.layers import freshness
 from city_platform.layers.landing import Landing, land
 from city_platform.layers.platform import Platform

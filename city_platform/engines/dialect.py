@@ -65,14 +65,15 @@ class DuckDBDialect:
         """The value as `sql_type`, or null. Whole-number types take only whole numbers: '12.5' is null, '43.0' is 43.
 
         DuckDB alone would round '12.5' to 13 and read '1_000' and '0x1F' as numbers; a governance platform must not.
+        Spaces around a number do no harm.
         """
         cast = f"TRY_CAST({sql} AS {sql_type})"
         if sql_type.upper() in {"TINYINT", "SMALLINT", "INTEGER", "BIGINT"}:
             # A number written as the engine itself writes it needs no regular expression, and nearly all are.
-            plain = f"CAST({cast} AS VARCHAR) = {sql} OR regexp_full_match({sql}, '[+-]?[0-9]+(\\.0*)?')"
+            plain = f"CAST({cast} AS VARCHAR) = {sql} OR regexp_full_match({sql}, ' *[+-]?[0-9]+(\\.0*)? *')"
             return f"CASE WHEN {plain} THEN {cast} END"
         if sql_type.upper() in {"FLOAT", "DOUBLE"} or sql_type.upper().startswith("DECIMAL"):
-            plain = f"regexp_full_match({sql}, '[+-]?([0-9]+(\\.[0-9]*)?|\\.[0-9]+)([eE][+-]?[0-9]+)?')"
+            plain = f"regexp_full_match({sql}, ' *[+-]?([0-9]+(\\.[0-9]*)?|\\.[0-9]+)([eE][+-]?[0-9]+)? *')"
             finite = "" if sql_type.upper().startswith("DECIMAL") else f" AND isfinite({cast})"
             return f"CASE WHEN {plain}{finite} THEN {cast} END"
         return cast
@@ -96,9 +97,9 @@ class DuckDBDialect:
         """
         # The portal's own form is told by LIKE, faster than a regular expression; all others go the long way.
         usual = f"{sql} LIKE '____-__-__T__:__:__-__:__' OR {sql} LIKE '____-__-__T__:__:__+__:__'"
-        shape = "[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\\.[0-9]+)?)?"
-        offset = f"regexp_full_match({sql}, '{shape}([zZ]|[+-][0-9]{{2}}(:?[0-9]{{2}})?)')"
-        naive = f"regexp_full_match({sql}, '{shape}|[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}')"
+        shape = " *[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\\.[0-9]+)?)?"
+        offset = f"regexp_full_match({sql}, '{shape}([zZ]|[+-][0-9]{{2}}(:?[0-9]{{2}})?) *')"
+        naive = f"regexp_full_match({sql}, '{shape} *| *[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}} *')"
         zoned = f"TRY_CAST({sql} AS TIMESTAMPTZ)"
         wall = f"TRY_CAST({sql} AS TIMESTAMP)"
         later = f"timezone({self.text(timezone)}, {wall})"

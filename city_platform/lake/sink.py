@@ -2,25 +2,31 @@
 
 import shutil
 import tempfile
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from city_platform.lake.lake import Lake, StagedFile
 
-ROW_GROUP_ROWS = 65_536
+ROW_GROUP_ROWS = 24_576  # several in an ordinary year, so that readers can share them out
+_SAMPLE_ROWS = 4096
+_PAYING_SHARE = 0.25  # a dictionary pays where fewer than this share of the sampled values are distinct
 
 
 class ParquetSink:
     """A Parquet file in the making, mode 0600. Row groups hold about `ROW_GROUP_ROWS` rows.
 
-    The bytes depend on the rows and on how they are batched, both of which the engine keeps stable, so that the
-    same input gives the same file. A sink that received nothing and was not opened with `even_empty` leaves none.
+    A thread of its own encodes, while the caller goes on computing the next rows; at most two row groups wait. The
+    bytes depend on the rows and on how they are batched, both of which the engine keeps stable, so that the same
+    input gives the same file. A sink that received nothing and was not opened with `even_empty` leaves none.
     """
 
     def __init__(self, path: Path, schema: pa.Schema, *, compression: str = "zstd", even_empty: bool = True) -> None:
@@ -31,6 +37,8 @@ class ParquetSink:
         self._waiting: list[pa.RecordBatch] = []
         self._waiting_rows = 0
         self._writer: pq.ParquetWriter | None = None
+        self._encoder: ThreadPoolExecutor | None = None
+        self._encoding: deque[Future[None]] = deque()
         self.rows = 0
 
     def __enter__(self) -> Self:
@@ -39,44 +47,74 @@ class ParquetSink:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        self._close()
 
     def write(self, batch: pa.RecordBatch) -> None:
-        if batch.num_rows:
-            self._waiting.append(batch)
-            self._waiting_rows += batch.num_rows
-            if self._waiting_rows >= ROW_GROUP_ROWS:
+        rest = batch
+        while rest.num_rows:
+            piece = rest.slice(0, ROW_GROUP_ROWS - self._waiting_rows)
+            self._waiting.append(piece)
+            self._waiting_rows += piece.num_rows
+            rest = rest.slice(piece.num_rows)
+            if self._waiting_rows == ROW_GROUP_ROWS:
                 self._flush()
 
     def finish(self) -> list[StagedFile]:
-        """Closes the file; the list is empty where nothing was to be written."""
+        """Closes the file; the list is empty where nothing was to be written. Raises what encoding raised."""
         if self._waiting or (self._even_empty and self._writer is None):
             self._flush()
         if self._writer is None:
             return []
-        self._writer.close()
-        self._writer = None
+        while self._encoding:
+            self._encoding.popleft().result()
+        self._close()
         return [StagedFile.of(self._path, self.rows)]
 
     def _flush(self) -> None:
-        if self._writer is None:
-            self._path.touch(mode=0o600)
-            self._writer = pq.ParquetWriter(
-                self._path,
-                self._schema,
-                compression=self._compression,
-                compression_level=1 if self._compression == "zstd" else None,
-                # A dictionary that does not pay is given up early instead of at one megabyte.
-                dictionary_pagesize_limit=256 * 1024,
-                data_page_version="2.0",
-                write_statistics=True,
-            )
         table = pa.Table.from_batches(self._waiting, self._schema)
-        self._writer.write_table(table, row_group_size=max(ROW_GROUP_ROWS, self._waiting_rows))
         self.rows += self._waiting_rows
         self._waiting, self._waiting_rows = [], 0
+        if self._writer is None:
+            self._open(table)
+        if self._encoder is None:
+            self._encode(table)  # the only row group so far: a thread is not worth its while
+            self._encoder = ThreadPoolExecutor(1, thread_name_prefix="parquet")
+            return
+        while len(self._encoding) > 1:
+            self._encoding.popleft().result()
+        self._encoding.append(self._encoder.submit(self._encode, table))
+
+    def _encode(self, table: pa.Table) -> None:
+        if self._writer is not None:
+            self._writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
+
+    def _open(self, table: pa.Table) -> None:
+        self._path.touch(mode=0o600)
+        self._writer = pq.ParquetWriter(
+            self._path,
+            self._schema,
+            compression=self._compression,
+            compression_level=1 if self._compression == "zstd" else None,
+            use_dictionary=_repetitive(table),
+            data_page_version="2.0",
+            write_statistics=True,
+        )
+
+    def _close(self) -> None:
+        if self._encoder is not None:
+            self._encoder.shutdown(wait=True, cancel_futures=True)
+            self._encoder = None
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+def _repetitive(table: pa.Table) -> list[str] | bool:
+    """The columns whose values repeat, going by the first rows: for them a dictionary is smaller and faster."""
+    sample = table.slice(0, _SAMPLE_ROWS)
+    most = max(1, int(len(sample) * _PAYING_SHARE))
+    flat = [field.name for field in table.schema if not pa.types.is_nested(field.type)]
+    return [name for name in flat if pc.count_distinct(sample[name], mode="only_valid").as_py() <= most] or False
 
 
 @contextmanager

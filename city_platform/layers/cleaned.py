@@ -4,14 +4,14 @@ Nothing disappears: values that could not be typed, rows the recipe removed and 
 in files of their own beside the rows, and the counts add up.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from city_platform.cleaning.compile import cleaning_select
-from city_platform.contracts.folder import Dataset
-from city_platform.contracts.model import Contract
+from city_platform.datasets import Dataset
 from city_platform.engines.duckdb import Session
 from city_platform.lake.manifest import Manifest
 from city_platform.lake.sink import ParquetSink, workspace
@@ -21,8 +21,10 @@ from city_platform.layers.preview import preview_of
 LAYER, UPSTREAM = "cleaned", "raw"
 REVISION = "1"  # raise it when this module starts to write other rows from the same inputs
 
-_RELATION = "cleaned_rows"
 _SOURCE_STRIDE = 1 << 40  # more rows than a source can have
+_NONE = pa.nulls(0, pa.int64())
+_Source = tuple[Path, Mapping[str, str]]  # the file of its rows, and the header that carries each source column
+_WORKING = {"_untyped", "_removed", "_position"}  # what the rows carry only until they are sorted out
 _UNTYPED = pa.schema(
     [
         ("_source", pa.int32()),
@@ -51,16 +53,19 @@ def _inputs(raw: Manifest, dataset: Dataset) -> Mapping[str, str]:
 
 def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifest:
     """Runs the recipe over the year's rows; raises NotPublished without raw data."""
-    lake = platform.lake
+    lake, contract = platform.lake, dataset.contract
     raw = lake.require(UPSTREAM, dataset.name, partition)
+    paths = lake.paths(raw, "rows")
     with workspace(lake) as folder, platform.engine.session() as session:
-        _define(session, dataset, raw, [str(path) for path in lake.paths(raw, "rows")])
-        older = _older_of_the_same_key(session, dataset.contract)
-        reader = session.stream(f"SELECT * FROM {_RELATION}")
-        schema = pa.schema([field for field in reader.schema if field.name not in {"_untyped", "_removed"}])
-        preview: list[Mapping[str, object]] = []
+        sources = [(path, source["present"]) for path, source in zip(paths, raw.details["sources"], strict=True)]
+        older = _older_of_the_same_key(session, dataset, sources)
+        # Computed by the engine: a number handed to Arrow makes it import pandas, which takes a second.
+        position = f"_source * {_SOURCE_STRIDE} + _row AS _position"
+        reader = session.stream(f"SELECT *, {position} FROM ({_select(session, dataset, sources)})")
+        schema = pa.schema([field for field in reader.schema if field.name not in _WORKING])
+        file = folder / "part-00000.parquet"
         with (
-            ParquetSink(folder / "part-00000.parquet", schema) as kept,
+            ParquetSink(file, schema) as kept,
             ParquetSink(folder / "duplicates.parquet", schema, even_empty=False) as duplicates,
             ParquetSink(folder / "removed.parquet", reader.schema, even_empty=False) as removed,
             ParquetSink(folder / "untyped.parquet", _UNTYPED, even_empty=False) as untyped,
@@ -71,13 +76,12 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifes
                     removed.write(rest.filter(pc.is_valid(rest["_removed"])))
                     rest = rest.filter(pc.is_null(rest["_removed"]))
                 if len(older):
-                    is_older = pc.is_in(_position(rest), value_set=older)
+                    is_older = pc.is_in(rest["_position"], value_set=older)
                     duplicates.write(rest.filter(is_older).select(schema.names))
                     rest = rest.filter(pc.invert(is_older))
                 if rest["_untyped"].null_count < rest.num_rows:
                     untyped.write(_untyped_values(rest.filter(pc.is_valid(rest["_untyped"]))))
                 rest = rest.select(schema.names)
-                preview = preview or preview_of(rest, dataset.contract)
                 kept.write(rest)
             parts = {
                 "rows": kept.finish(),
@@ -85,6 +89,7 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifes
                 "removed": removed.finish(),
                 "untyped": untyped.finish(),
             }
+        preview = preview_of(session, session.parquet([file]), schema.names, contract)
         return lake.publish(
             LAYER,
             dataset.name,
@@ -104,45 +109,51 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifes
         )
 
 
-def _define(session: Session, dataset: Dataset, raw: Manifest, paths: Sequence[str]) -> None:
-    """A view over all sources of the year, in their order, under the contract's names and types."""
-    selects = []
-    for index, (source, path) in enumerate(zip(raw.details["sources"], paths, strict=True)):
-        relation = f"read_parquet({session.dialect.text(path)})"
-        select = cleaning_select(
-            dataset.recipe, dataset.contract, session.dialect, source["present"], relation, source_index=index
+def _select(
+    session: Session, dataset: Dataset, sources: Sequence[_Source], columns: Collection[str] | None = None
+) -> str:
+    """All sources of the year, in their order, under the contract's names and types."""
+    selects = [
+        cleaning_select(
+            dataset.recipe,
+            dataset.contract,
+            session.dialect,
+            present,
+            session.parquet([path]),
+            source_index=index,
+            columns=columns,
         )
-        selects.append(f"({select})")
-    session.execute(f"CREATE TEMP VIEW {_RELATION} AS {' UNION ALL '.join(selects)}")
+        for index, (path, present) in enumerate(sources)
+    ]
+    return " UNION ALL ".join(f"({select})" for select in selects)
 
 
-def _older_of_the_same_key(session: Session, contract: Contract) -> pa.Array:
+def _older_of_the_same_key(session: Session, dataset: Dataset, sources: Sequence[_Source]) -> pa.Array:
     """Positions of rows that another row of the same key supersedes: the newest by `latest_by` stays.
 
     Ties go to the source that landed last, then to the later row. A row with a null in its key has no key.
     """
-    if not contract.key:
-        return pa.array([], pa.int64())
-    key = ", ".join(session.dialect.name(column.name) for column in contract.key)
-    complete = " AND ".join(f"{session.dialect.name(column.name)} IS NOT NULL" for column in contract.key)
+    contract = dataset.contract
+    names = [column.name for column in contract.key]
+    if not names:
+        return _NONE
+    key = ", ".join(session.dialect.name(name) for name in names)
+    complete = " AND ".join(f"{session.dialect.name(name)} IS NOT NULL" for name in names)
     session.execute(
-        f"CREATE TEMP TABLE repeated AS SELECT {key} FROM {_RELATION} "
+        f"CREATE TEMP TABLE repeated AS SELECT {key} FROM ({_select(session, dataset, sources, names)}) "
         f"WHERE {complete} AND _removed IS NULL GROUP BY ALL HAVING count(*) > 1"
     )
     if not session.rows("SELECT count(*) FROM repeated")[0][0]:
-        return pa.array([], pa.int64())
-    newest_first = f"{session.dialect.name(contract.latest_by)} DESC NULLS LAST, " if contract.latest_by else ""
-    found = session.rows(
-        f"SELECT _source, _row FROM (SELECT _source, _row, "
+        return _NONE
+    latest = [contract.latest_by] if contract.latest_by else []
+    newest_first = "".join(f"{session.dialect.name(name)} DESC NULLS LAST, " for name in latest)
+    found = session.stream(
+        f"SELECT _source * {_SOURCE_STRIDE} + _row AS _position FROM (SELECT _source, _row, "
         f"row_number() OVER (PARTITION BY {key} ORDER BY {newest_first}_source DESC, _row DESC) AS place "
-        f"FROM {_RELATION} SEMI JOIN repeated USING ({key}) WHERE _removed IS NULL) WHERE place > 1"
+        f"FROM ({_select(session, dataset, sources, [*names, *latest])}) "
+        f"SEMI JOIN repeated USING ({key}) WHERE _removed IS NULL) WHERE place > 1"
     )
-    return pa.array([source * _SOURCE_STRIDE + row for source, row in found], pa.int64())
-
-
-def _position(batch: pa.RecordBatch) -> pa.Array:
-    """Source and row in one number, as `_older_of_the_same_key` counts."""
-    return pc.add(pc.multiply(batch["_source"].cast(pa.int64()), _SOURCE_STRIDE), batch["_row"])
+    return found.read_all()["_position"].combine_chunks()
 
 
 def _untyped_values(batch: pa.RecordBatch) -> pa.RecordBatch:

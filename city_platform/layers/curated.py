@@ -12,14 +12,14 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 import pyarrow.csv
 
-from city_platform.contracts.folder import Dataset
 from city_platform.contracts.model import Classification
+from city_platform.datasets import Dataset
 from city_platform.engines.duckdb import Session
 from city_platform.lake.lake import StagedFile
 from city_platform.lake.manifest import Manifest
 from city_platform.lake.sink import ParquetSink, workspace
 from city_platform.layers import quality_checked
-from city_platform.layers.gated import trusted
+from city_platform.layers.gated import PASSED, trusted
 from city_platform.layers.platform import Platform
 from city_platform.layers.preview import preview_of
 from city_platform.protection.classification import master_key
@@ -48,20 +48,19 @@ def _inputs(checked: Manifest, dataset: Dataset) -> Mapping[str, str]:
 def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifest:
     """Publishes the summary; raises GateClosed unless the data passed its rules."""
     lake, contract = platform.lake, dataset.contract
-    checked = trusted(platform, dataset, partition)
     with workspace(lake) as folder, platform.engine.session() as session:
-        session.view("passed", lake.paths(checked, "passed"))
+        checked = trusted(platform, dataset, partition, session)
+        pseudonym = None
         if needs_pseudonyms(contract):
             platform.keys.ensure(master_key(dataset.name, Classification.PERSONAL))
-            register_pseudonym(session, pseudonym_key(platform.keys, lake.store, dataset.name))
-        session.execute(f"CREATE TEMP VIEW trusted AS {masked_select(contract, session.dialect, 'passed')}")
+            pseudonym = register_pseudonym(session, pseudonym_key(platform.keys, lake.store, dataset.name))
+        masked = masked_select(contract, session.dialect, PASSED, pseudonym)
+        session.execute(f"CREATE TEMP VIEW trusted AS {masked}")
         session.execute(f"SET VARIABLE report_date = DATE '{_report_date(platform, dataset, partition)}'")
         session.execute(f"CREATE TEMP TABLE summary AS {dataset.curated_sql.rstrip().removesuffix(';')}")
         reader = session.stream("SELECT * FROM summary")
-        preview: list[Mapping[str, object]] = []
         with ParquetSink(folder / "part-00000.parquet", reader.schema, compression="snappy") as parquet:
             for batch in reader:
-                preview = preview or preview_of(batch, contract)
                 parquet.write(batch)
             files = parquet.finish()
         csv = _write_csv(session, reader.schema, folder / "part-00000.csv")
@@ -73,7 +72,7 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifes
             parts={"parquet": files, "csv": [StagedFile.of(csv, parquet.rows)]},
             counts={"rows_in": checked.counts["rows"], "rows": parquet.rows},
             schema=[(field.name, str(field.type)) for field in reader.schema],
-            preview=preview,
+            preview=preview_of(session, "summary", reader.schema.names, contract),
         )
 
 

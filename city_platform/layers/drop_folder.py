@@ -7,7 +7,7 @@ text file next to it. So the folder itself shows what is waiting, and nothing is
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from city_platform.contracts.folder import Dataset
+from city_platform.datasets import Dataset
 from city_platform.errors import PermanentError
 from city_platform.layers.landing import Landing, land
 from city_platform.layers.platform import Platform

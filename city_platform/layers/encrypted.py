@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
-from city_platform.contracts.folder import Dataset
+from city_platform.datasets import Dataset
 from city_platform.lake.lake import StagedFile
 from city_platform.lake.manifest import Manifest
 from city_platform.lake.sink import workspace
 from city_platform.layers import quality_checked
-from city_platform.layers.gated import trusted
+from city_platform.layers.gated import PASSED, trusted
 from city_platform.layers.platform import Platform
 from city_platform.protection.classification import master_keys
 from city_platform.protection.encryption import read_encrypted, write_encrypted
@@ -31,14 +31,13 @@ def _inputs(checked: Manifest, dataset: Dataset) -> Mapping[str, str]:
 def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifest:
     """Writes the trusted rows encrypted; raises GateClosed unless they passed, and the key service's errors."""
     lake, contract = platform.lake, dataset.contract
-    checked = trusted(platform, dataset, partition)
-    for key in master_keys(dataset.name):
-        platform.keys.ensure(key)
     with workspace(lake) as folder, platform.engine.session() as session:
-        session.view("passed", lake.paths(checked, "passed"))
+        checked = trusted(platform, dataset, partition, session)
+        for key in master_keys(dataset.name):
+            platform.keys.ensure(key)
         names = ", ".join(session.dialect.name(column.name) for column in contract.columns)
         sealed = write_encrypted(
-            session.stream(f"SELECT {names} FROM passed"),
+            session.stream(f"SELECT {names} FROM {PASSED}"),
             folder / "part-00000.parquet",
             dataset=dataset.name,
             partition=partition,

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 
-from city_platform.contracts.folder import Dataset
+from city_platform.datasets import Dataset
 from city_platform.layers import cleaned, curated, encrypted, landing, quality_checked, raw
 from city_platform.layers.platform import Platform
 

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from city_platform.contracts.folder import Dataset
+from city_platform.datasets import Dataset
 from city_platform.errors import PermanentError
 from city_platform.ingestion.headers import Drift
 from city_platform.ingestion.split import Split, split_source

@@ -1,25 +1,22 @@
 """A few rows for people to look at, without anything personal."""
 
-from collections.abc import Mapping
-from decimal import Decimal
-
-import pyarrow as pa
+from collections.abc import Iterable, Mapping, Sequence
 
 from city_platform.contracts.model import Contract
+from city_platform.engines.duckdb import Session
 
 ROWS = 5
 
 
-def preview_of(batch: pa.RecordBatch, contract: Contract) -> list[Mapping[str, object]]:
-    """The first rows of a batch as JSON values, only columns the contract calls not personal."""
+def preview_of(
+    session: Session, relation: str, columns: Iterable[str], contract: Contract
+) -> Sequence[Mapping[str, str | None]]:
+    """The first rows of a relation as texts, without the platform's own columns and those the contract calls personal.
+
+    `relation` is SQL that may stand after FROM.
+    """
     personal = {column.name for column in contract.columns if column.personal}
-    shown = [name for name in batch.schema.names if name not in personal and not name.startswith("_")]
-    return [
-        {name: _json(value) for name, value in row.items()} for row in batch.select(shown).slice(0, ROWS).to_pylist()
-    ]
-
-
-def _json(value: object) -> object:
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    return str(value) if isinstance(value, Decimal) else getattr(value, "isoformat", value.__str__)()
+    shown = [name for name in columns if name not in personal and not name.startswith("_")]
+    texts = ", ".join(f"CAST({session.dialect.name(name)} AS VARCHAR)" for name in shown)
+    rows = session.rows(f"SELECT {texts} FROM {relation} LIMIT {ROWS}") if shown else []
+    return [dict(zip(shown, row, strict=True)) for row in rows]

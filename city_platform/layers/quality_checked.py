@@ -1,30 +1,35 @@
 """Quality-checked: the cleaned rows split into passed and failed, and the verdict that opens or closes the gate.
 
+`failed` holds the rows that fail a rule, with the rules and reasons; the passed rows are all others, read from the
+cleaned files as the complement of `failed` (see `passed_relation`).
+
 Beside it the rejected rows' register: one entry for each row or value that did not make it, with the reason and
 without the values, so that stewards see everything that was held back in one place.
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from city_platform.contracts.folder import Dataset
+from city_platform.datasets import Dataset
 from city_platform.engines.duckdb import Session
+from city_platform.lake.lake import StagedFile
 from city_platform.lake.manifest import Manifest
 from city_platform.lake.sink import ParquetSink, workspace
 from city_platform.layers.platform import Platform
 from city_platform.layers.preview import preview_of
 from city_platform.quality.declared import declared_rules
 from city_platform.quality.evaluate import evaluate
-from city_platform.quality.results import RuleResult
+from city_platform.quality.results import Evaluation, RuleResult
 from city_platform.quality.verdict import Verdict
 
 LAYER, UPSTREAM, REGISTER = "quality_checked", "cleaned", "rejected"
 REVISION = "1"  # raise it when this module starts to write other rows from the same inputs
 
 KEYS_SHOWN = 20
-_RELATION = "cleaned_rows"
+PASSED = "passed"
+_ALL, _FAILED = "cleaned_rows", "failed_rows"
 _REGISTER = pa.schema(
     [
         ("_source", pa.int32()),
@@ -61,32 +66,16 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> tuple[M
     cleaned = lake.require(UPSTREAM, dataset.name, partition)
     now = platform.clock.now()
     with workspace(lake) as folder, platform.engine.session() as session:
-        session.view(_RELATION, lake.paths(cleaned, "rows"))
+        session.view(_ALL, lake.paths(cleaned, "rows"))
         columns = {column.name: column.sql_type for column in contract.columns}
-        evaluation = evaluate(session, _RELATION, dataset.rules, columns, now)
-        advisory = {name: evaluate(session, _RELATION, ruleset, columns, now) for name, ruleset in dataset.advisory}
-        words = {rule.settings.rule_id: rule.explanation for rule in declared_rules(dataset.rules)}
-        tag = evaluation.failed_rules_sql or "NULL::VARCHAR[]"
-        reader = session.stream(f"SELECT *, {tag} AS _failed_rules FROM {_RELATION}")
-        schema = pa.schema([field for field in reader.schema if field.name != "_failed_rules"])
-        preview: list[Mapping[str, object]] = []
-        with (
-            ParquetSink(folder / "part-00000.parquet", schema) as passed,
-            ParquetSink(folder / "failed-00000.parquet", _with_reasons(reader.schema), even_empty=False) as failed,
-        ):
-            for batch in reader:
-                rest = batch
-                if rest["_failed_rules"].null_count < rest.num_rows:
-                    failed.write(_explained(rest.filter(pc.is_valid(rest["_failed_rules"])), words))
-                    rest = rest.filter(pc.is_null(rest["_failed_rules"]))
-                rest = rest.select(schema.names)
-                preview = preview or preview_of(rest, contract)
-                passed.write(rest)
-            parts = {"passed": passed.finish(), "failed": failed.finish()}
-        failed_paths = [file.path for file in parts["failed"]]
-        keys = _failed_keys(session, dataset, [str(path) for path in failed_paths])
+        evaluation = evaluate(session, _ALL, dataset.rules, columns, now)
+        advisory = {name: evaluate(session, _ALL, ruleset, columns, now) for name, ruleset in dataset.advisory}
+        failed, failed_rows = _write_failed(session, evaluation, dataset, folder / "failed-00000.parquet")
+        failed_paths = [file.path for file in failed]
+        passed_relation(session, lake.paths(cleaned, "rows"), failed_paths)
+        keys = _failed_keys(session, dataset, failed_paths)
         with ParquetSink(folder / "register.parquet", _REGISTER) as register:
-            for batch in _register(session, cleaned, platform, [str(path) for path in failed_paths]):
+            for batch in _register(session, cleaned, platform, failed_paths):
                 register.write(batch)
             entries = register.finish()
         verdict = Verdict(
@@ -97,19 +86,33 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> tuple[M
             passed=evaluation.passed,
             evaluated_at=now,
             rows=evaluation.rows,
-            rows_passed=passed.rows,
-            rows_failed=failed.rows,
+            rows_passed=evaluation.rows - failed_rows,
+            rows_failed=failed_rows,
             results=evaluation.results,
+        )
+        # The register first: a layer that is up to date has one, whenever the process dies.
+        rejected = lake.publish(
+            REGISTER,
+            dataset.name,
+            partition,
+            inputs=_inputs(cleaned, dataset),
+            parts={"rows": entries},
+            counts={"rows": register.rows},
+            schema=[(field.name, str(field.type)) for field in _REGISTER],
         )
         manifest = lake.publish(
             LAYER,
             dataset.name,
             partition,
             inputs=_inputs(cleaned, dataset),
-            parts=parts,
-            counts={"rows_in": cleaned.counts["rows"], "rows": passed.rows, "failed": failed.rows},
-            schema=[(field.name, str(field.type)) for field in schema],
-            preview=preview,
+            parts={"rows": cleaned.parts["rows"], "failed": failed},
+            counts={
+                "rows_in": cleaned.counts["rows"],
+                "rows": evaluation.rows - failed_rows,
+                "failed": failed_rows,
+            },
+            schema=cleaned.schema,
+            preview=preview_of(session, PASSED, columns, contract),
             details={
                 "verdict": verdict.to_json(),
                 "advisory": {
@@ -118,16 +121,21 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> tuple[M
                 "failed_keys": keys,
             },
         )
-        rejected = lake.publish(
-            REGISTER,
-            dataset.name,
-            partition,
-            inputs={LAYER: manifest.version, UPSTREAM: cleaned.version},
-            parts={"rows": entries},
-            counts={"rows": register.rows},
-            schema=[(field.name, str(field.type)) for field in _REGISTER],
-        )
     return manifest, rejected
+
+
+def passed_relation(session: Session, rows: Sequence[Path], failed: Sequence[Path]) -> None:
+    """Makes the passed rows readable under the name `PASSED`: the cleaned rows without those in failed/.
+
+    They are not written a second time: that took as long as all rules together, and two copies can disagree. The
+    order of the rows is not kept.
+    """
+    session.view(_ALL, rows)
+    sql = f"SELECT * FROM {_ALL}"
+    if failed:
+        session.view(_FAILED, failed)
+        sql += f" ANTI JOIN {_FAILED} USING (_source, _row)"
+    session.execute(f"CREATE OR REPLACE TEMP VIEW {PASSED} AS {sql}")
 
 
 def verdict_of(manifest: Manifest | None) -> Verdict | None:
@@ -142,53 +150,60 @@ def advisory_results(manifest: Manifest) -> Mapping[str, Sequence[RuleResult]]:
     }
 
 
-def _with_reasons(schema: pa.Schema) -> pa.Schema:
-    return schema.append(pa.field("_reasons", pa.list_(pa.string())))
+def _write_failed(
+    session: Session, evaluation: Evaluation, dataset: Dataset, path: Path
+) -> tuple[list[StagedFile], int]:
+    """Writes the rows that fail some rule, in order, with the rules and the plain words for each; and their number."""
+    if evaluation.failed_rules_sql is None:
+        return [], 0
+    tagged = _tagged(session, evaluation.failed_rules_sql, dataset)
+    reader = session.stream(f"SELECT * FROM (SELECT *, {tagged} FROM {_ALL}) WHERE _failed_rules IS NOT NULL")
+    with ParquetSink(path, reader.schema, even_empty=False) as failed:
+        for batch in reader:
+            failed.write(batch)
+        return failed.finish(), failed.rows
 
 
-def _explained(batch: pa.RecordBatch, words: Mapping[str, str]) -> pa.RecordBatch:
-    """Adds to each failed row the plain words for the rules it failed."""
-    reasons = [[words[rule] for rule in rules] for rules in batch["_failed_rules"].to_pylist()]
-    schema = _with_reasons(batch.schema)
-    return pa.RecordBatch.from_arrays([*batch.columns, pa.array(reasons, pa.list_(pa.string()))], schema=schema)
+def _tagged(session: Session, failed_rules: str, dataset: Dataset) -> str:
+    """SQL for the failed rules of a row and the plain words for each; both null for a row that passed."""
+    text = session.dialect.text
+    words = "".join(
+        f" WHEN {text(rule.settings.rule_id)} THEN {text(rule.explanation)}" for rule in declared_rules(dataset.rules)
+    )
+    return (
+        f"{failed_rules} AS _failed_rules, CASE WHEN _failed_rules IS NOT NULL THEN "
+        f"list_transform(_failed_rules, lambda rule: CASE rule{words} END) END AS _reasons"
+    )
 
 
-def _failed_keys(session: Session, dataset: Dataset, failed: Sequence[str]) -> Mapping[str, Sequence[str]]:
+def _failed_keys(session: Session, dataset: Dataset, failed: Sequence[Path]) -> Mapping[str, Sequence[str]]:
     """Up to `KEYS_SHOWN` primary keys for each rule that rows failed; never values of personal columns."""
     shown = [column.name for column in dataset.contract.key if not column.personal] or ["_source", "_row"]
     if not failed:
         return {}
-    files = ", ".join(session.dialect.text(path) for path in failed)
     key = " || '/' || ".join(f"COALESCE({session.dialect.name(name)}::VARCHAR, '(none)')" for name in shown)
     found = session.rows(
         f"SELECT rule, list({key} ORDER BY _source, _row)[1:{KEYS_SHOWN}] "
-        f"FROM (SELECT *, unnest(_failed_rules) AS rule FROM read_parquet([{files}])) GROUP BY rule ORDER BY rule"
+        f"FROM (SELECT *, unnest(_failed_rules) AS rule FROM {session.parquet(failed)}) GROUP BY rule ORDER BY rule"
     )
     return dict(found)
 
 
-def _register(session: Session, cleaned: Manifest, platform: Platform, failed: Sequence[str]) -> pa.RecordBatchReader:
+def _register(session: Session, cleaned: Manifest, platform: Platform, failed: Sequence[Path]) -> pa.RecordBatchReader:
     """Every rejection of the year: values not typed, rows removed or superseded, rows that failed rules."""
 
-    def files(paths: Sequence[str]) -> str:
-        return f"read_parquet([{', '.join(session.dialect.text(path) for path in paths)}])"
-
-    def part(name: str) -> Sequence[str]:
-        return [str(path) for path in platform.lake.paths(cleaned, name)]
-
+    kept_beside = {
+        "untyped": "SELECT _source, _row, 'value not typed', \"column\", reason",
+        "removed": "SELECT _source, _row, 'removed by recipe', NULL, _removed",
+        "duplicates": "SELECT _source, _row, 'duplicate', NULL, 'a newer row has the same key'",
+    }
     selects = ["SELECT NULL::INTEGER, NULL::BIGINT, NULL, NULL, NULL WHERE false"]
-    if part("untyped"):
-        selects.append(f"SELECT _source, _row, 'value not typed', \"column\", reason FROM {files(part('untyped'))}")
-    if part("removed"):
-        selects.append(f"SELECT _source, _row, 'removed by recipe', NULL, _removed FROM {files(part('removed'))}")
-    if part("duplicates"):
-        selects.append(
-            f"SELECT _source, _row, 'duplicate', NULL, 'a newer row has the same key' FROM {files(part('duplicates'))}"
-        )
+    for part, select in kept_beside.items():
+        if files := platform.lake.paths(cleaned, part):
+            selects.append(f"{select} FROM {session.parquet(files)}")
     if failed:
-        selects.append(
-            f"SELECT _source, _row, 'failed rule', unnest(_failed_rules), unnest(_reasons) FROM {files(failed)}"
-        )
+        each = "SELECT _source, _row, 'failed rule', unnest(_failed_rules), unnest(_reasons)"
+        selects.append(f"{each} FROM {session.parquet(failed)}")
     names = ", ".join(session.dialect.name(name) for name in _REGISTER.names)
     # Without the casts a column of which no part says anything would have no type.
     casts = (

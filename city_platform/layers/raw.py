@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from city_platform.contracts.folder import Dataset
+from city_platform.datasets import Dataset
 from city_platform.errors import PermanentError
 from city_platform.lake.lake import NotPublished
 from city_platform.lake.manifest import Manifest

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 
 import pyarrow as pa
-from duckdb.func import FunctionNullHandling, PythonUDFType
+from duckdb.func import FunctionNullHandling
 
 from city_platform.contracts.model import Classification, Column, Contract, Masking
 from city_platform.engines.dialect import Dialect
@@ -21,20 +21,21 @@ from city_platform.ports import KeyService, ObjectExists, ObjectNotFound, Object
 from city_platform.protection.classification import master_key
 
 PSEUDONYM_HEX_DIGITS = 32
-_PSEUDONYM = "pseudonym"  # the SQL function's name
 
 _POSTAL_CODE = "[ABCEGHJ-NPRSTVXY][0-9][ABCEGHJ-NPRSTV-Z][ -]?[0-9][ABCEGHJ-NPRSTV-Z][0-9]"
 _LATITUDE = "(-?[0-9]{1,2}(?:[.][0-9]+)?)"
 _LONGITUDE = "(-?(?:1[0-8][0-9]|[0-9]{1,2})(?:[.][0-9]+)?)"
 
 
-def masked_select(contract: Contract, dialect: Dialect, relation: str) -> str:
+def masked_select(contract: Contract, dialect: Dialect, relation: str, pseudonym: str | None = None) -> str:
     """SQL for the contract's columns of `relation` (a table or view of trusted rows), personal ones masked.
 
     Internal columns stay as they are: what of them is published, the dataset's summary decides. A personal column
-    without a masking is redacted. Where `needs_pseudonyms`, the session needs `register_pseudonym` first.
+    without a masking is redacted. Where `needs_pseudonyms`, `pseudonym` names the function `register_pseudonym` made.
     """
-    columns = ", ".join(_masked(contract.name, column, dialect) for column in contract.columns)
+    if pseudonym is None and needs_pseudonyms(contract):
+        raise ValueError(f"{contract.name} has pseudonyms: register the function and name it")
+    columns = ", ".join(_masked(contract.name, column, dialect, pseudonym) for column in contract.columns)
     return f"SELECT {columns} FROM {dialect.name(relation)}"
 
 
@@ -68,8 +69,8 @@ def pseudonym_key(keys: KeyService, store: ObjectStore, dataset: str) -> bytes:
     return keys.decrypt(master, wrapped, context)
 
 
-def register_pseudonym(session: Session, key: bytes) -> None:
-    """Makes the SQL function `pseudonym(domain, value)` known to the session. Null stays null."""
+def register_pseudonym(session: Session, key: bytes) -> str:
+    """Gives the session a SQL function of (domain, value) and returns its name. Null stays null."""
 
     def apply(domain: pa.ChunkedArray, value: pa.ChunkedArray) -> pa.Array:
         # A call is one piece of one expression, whose domain is a literal.
@@ -78,14 +79,7 @@ def register_pseudonym(session: Session, key: bytes) -> None:
         hashed = [pseudonym(one) for one in encoded.dictionary.to_pylist()]
         return pa.array(hashed, pa.string()).take(encoded.indices)
 
-    session.connection.create_function(
-        _PSEUDONYM,
-        apply,
-        ["VARCHAR", "VARCHAR"],
-        "VARCHAR",
-        type=PythonUDFType.ARROW,
-        null_handling=FunctionNullHandling.SPECIAL,
-    )
+    return session.function(apply, ["VARCHAR", "VARCHAR"], "VARCHAR", null_handling=FunctionNullHandling.SPECIAL)
 
 
 def pseudonymizer(key: bytes, domain: str) -> Callable[[str], str]:
@@ -109,14 +103,14 @@ def pseudonymizer(key: bytes, domain: str) -> Callable[[str], str]:
     return pseudonym
 
 
-def _masked(dataset: str, column: Column, dialect: Dialect) -> str:
+def _masked(dataset: str, column: Column, dialect: Dialect, pseudonym: str | None) -> str:
     name = dialect.name(column.name)
     if not column.personal:
         return name
     text = name if column.sql_type.upper() == "VARCHAR" else f"CAST({name} AS VARCHAR)"
     match column.masking:
         case Masking.PSEUDONYM:
-            sql = f"{_PSEUDONYM}({dialect.text(f'{dataset}/{column.name}')}, {text})"
+            sql = f"{pseudonym}({dialect.text(f'{dataset}/{column.name}')}, {text})"
         case Masking.POSTAL_AREA:
             sql = _postal_area(text, dialect)
         case Masking.COARSE_POINT:

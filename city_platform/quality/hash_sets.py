@@ -6,7 +6,6 @@ A join would answer it too, and give up the order of the rows, on which byte-ide
 
 import numpy as np
 import pyarrow as pa
-from duckdb.func import PythonUDFType
 
 from city_platform.engines.duckdb import Session
 
@@ -19,16 +18,26 @@ class HashSets:
 
     def function(self, query: str) -> str:
         """Registers the hashes a query returns in its first column; the function's name."""
-        hashes = np.sort(self._session.connection.sql(query).to_arrow_table()[0].to_numpy())
-        known = self._session.rows("SELECT count(*) FROM duckdb_functions() WHERE function_name LIKE '_in_set_%'")
-        name = f"_in_set_{known[0][0]}"
+        hashes = np.sort(_numbers(self._session.connection.sql(query).to_arrow_table()[0].combine_chunks()))
 
         def contains(asked: pa.ChunkedArray | pa.Array) -> pa.Array:
-            values = asked.to_numpy() if isinstance(asked, pa.ChunkedArray) else asked.to_numpy(zero_copy_only=False)
+            values = _numbers(asked.combine_chunks() if isinstance(asked, pa.ChunkedArray) else asked)
             if not len(hashes):
-                return pa.array(np.zeros(len(values), dtype=bool))
+                return _booleans(np.zeros(len(values), dtype=bool))
             places = np.minimum(np.searchsorted(hashes, values), len(hashes) - 1)
-            return pa.array(hashes[places] == values)
+            return _booleans(hashes[places] == values)
 
-        self._session.connection.create_function(name, contains, ["UBIGINT"], "BOOLEAN", type=PythonUDFType.ARROW)
-        return name
+        return self._session.function(contains, ["UBIGINT"], "BOOLEAN")
+
+
+# Through buffers, because pyarrow's own conversions import pandas, which takes a second.
+def _numbers(array: pa.Array) -> "np.ndarray[tuple[int], np.dtype[np.uint64]]":
+    """A UBIGINT array without nulls, which a hash never is."""
+    if not len(array):
+        return np.empty(0, dtype=np.uint64)
+    return np.frombuffer(array.buffers()[1], dtype=np.uint64)[array.offset : array.offset + len(array)]
+
+
+def _booleans(values: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> pa.Array:
+    bits = np.packbits(values, bitorder="little")
+    return pa.BooleanArray.from_buffers(pa.bool_(), len(values), [None, pa.py_buffer(bits.tobytes())])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from city_platform.contracts.folder import Dataset, load_datasets
+from city_platform.datasets import Dataset, load_datasets
 from city_platform.layers.platform import Platform
 from city_platform.local.platform import local_platform
 from tests.town import FIXTURES, StandingClock

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 from dagster._utils.schedules import schedule_execution_time_iterator
 
-from city_platform.contracts.folder import Dataset, load_datasets
+from city_platform.datasets import Dataset, load_datasets
 from city_platform.layers import freshness, landing
 from city_platform.layers.drop_folder import SETTLE_SECONDS
 from city_platform.layers.platform import Platform

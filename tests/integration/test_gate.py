@@ -5,7 +5,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from city_platform.contracts.folder import Dataset
+from city_platform.datasets import Dataset
 from city_platform.layers import cleaned, curated, encrypted, landing, quality_checked, raw
 from city_platform.layers.freshness import outdated
 from city_platform.layers.platform import Platform

@@ -1,6 +1,5 @@
 """`kill -9` at any write, then the same again: the same final bytes as an undisturbed run."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -18,7 +17,7 @@ WORKER = textwrap.dedent(
     """
     import os, signal, sys
     from pathlib import Path
-    from city_platform.contracts.folder import load_datasets
+    from city_platform.datasets import load_datasets
     from city_platform.layers import freshness, landing
     from city_platform.local.platform import local_platform
     from city_platform.local.store import LocalObjectStore
@@ -83,15 +82,17 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, file: Path) -> tuple[d
     return content(home), int(done.stdout)
 
 
+def moments_of(writes: int) -> list[tuple[int, str]]:
+    """Every moment at which the process can die: before and after each write."""
+    return [(n, moment) for n in range(1, writes + 1) for moment in ("before", "after")]
+
+
 def test_a_killed_run_leaves_whole_versions_and_is_mended_by_the_next(
     tmp_path: Path, file: Path, undisturbed: tuple[dict[str, object], int]
 ) -> None:
     expected, writes = undisturbed
     assert writes > 20
-    # Every third moment here keeps the default run short; tests/slow takes every one.
-    step = int(os.environ.get("CITY_KILL_STEP", "5"))
-    moments = [(n, moment) for n in range(1, writes + 1) for moment in ("before", "after")][::step]
-    for n, moment in moments:
+    for n, moment in moments_of(writes)[::13]:  # a handful here; tests/slow takes every one
         home = tmp_path / f"{n}-{moment}"
         killed = work(home, file, n, moment)
         assert killed.returncode == -signal.SIGKILL, killed.stderr

@@ -8,10 +8,11 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from city_platform.contracts.folder import Dataset
+from city_platform.datasets import Dataset
 from city_platform.ingestion.headers import BreakingDrift
 from city_platform.lake.manifest import Manifest
 from city_platform.layers import cleaned, curated, encrypted, freshness, landing, quality_checked, raw
+from city_platform.layers.gated import PASSED, trusted
 from city_platform.layers.platform import Platform
 from city_platform.local.platform import local_platform
 from tests.town import StandingClock, Tree, good_trees, trees_csv
@@ -49,11 +50,17 @@ def test_every_row_is_accounted_for(platform: Platform, trees: Dataset, tmp_path
         "untyped_values": 1,
     }
     assert made["quality_checked"].counts == {"rows_in": 23, "rows": 21, "failed": 2}
-    passed, failed, doubles = (
+    failed, doubles = (
         sum(pq.read_metadata(path).num_rows for path in platform.lake.paths(made[layer], part))
-        for layer, part in (("quality_checked", "passed"), ("quality_checked", "failed"), ("cleaned", "duplicates"))
+        for layer, part in (("quality_checked", "failed"), ("cleaned", "duplicates"))
     )
+    with platform.engine.session() as session:
+        trusted(platform, trees, "2024", session)
+        passed = session.rows(f"SELECT count(*) FROM {PASSED}")[0][0]
+        both = session.rows(f"SELECT count(*) FROM {PASSED} SEMI JOIN failed_rows USING (_source, _row)")[0][0]
     assert landed.source.rows == passed + failed + doubles + landed.source.unplaced
+    assert both == 0
+    assert made["encrypted"].counts == {"rows": passed}
     register = platform.lake.require("rejected", "trees", "2024")
     (file,) = platform.lake.paths(register, "rows")
     stages = duckdb.sql(f"SELECT stage, count(*) FROM '{file}' GROUP BY 1 ORDER BY 1").fetchall()

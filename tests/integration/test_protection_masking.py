@@ -73,7 +73,6 @@ def contract(*columns: Column) -> Contract:
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
     with DuckDBEngine(tmp_path_factory.mktemp("engine")).session() as session:
-        register_pseudonym(session, SECRET)
         yield session
 
 
@@ -82,7 +81,8 @@ def masked(session: Session, masking: Masking | None, values: Sequence[str | Non
     session.connection.execute(
         'CREATE OR REPLACE TEMP TABLE trusted AS SELECT unnest(?::VARCHAR[]) AS "Value"', [list(values)]
     )
-    select = masked_select(contract(column("Value", masking)), session.dialect, "trusted")
+    function = register_pseudonym(session, SECRET)
+    select = masked_select(contract(column("Value", masking)), session.dialect, "trusted", function)
     return [row[0] for row in session.rows(select)]
 
 
@@ -164,7 +164,8 @@ def test_only_personal_columns_are_touched_and_only_contract_columns_shown(sessi
 def test_names_with_quotes_stay_names(session: Session) -> None:
     odd = column('it\'s "odd"', Masking.PSEUDONYM)
     session.execute(f"CREATE OR REPLACE TEMP TABLE trusted AS SELECT 'Ann' AS {session.dialect.name(odd.name)}")
-    assert session.rows(masked_select(contract(odd), session.dialect, "trusted")) == [
+    function = register_pseudonym(session, SECRET)
+    assert session.rows(masked_select(contract(odd), session.dialect, "trusted", function)) == [
         (pseudonymizer(SECRET, f"licences/{odd.name}")("Ann"),)
     ]
 
@@ -179,7 +180,8 @@ def test_a_pseudonym_is_hmac_sha256_of_the_normalised_value(session: Session) ->
 def test_values_that_are_no_text_have_pseudonyms_too(session: Session) -> None:
     session.execute("CREATE OR REPLACE TEMP TABLE trusted AS SELECT DATE '2024-05-01' AS Born")
     born = column("Born", Masking.PSEUDONYM, "DATE")
-    assert session.rows(masked_select(contract(born), session.dialect, "trusted")) == [
+    function = register_pseudonym(session, SECRET)
+    assert session.rows(masked_select(contract(born), session.dialect, "trusted", function)) == [
         (pseudonymizer(SECRET, "licences/Born")("2024-05-01"),)
     ]
     assert masked_type(born) == "VARCHAR"

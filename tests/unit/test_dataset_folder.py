@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from city_platform.contracts.folder import load_dataset, load_datasets
+from city_platform.datasets import load_dataset, load_datasets
 from city_platform.errors import InvalidDefinition
 
 DATASETS = Path(__file__).parents[2] / "datasets"

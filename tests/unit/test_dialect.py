@@ -64,7 +64,7 @@ def test_white_space_against_python(connection: duckdb.DuckDBPyConnection, text:
 @example("2147483648")
 @example(" 7")
 def test_whole_numbers_take_only_whole_numbers(connection: duckdb.DuckDBPyConnection, text: str) -> None:
-    plain = re.fullmatch(r"([+-]?[0-9]+)(\.0*)?", text, flags=re.ASCII)
+    plain = re.fullmatch(r" *([+-]?[0-9]+)(\.0*)? *", text, flags=re.ASCII)
     number = int(plain[1]) if plain else None
     expected = number if number is not None and -(2**31) <= number < 2**31 else None
     assert value(connection, DIALECT.try_cast("x", "INTEGER"), text) == expected
