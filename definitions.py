@@ -22,6 +22,11 @@ from sensors.outdated import outdated_sensor
 
 ROOT = Path(__file__).parent
 
+# Partitions on checks are a preview feature of Dagster's and it uses beta ones itself; the pinned version and our
+# tests hold what we rely on, so nobody needs to be warned at every start.
+for category in (dg.PreviewWarning, dg.BetaWarning):
+    warnings.filterwarnings("ignore", category=category)
+
 
 def build_definitions(home: Path, datasets_folder: Path = ROOT / "datasets") -> dg.Definitions:
     """Everything Dagster knows, over the data below `home`. Opens nothing and reads no secret.
@@ -34,10 +39,7 @@ def build_definitions(home: Path, datasets_folder: Path = ROOT / "datasets") -> 
     materialize = [materialization_job(dataset) for dataset in datasets]
     govern = [governance_job(dataset) for dataset in datasets]
     layers = (raw_asset, cleaned_asset, quality_checked_asset, curated_asset, encrypted_asset)
-    with warnings.catch_warnings():
-        # Partitions on checks are a preview feature of Dagster's; ours is held by tests against the pinned version.
-        warnings.simplefilter("ignore", dg.PreviewWarning)
-        assets = [layer(dataset) for dataset in datasets for layer in layers]
+    assets = [layer(dataset) for dataset in datasets for layer in layers]
     return dg.Definitions(
         assets=assets,
         jobs=[land, *materialize, *govern],

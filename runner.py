@@ -20,6 +20,8 @@ from definitions import ROOT, build_definitions
 HOST = "127.0.0.1"  # the web server has no authentication: never another address
 STOP_SECONDS = 20.0
 _INSTANCE_SETTINGS = """\
+nux:
+  enabled: false
 telemetry:
   enabled: false
 concurrency:

@@ -92,12 +92,12 @@ def rejects(platform: Platform, datasets: Sequence[Dataset]) -> Mapping[str, Map
 def tables(rows: Sequence[PartitionReport]) -> Iterator[Table]:
     """A table a dataset, a line a year: where every row went, what the rules said."""
     for dataset in dict.fromkeys(row.dataset for row in rows):
-        shown = Table(title=dataset, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-        shown.add_column("year")
+        shown = Table(title=dataset, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+        shown.add_column("year", no_wrap=True)
         for name in ("raw", "twice", "passed", "failed", "curated", "encrypted"):
             shown.add_column(name, justify="right", no_wrap=True)
         shown.add_column("rules", no_wrap=True)
-        shown.add_column("gate")
+        shown.add_column("gate", no_wrap=True)
         for row in (row for row in rows if row.dataset == dataset):
             shown.add_row(
                 row.partition,
