@@ -242,5 +242,51 @@ def list_datasets(as_json: Json = False) -> None:
             session.out.print(f"[bold]{dataset.name}[/]  {dataset.contract.title} ({dataset.contract.cadence})")
 
 
+KeyName = Annotated[str, typer.Argument(help="The key's name, as `keys list` shows it.")]
+
+
+@keys_app.command("list", epilog="Example: city-platform keys list")
+def list_keys(home: Home = None, as_json: Json = False) -> None:
+    """List the keys of this machine: names, versions and states, never their bytes."""
+    session = Session.start(home, as_json=as_json)
+    with session.errors():
+        states = session.local_keys().keys()
+    session.result({"keys": [{"name": one.name, "version": one.version, "enabled": one.enabled} for one in states]})
+    if not as_json:
+        for one in states:
+            session.out.print(f"{one.name}  version {one.version}  {'enabled' if one.enabled else '[red]disabled[/]'}")
+        if not states:
+            session.out.print("No keys yet: the first encrypted layer makes them.")
+
+
+@keys_app.command("rotate", epilog="Example: city-platform keys rotate alias/city-platform/parking_tickets/internal")
+def rotate_key(key: KeyName, home: Home = None, as_json: Json = False) -> None:
+    """Give a key a new version. What older versions encrypted stays readable."""
+    _change_key("rotate", key, home, as_json=as_json)
+
+
+@keys_app.command("disable")
+def disable_key(key: KeyName, home: Home = None, as_json: Json = False) -> None:
+    """Stop all use of a key, until it is enabled again."""
+    _change_key("disable", key, home, as_json=as_json)
+
+
+@keys_app.command("enable")
+def enable_key(key: KeyName, home: Home = None, as_json: Json = False) -> None:
+    """Allow the use of a disabled key again."""
+    _change_key("enable", key, home, as_json=as_json)
+
+
+def _change_key(change: str, key: str, home: Path | None, *, as_json: bool) -> None:
+    session = Session.start(home, as_json=as_json)
+    with session.errors():
+        keys = session.local_keys()
+        getattr(keys, change)(key)
+        state = next(one for one in keys.keys() if one.name == key)  # noqa: SIM118 -- not a mapping
+    session.result({"key": state.name, "version": state.version, "enabled": state.enabled})
+    if not as_json:
+        session.out.print(f"{key}: version {state.version}, {'enabled' if state.enabled else 'disabled'}")
+
+
 if __name__ == "__main__":
     sys.exit(app())

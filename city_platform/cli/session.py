@@ -16,7 +16,8 @@ from rich.console import Console
 from city_platform.datasets import Dataset, load_datasets
 from city_platform.errors import CityPlatformError, PermanentError, TransientError
 from city_platform.layers.platform import Platform
-from city_platform.local.platform import local_platform
+from city_platform.local.keys import LocalKeyService
+from city_platform.local.platform import local_key_service, local_platform
 
 OK, FAILED, USAGE, REFUSED, TRY_AGAIN = 0, 1, 2, 3, 4
 EXIT_CODES = """\
@@ -45,6 +46,10 @@ class Session:
 
     def platform(self) -> Platform:
         return local_platform(self.home)
+
+    def local_keys(self) -> LocalKeyService:
+        """The keys of this machine; those of a managed service are its own tools' to change."""
+        return local_key_service(self.home)
 
     def datasets(self) -> Mapping[str, Dataset]:
         return {dataset.name: dataset for dataset in load_datasets(self.datasets_folder)}

@@ -19,7 +19,12 @@ def local_platform(home: Path, clock: Clock | None = None, *, threads: int | Non
     return Platform(
         lake=Lake(LocalObjectStore(home / "lake"), time),
         engine=DuckDBEngine(home / "lake" / "scratch" / "engine", threads=threads or os.cpu_count() or 2),
-        keys=LocalKeyService(home / "keys" / "keys.json"),
+        keys=local_key_service(home),
         clock=time,
         notifier=FileNotifier(home / "notifications.jsonl", time),
     )
+
+
+def local_key_service(home: Path) -> LocalKeyService:
+    """The keys below `home`."""
+    return LocalKeyService(home / "keys" / "keys.json")

@@ -87,16 +87,21 @@ def moments_of(writes: int) -> list[tuple[int, str]]:
     return [(n, moment) for n in range(1, writes + 1) for moment in ("before", "after")]
 
 
+def drill(tmp_path: Path, file: Path, expected: dict[str, object], n: int, moment: str) -> None:
+    """Kills a run at one moment, looks at what it left, runs again."""
+    home = tmp_path / f"{n}-{moment}"
+    killed = work(home, file, n, moment)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    content(home)  # whatever is published is whole
+    mended = work(home, file)
+    assert mended.returncode == 0, mended.stderr
+    assert content(home) == expected, f"killed {moment} write {n}"
+
+
 def test_a_killed_run_leaves_whole_versions_and_is_mended_by_the_next(
     tmp_path: Path, file: Path, undisturbed: tuple[dict[str, object], int]
 ) -> None:
     expected, writes = undisturbed
     assert writes > 20
     for n, moment in moments_of(writes)[::13]:  # a handful here; tests/slow takes every one
-        home = tmp_path / f"{n}-{moment}"
-        killed = work(home, file, n, moment)
-        assert killed.returncode == -signal.SIGKILL, killed.stderr
-        content(home)  # whatever is published is whole
-        mended = work(home, file)
-        assert mended.returncode == 0, mended.stderr
-        assert content(home) == expected, f"killed {moment} write {n}"
+        drill(tmp_path, file, expected, n, moment)

@@ -22,6 +22,7 @@ from tests.town import ROOT
 
 YEARS = (2022, 2023)
 DATASET = "parking_tickets"
+LAYERS = ("raw", "cleaned", "quality_checked", "rejected", "curated", "encrypted")
 
 
 def free_port() -> int:
@@ -95,18 +96,27 @@ def up_to_date(home: Path) -> bool:
 
 def test_what_has_landed_is_brought_up_to_date(server: str, home: Path) -> None:
     wait(lambda: up_to_date(home), 180)
-    found = ask(server, "{ assetNodes { assetKey { path } groupName kinds owners { ... on TeamAssetOwner { team } } } }")
+    found = ask(
+        server, "{ assetNodes { assetKey { path } groupName kinds owners { ... on TeamAssetOwner { team } } } }"
+    )
     mine = [node for node in found["assetNodes"] if node["groupName"] == DATASET]
-    assert {node["assetKey"]["path"][1] for node in mine} >= {"raw", "cleaned", "quality_checked", "curated", "encrypted"}
+    assert {node["assetKey"]["path"][1] for node in mine} >= {
+        "raw",
+        "cleaned",
+        "quality_checked",
+        "curated",
+        "encrypted",
+    }
     assert all(node["kinds"] and node["owners"] for node in mine)
 
 
-def test_a_dropped_file_finds_its_way(server: str, home: Path) -> None:
+@pytest.mark.usefixtures("server")
+def test_a_dropped_file_finds_its_way(home: Path) -> None:
     before = local_platform(home).lake.require("landing", DATASET, "all").sequence
     folder = home / "drop" / DATASET
     folder.mkdir(parents=True)
     generate(DATASET, folder / "more.jsonl", 500, 8, (2024,))
-    wait(lambda: (folder / "landed" / "more.jsonl").exists(), 180)
+    wait((folder / "landed" / "more.jsonl").exists, 180)
     assert local_platform(home).lake.require("landing", DATASET, "all").sequence == before + 1
     wait(lambda: local_platform(home).lake.latest("encrypted", DATASET, "2024"), 180)
 
@@ -119,15 +129,14 @@ def test_a_backfill_of_several_years(server: str, home: Path) -> None:
         """mutation ($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) {
              __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }""",
         params={
-            "assetSelection": [
-                {"path": [DATASET, layer]}
-                for layer in ("raw", "cleaned", "quality_checked", "rejected", "curated", "encrypted")
-            ],
+            "assetSelection": [{"path": [DATASET, layer]} for layer in LAYERS],
             "partitionNames": [str(year) for year in YEARS],
         },
     )["launchPartitionBackfill"]
     assert launched["__typename"] == "LaunchBackfillSuccess", launched
-    status = "query ($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status } } }"
+    status = (
+        "query ($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status } } }"
+    )
 
     def state() -> str:
         return str(ask(server, status, id=launched["backfillId"])["partitionBackfillOrError"]["status"])

@@ -1,0 +1,144 @@
+"""The command as its users call it: what it prints, what it returns, and that bad input loses nothing."""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from city_platform.samples import generate
+from tests.town import ROOT
+
+LICENCES = "business_licences"
+
+
+def call(home: Path, *arguments: object) -> tuple[int, Mapping[str, Any]]:
+    """Exit code and the JSON object of a call with --json."""
+    command = [sys.executable, "-m", "city_platform.cli.app", *map(str, arguments), "--json"]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env=os.environ | {"CITY_PLATFORM_HOME": str(home)},
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, json.loads(done.stdout.splitlines()[-1])
+
+
+def test_a_newcomers_first_hour(home: Path, tmp_path: Path) -> None:
+    code, told = call(home, "demo", "--rows", 3000)
+    assert code == 0
+    assert told["rows_landed"] == 6000
+    assert {year["gate"] for year in told["partitions"]} == {"open"}
+    for year in told["partitions"]:
+        assert year["raw"] == year["passed"] + year["failed"] + year["duplicates"] + year["removed"]
+        assert year["encrypted"] == year["passed"]
+        assert year["encrypted_bytes"] > 0
+    assert call(home, "demo", "--rows", 3000)[1]["rows_landed"] == 0  # the same bytes again do nothing
+
+    file = tmp_path / "licences.csv.gz"
+    generate(LICENCES, file, 500, 11, (2021,))
+    code, told = call(home, "ingest", file, "--dataset", LICENCES)
+    assert code == 0
+    assert told["landed"][0]["rows"] == 500
+    assert told["landed"][0]["years"] == ["2021"]
+    code, again = call(home, "ingest", file, "--dataset", LICENCES)
+    assert code == 0
+    assert again["landed"][0]["known"]
+    assert again["partitions"] == told["partitions"]
+    code, status = call(home, "status")
+    assert code == 0
+    assert {year["partition"] for year in status["partitions"]} >= {"2021", "2022", "2023", "2024"}
+
+
+def header() -> bytes:
+    names = (
+        "FOLDERYEAR;LicenceRSN;LicenceNumber;LicenceRevisionNumber;BusinessName;BusinessTradeName;Status;IssuedDate;"
+        "ExpiredDate;BusinessType;BusinessSubType;Unit;UnitType;House;Street;City;Province;Country;PostalCode;"
+        "LocalArea;NumberofEmployees;FeePaid;ExtractDate;Geom;geo_point_2d\n"
+    )
+    return names.encode()
+
+
+# What nobody can use, and words the message has to contain.
+BAD = {
+    "empty": (lambda: b"", "empty"),
+    "header only": (header, "no rows"),
+    "rubbish": (lambda: bytes(range(256)) * 500, "licences.csv"),
+    "truncated gzip": (lambda: gzip.compress(header() + b"x;" * 100_000)[:-20], "gzip"),
+    "another dataset": (
+        lambda: b"Block;Street;EntryDate;Bylaw;Section;Status;InfractionText;Year;BI_ID\n1;a;b;c;d;e;f;g;h\n",
+        "another dataset",
+    ),
+    "10,000 columns": (lambda: ";".join(f"c{i}" for i in range(10_000)).encode() + b"\n" + b";" * 9999, "columns"),
+    "50 MB line": (lambda: header() + b"24;" + b"x" * 50_000_000 + b"\n", "line"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_input_is_refused_clearly_and_loses_nothing(home: Path, tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "licences.csv"
+    content, words = BAD[kind]
+    file.write_bytes(content())
+    before = file.read_bytes()
+    code, told = call(home, "ingest", file, "--dataset", LICENCES)
+    assert code == 3
+    assert words in told["error"], told["error"]
+    assert len(told["error"]) < 2000
+    assert file.read_bytes() == before
+    assert list(home.rglob("*.parquet")) == []
+    assert list(home.rglob("objects/*")) == []
+
+
+def test_a_line_that_is_not_utf8_is_kept_aside_and_the_rest_goes_on(home: Path, tmp_path: Path) -> None:
+    file = tmp_path / "licences.csv"
+    generate(LICENCES, file, 200, 3, (2024,))
+    lines = file.read_bytes().splitlines(keepends=True)
+    lines[5] = lines[5].replace(b"Vancouver", b"Vancouv\xe9r", 1)
+    file.write_bytes(b"".join(lines))
+    code, told = call(home, "ingest", file, "--dataset", LICENCES)
+    assert code == 0
+    assert told["landed"][0]["unreadable"] == 1
+
+
+def test_keys_can_be_looked_after(home: Path) -> None:
+    key = f"alias/city-platform/{LICENCES}/personal"
+    call(home, "demo", "--rows", 1000)
+    assert key in {one["name"] for one in call(home, "keys", "list")[1]["keys"]}
+    assert call(home, "keys", "rotate", key)[1] == {"key": key, "version": 2, "enabled": True}
+    assert call(home, "keys", "disable", key)[1]["enabled"] is False
+    assert call(home, "keys", "enable", key)[1]["enabled"] is True
+    assert call(home, "keys", "rotate", "alias/nobody")[0] == 3
+
+
+def test_an_unknown_dataset_lists_the_known_ones(home: Path, tmp_path: Path) -> None:
+    file = tmp_path / "x.csv"
+    file.write_text("a\n1\n")
+    code, told = call(home, "ingest", file, "--dataset", "licences")
+    assert code == 2
+    assert LICENCES in told["error"]
+
+
+def test_the_shipped_datasets_hold_no_mistakes(home: Path) -> None:
+    assert call(home, "datasets", "check") == (0, {"mistakes": []})
+
+
+def test_help_has_examples() -> None:
+    for command in ("demo", "ingest", "generate", "status", "up"):
+        done = subprocess.run(
+            [sys.executable, "-m", "city_platform.cli.app", command, "--help"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        assert "Example: city-platform" in done.stdout
