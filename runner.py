@@ -73,7 +73,11 @@ class DagsterOrchestrator:
 
     def serve(self, home: Path, port: int) -> int:
         _instance(home)  # writes the instance's settings before the children read them
-        environment = os.environ | {"DAGSTER_HOME": str(_dagster_home(home)), "CITY_PLATFORM_HOME": str(home)}
+        environment = os.environ | {
+            "DAGSTER_HOME": str(_dagster_home(home)),
+            "CITY_PLATFORM_HOME": str(home),
+            "PYTHONTZPATH": "",  # as in city_platform/__init__.py, for the daemon, which ticks without importing us
+        }
         workspace = ["-w", str(ROOT / "workspace.yaml")]
         commands = (
             ["dagster_webserver", "-h", HOST, "-p", str(port), *workspace],

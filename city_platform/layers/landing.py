@@ -8,6 +8,7 @@ a source beside the others. The manifest is put last, so a file is landed for al
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from city_platform.datasets import Dataset
 from city_platform.errors import PermanentError
 from city_platform.ingestion.headers import Drift
 from city_platform.ingestion.split import Split, split_source
-from city_platform.lake.lake import Lake, PublishedMeanwhile, StagedFile
+from city_platform.lake.lake import Lake, PublishedMeanwhile, StagedFile, sha256_of
 from city_platform.lake.manifest import Manifest, StoredFile
 from city_platform.lake.sink import workspace
 from city_platform.layers.platform import Platform
@@ -88,38 +89,45 @@ def land(platform: Platform, dataset: Dataset, file: Path, progress: Callable[[i
 
     Raises UnreadableSource or BreakingDrift, leaving the lake as it was; OSError if the file cannot be read.
     """
-    lake, contract = platform.lake, dataset.contract
-    current = sources(lake, dataset.name)
-    with workspace(lake) as folder:
-        # Under its own name, because messages about the file name it.
-        copy = folder / "original" / file.name
-        copy.parent.mkdir(mode=0o700)
-        digest = _copy(file, copy)
-        for source in current:
+    lake = platform.lake
+    before = _identity(file)
+    # Only a file of a known file's size can have its bytes, so only then is it worth reading twice.
+    if any(source.size == before[0] for source in sources(lake, dataset.name)):
+        digest = sha256_of(file)
+        for source in sources(lake, dataset.name):
             if source.sha256 == digest:
                 return Landing(dataset.name, source, known=True)
-        rows_folder = folder / "rows"
-        rows_folder.mkdir(mode=0o700)
-        with platform.engine.session() as session:
-            split = split_source(copy, contract, session, rows_folder, progress)
+    with workspace(lake) as folder:
+        copy, rows = folder / "original", folder / "rows"
+        rows.mkdir(mode=0o700)
+        with ThreadPoolExecutor(1, thread_name_prefix="copy") as copier, platform.engine.session() as session:
+            copying = copier.submit(_copy, file, copy)
+            try:
+                split = split_source(file, dataset.contract, session, rows, progress)
+            finally:
+                digest = copying.result()
+                if _identity(file) != before:
+                    raise SourceChanged(f"{file.name} was written to while it was read: land it again when it is done")
         source = _store(platform, dataset.name, file.name, digest, copy, split)
     replaced = _publish(lake, dataset.name, source)
     years = {year for one in [*replaced, source] for year in one.rows_by_year}
     return Landing(dataset.name, source, known=False, years=tuple(sorted(years)))
 
 
+def _identity(file: Path) -> tuple[int, ...]:
+    """What changes whenever somebody writes to the file or puts another in its place."""
+    facts = file.stat()
+    return facts.st_size, facts.st_dev, facts.st_ino, facts.st_mtime_ns, facts.st_ctime_ns
+
+
 def _copy(file: Path, copy: Path) -> str:
-    """Copies the file's bytes and returns their SHA-256; the copy is what everything afterwards reads."""
-    before = file.stat()
+    """Copies the file's bytes and returns their SHA-256."""
     sha256 = hashlib.sha256()
     copy.touch(mode=0o600)
     with file.open("rb") as reader, copy.open("wb") as writer:
         while piece := reader.read(_CHUNK):
             sha256.update(piece)
             writer.write(piece)
-    after = file.stat()
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise SourceChanged(f"{file.name} was written to while it was read: land it again when it is complete")
     return sha256.hexdigest()
 
 

@@ -216,3 +216,15 @@ def test_what_depends_on_nothing_says_what_is_missing(platform: Platform, trees:
     for layer in (raw, cleaned, quality_checked, curated, encrypted):
         with pytest.raises(Exception, match="first"):
             layer.materialize(platform, trees, "2024")
+
+
+def test_a_file_written_to_while_it_is_read_is_not_landed(platform: Platform, trees: Dataset, tmp_path: Path) -> None:
+    file = trees_csv(tmp_path / "trees.csv", good_trees(2024))
+
+    def write_more(_: int) -> None:
+        with file.open("ab") as growing:
+            growing.write(b"1;Acer;2024-01-01;1;x\r\n")
+
+    with pytest.raises(landing.SourceChanged, match=r"trees\.csv"):
+        landing.land(platform, trees, file, write_more)
+    assert landing.sources(platform.lake, "trees") == []
