@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -83,14 +84,16 @@ class DagsterOrchestrator:
             ["dagster_webserver", "-h", HOST, "-p", str(port), *workspace],
             ["dagster._daemon", "run", *workspace],
         )
+        # A service manager ends a service with SIGTERM, and a shell starts background jobs with SIGINT ignored: both
+        # have to reach the children.
+        asked_to_stop = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: asked_to_stop.set())
         children = [
             subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, env=environment)  # noqa: S603 -- all from here
             for command in commands
         ]
-        try:
-            while all(child.poll() is None for child in children):
-                time.sleep(0.5)
-        except KeyboardInterrupt:
+        while all(child.poll() is None for child in children) and not asked_to_stop.wait(0.5):
             pass
         return _stop(children)
 

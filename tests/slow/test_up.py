@@ -56,7 +56,7 @@ def server(home: Path) -> Iterator[str]:
         wait(lambda: answers(url), 90)
         yield url
     finally:
-        os.kill(child.pid, signal.SIGINT)
+        os.kill(child.pid, signal.SIGTERM)
         child.wait(60)
     assert not answers(url), "the server outlived the command"
 
