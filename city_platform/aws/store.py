@@ -4,7 +4,6 @@ Files are read from a content cache on this machine: objects are immutable, so a
 """
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -79,10 +78,6 @@ class S3ObjectStore:
         folder = self._cache / "scratch" / str(os.getpid())
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return folder
-
-    def forget_cache(self) -> None:
-        """Drops every cached object, for a machine that is handed on."""
-        shutil.rmtree(self._cache, ignore_errors=True)
 
 
 @contextmanager

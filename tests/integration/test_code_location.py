@@ -250,3 +250,22 @@ def test_checks_say_what_where_and_how_many(
     for evaluation in evaluations.values():
         assert {"rule", "in plain words", "rows checked", "outcome", "partition"} <= set(evaluation.metadata)
         assert "Sam Poole" not in str(evaluation.metadata)
+
+
+def test_every_materialization_says_what_it_made(
+    town: dg.Definitions, platform: Platform, trees: Dataset, tmp_path: Path
+) -> None:
+    landing.land(platform, trees, trees_csv(tmp_path / "trees.csv", good_trees(2024)))
+    with dg.instance_for_test() as instance:
+        result = town.resolve_job_def("materialize_trees").execute_in_process(partition_key="2024", instance=instance)
+        events = [one.step_materialization_data for one in result.all_events if one.is_step_materialization]
+        made = {one.materialization.asset_key.path[-1]: one.materialization for one in events}
+    assert set(made) == {"raw", "cleaned", "quality_checked", "rejected", "curated", "encrypted"}
+    for layer, materialization in made.items():
+        told = materialization.metadata
+        assert {"dagster/row_count", "bytes", "sha256", "version", "dagster/uri", "files"} <= set(told), layer
+        assert materialization.partition == "2024"
+        assert "Sam Poole" not in str(told)
+        if layer not in {"rejected", "encrypted"}:
+            assert "dagster/column_schema" in told, layer
+    assert "Acer rubrum" in str(made["cleaned"].metadata["preview"].value)
