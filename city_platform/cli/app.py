@@ -61,7 +61,10 @@ def demo(
             with progress(session) as bars:
                 bar = bars.add_task(f"generating {file.name}", total=rows)
                 generate(name, file, rows, seed, DEMO_YEARS, progress=advancing(bars, bar))
-            landed += sum(one.source.rows for one in land_files(session, platform, dataset, [file]) if not one.known)
+            landings, refusals = land_files(session, platform, dataset, [file])
+            if refusals:
+                session.fail(REFUSED, refusals[0].why)
+            landed += sum(one.source.rows for one in landings if not one.known)
         runs = bring_up_to_date(session, platform, list(datasets.values()))
         seconds = time.monotonic() - started
         years = report(platform, list(datasets.values()))
@@ -108,7 +111,7 @@ def ingest(
         files = sorted(path for path in source.iterdir() if path.is_file()) if source.is_dir() else [source]
         if not files:
             session.fail(REFUSED, f"{source} holds no files: name a folder with source files")
-        landings = list(land_files(session, platform, chosen, files))
+        landings, refusals = land_files(session, platform, chosen, files)
         runs = bring_up_to_date(session, platform, [chosen])
         years = report(platform, [chosen])
         rejected = rejects(platform, [chosen])[chosen.name]
@@ -129,6 +132,7 @@ def ingest(
             ],
             "partitions": [year.to_json() for year in years],
             "failures": [{"partition": run.partition, "why": run.failure} for run in runs if run.failure],
+            "refused": [{"file": one.file, "why": one.why} for one in refusals],
         }
     )
     if not as_json:
@@ -145,7 +149,9 @@ def ingest(
         for run in runs:
             if run.failure:
                 session.err.print(f"{run.partition}: {run.failure}", style="red", markup=False)
-    raise SystemExit(FAILED if any(run.failure for run in runs) else OK)
+        for refusal in refusals:
+            session.err.print(refusal.why, style="red", markup=False, highlight=False)
+    raise SystemExit(REFUSED if refusals else FAILED if any(run.failure for run in runs) else OK)
 
 
 @app.command(epilog="Example: city-platform generate business_licences --rows 1000000 --out licences.csv")

@@ -1,12 +1,14 @@
 """Landing files and bringing partitions up to date, with progress where a person watches."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from city_platform.cli.session import Session
 from city_platform.datasets import Dataset
+from city_platform.errors import PermanentError
 from city_platform.layers import freshness
 from city_platform.layers.landing import Landing, land
 from city_platform.layers.platform import Platform
@@ -31,13 +33,28 @@ def advancing(bars: Progress, bar: TaskID) -> Callable[[int], None]:
     return lambda done: bars.update(bar, completed=done)
 
 
-def land_files(session: Session, platform: Platform, dataset: Dataset, files: Sequence[Path]) -> Iterable[Landing]:
-    """Lands the files one after the other. The first that is refused ends it; those before have landed."""
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A file that cannot land, and why."""
+
+    file: str
+    why: str
+
+
+def land_files(
+    session: Session, platform: Platform, dataset: Dataset, files: Sequence[Path]
+) -> tuple[list[Landing], list[Refusal]]:
+    """Lands the files one after the other. One that is refused does not keep the others out."""
+    landings, refusals = [], []
     with progress(session) as bars:
         for file in files:
             bar = bars.add_task(f"landing {file.name}", total=None)
-            yield land(platform, dataset, file, advancing(bars, bar))
+            try:
+                landings.append(land(platform, dataset, file, advancing(bars, bar)))
+            except PermanentError as error:
+                refusals.append(Refusal(file.name, str(error)))
             bars.update(bar, total=bars.tasks[bar].completed)
+    return landings, refusals
 
 
 def bring_up_to_date(session: Session, platform: Platform, datasets: Sequence[Dataset]) -> list[PartitionRun]:

@@ -91,11 +91,25 @@ def test_bad_input_is_refused_clearly_and_loses_nothing(home: Path, tmp_path: Pa
     before = file.read_bytes()
     code, told = call(home, "ingest", file, "--dataset", LICENCES)
     assert code == 3
-    assert words in told["error"], told["error"]
-    assert len(told["error"]) < 2000
+    ((why, name),) = [(one["why"], one["file"]) for one in told["refused"]]
+    assert name == "licences.csv"
+    assert words in why, why
+    assert len(why) < 2000
     assert file.read_bytes() == before
     assert list(home.rglob("*.parquet")) == []
     assert list(home.rglob("objects/*")) == []
+
+
+def test_one_refused_file_does_not_keep_the_others_of_a_folder_out(home: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "exports"
+    folder.mkdir()
+    (folder / "a-empty.csv").write_bytes(b"")
+    generate(LICENCES, folder / "b-good.csv", 100, 3, (2024,))
+    code, told = call(home, "ingest", folder, "--dataset", LICENCES)
+    assert code == 3
+    assert [one["file"] for one in told["refused"]] == ["a-empty.csv"]
+    assert [one["file"] for one in told["landed"]] == ["b-good.csv"]
+    assert told["partitions"][0]["encrypted"] > 0
 
 
 def test_a_line_that_is_not_utf8_is_kept_aside_and_the_rest_goes_on(home: Path, tmp_path: Path) -> None:
