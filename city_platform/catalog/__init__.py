@@ -1,0 +1,1 @@
+"""What the city has, and how to find it: tables, columns, search, dictionary and lineage."""

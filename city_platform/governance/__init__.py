@@ -1,0 +1,1 @@
+"""What was judged and what was decided: the history of evaluations, stewards' decisions, the audit log, the scorecard."""
