@@ -106,8 +106,16 @@ class KeyService(Protocol):
     def decrypt(self, key: str, ciphertext: bytes, context: Mapping[str, str]) -> bytes: ...
 
 
+class NotificationRefused(PermanentError):
+    """The notification service will not take this; its settings or its rights are wrong."""
+
+
+class NotifierUnavailable(TransientError):
+    """The notification service did not answer, or answered that it is busy."""
+
+
 class Notifier(Protocol):
-    """Tells people. Subject and body hold no personal data."""
+    """Tells people. Subject and body hold no personal data. Errors: NotificationRefused, NotifierUnavailable."""
 
     def notify(self, subject: str, body: str) -> None: ...
 

@@ -14,10 +14,11 @@ from zoneinfo import ZoneInfo
 from rich.console import Console
 
 from city_platform.datasets import Dataset, load_datasets
+from city_platform.deployment import deployment, open_platform
 from city_platform.errors import CityPlatformError, PermanentError, TransientError
 from city_platform.layers.platform import Platform
 from city_platform.local.keys import LocalKeyService
-from city_platform.local.platform import local_key_service, local_platform
+from city_platform.local.platform import local_key_service
 
 OK, FAILED, USAGE, REFUSED, TRY_AGAIN = 0, 1, 2, 3, 4
 EXIT_CODES = """\
@@ -45,10 +46,13 @@ class Session:
         return cls(chosen.absolute(), root / "datasets", as_json, Console(), Console(stderr=True))
 
     def platform(self) -> Platform:
-        return local_platform(self.home)
+        """The adapters of the deployment that the environment names."""
+        return open_platform(self.home)
 
     def local_keys(self) -> LocalKeyService:
         """The keys of this machine; those of a managed service are its own tools' to change."""
+        if deployment(os.environ) != "local":
+            self.fail(USAGE, "the keys of this deployment are in AWS KMS: list, rotate and disable them there")
         return local_key_service(self.home)
 
     def datasets(self) -> Mapping[str, Dataset]:

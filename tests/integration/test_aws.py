@@ -1,58 +1,33 @@
 """The layers over S3 and KMS instead of files and a key file: the same results, from moto on loopback."""
 
-from collections.abc import Iterator
+import json
 from pathlib import Path
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
-from city_platform.aws.keys import KmsKeyService, kms_client
-from city_platform.aws.store import S3ObjectStore
 from city_platform.datasets import Dataset
-from city_platform.engines.duckdb import DuckDBEngine
-from city_platform.lake.lake import Lake
+from city_platform.deployment import open_platform
 from city_platform.layers import encrypted, freshness, landing
 from city_platform.layers.platform import Platform
-from city_platform.local.notifier import FileNotifier
 from city_platform.local.platform import local_platform
-from city_platform.ports import KeyNotFound
+from city_platform.ports import KeyNotFound, NotificationRefused
 from city_platform.protection.classification import master_keys
+from tests.integration.conftest import REGION
 from tests.town import StandingClock, good_trees, trees_csv
-
-REGION = "ca-central-1"
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 @pytest.fixture
-def cloud(endpoint: str, tmp_path: Path, clock: StandingClock, monkeypatch: pytest.MonkeyPatch) -> Platform:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+def cloud(aws_environment: dict[str, str], tmp_path: Path, clock: StandingClock) -> Platform:
     bucket = f"cov-{tmp_path.name.replace('_', '-')}"
-    boto3.client("s3", endpoint_url=endpoint, region_name=REGION).create_bucket(
-        Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION}
-    )
-    config = {
-        "endpoint": endpoint,
-        "region": REGION,
-        "virtual_hosted_style_request": False,
-        "client_options": {"allow_http": True},
+    boto3.client("s3").create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+    topic = boto3.client("sns").create_topic(Name="alerts")["TopicArn"]
+    deployment = {
+        "CITY_PLATFORM_DEPLOYMENT": "aws",
+        "CITY_PLATFORM_BUCKET": bucket,
+        "CITY_PLATFORM_ALERTS_TOPIC": topic,
     }
-    return Platform(
-        lake=Lake(S3ObjectStore(bucket, tmp_path / "cache", config), clock),
-        engine=DuckDBEngine(tmp_path / "scratch"),
-        keys=KmsKeyService(lambda: kms_client(REGION, endpoint)),
-        clock=clock,
-        notifier=FileNotifier(tmp_path / "notifications.jsonl", clock),
-    )
+    return open_platform(tmp_path, aws_environment | deployment, clock)
 
 
 def test_without_its_keys_nothing_is_encrypted(cloud: Platform, trees: Dataset, tmp_path: Path) -> None:
@@ -65,9 +40,9 @@ def test_without_its_keys_nothing_is_encrypted(cloud: Platform, trees: Dataset, 
 
 
 def test_all_layers_over_s3_and_kms_give_what_files_give(
-    cloud: Platform, endpoint: str, trees: Dataset, tmp_path: Path, clock: StandingClock
+    cloud: Platform, trees: Dataset, tmp_path: Path, clock: StandingClock
 ) -> None:
-    kms = boto3.client("kms", endpoint_url=endpoint, region_name=REGION)
+    kms = boto3.client("kms")
     for name in master_keys("trees"):
         kms.create_alias(AliasName=name, TargetKeyId=kms.create_key()["KeyMetadata"]["KeyId"])
     here = local_platform(tmp_path / "here", clock)
@@ -80,3 +55,30 @@ def test_all_layers_over_s3_and_kms_give_what_files_give(
     planters = encrypted.read(cloud, trees, "2024", ["Planter"]).read_all()
     assert planters["Planter"].to_pylist() == ["Sam Poole"] * 20
     assert freshness.outdated(cloud, trees, "2024") == ()
+
+
+def test_an_alert_reaches_whoever_listens_to_the_topic(cloud: Platform) -> None:
+    sns, sqs = boto3.client("sns"), boto3.client("sqs")
+    topic = sns.create_topic(Name="alerts")["TopicArn"]
+    queue = sqs.create_queue(QueueName="listener")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    subject = "Gate closed: café licences\n" + "x" * 200  # SNS takes a hundred plain characters
+    cloud.notifier.notify(subject, "2024 failed by 2 rules")
+    (message,) = sqs.receive_message(QueueUrl=queue)["Messages"]
+    heard = json.loads(message["Body"])
+    assert heard["Subject"].startswith("Gate closed: caf? licences?xxx")
+    assert len(heard["Subject"]) == 100
+    assert heard["Message"] == f"{subject}\n\n2024 failed by 2 rules"
+
+
+def test_a_topic_that_is_not_there_refuses(
+    aws_environment: dict[str, str], tmp_path: Path, clock: StandingClock
+) -> None:
+    wrong = {
+        "CITY_PLATFORM_DEPLOYMENT": "aws",
+        "CITY_PLATFORM_BUCKET": "none",
+        "CITY_PLATFORM_ALERTS_TOPIC": f"arn:aws:sns:{REGION}:123456789012:nobody",
+    }
+    with pytest.raises(NotificationRefused, match="nobody: NotFound"):
+        open_platform(tmp_path, aws_environment | wrong, clock).notifier.notify("subject", "body")

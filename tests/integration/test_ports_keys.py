@@ -11,7 +11,6 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError, ReadTimeoutError
 from botocore.stub import Stubber
-from moto.server import ThreadedMotoServer
 
 from city_platform.aws.keys import KmsKeyService, kms_client
 from city_platform.errors import CityPlatformError
@@ -57,15 +56,6 @@ def impatient_client(endpoint_url: str | None = None) -> "KMSClient":
     return boto3.client("kms", region_name="ca-central-1", endpoint_url=endpoint_url, config=once)
 
 
-@pytest.fixture(scope="module")
-def kms_url() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture(params=["local", "aws"])
 def adapter(request: pytest.FixtureRequest, tmp_path: Path) -> Adapter:
     if request.param == "local":
@@ -74,7 +64,7 @@ def adapter(request: pytest.FixtureRequest, tmp_path: Path) -> Adapter:
         for key in (KEY, OTHER):
             local.create(key)
         return Adapter(local, lambda: LocalKeyService(path), (WrongKey,))
-    url = request.getfixturevalue("kms_url")
+    url = request.getfixturevalue("aws")
 
     def connect() -> "KMSClient":
         return kms_client("ca-central-1", url)

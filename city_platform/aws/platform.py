@@ -1,0 +1,29 @@
+"""The platform on AWS: the lake in S3, keys in KMS, notifications through SNS."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from city_platform.aws.keys import KmsKeyService, kms_client
+from city_platform.aws.notifier import SnsNotifier, sns_client
+from city_platform.aws.settings import AwsSettings
+from city_platform.aws.store import S3ObjectStore
+from city_platform.engines.duckdb import DuckDBEngine
+from city_platform.lake.lake import Lake
+from city_platform.layers.platform import Platform
+from city_platform.ports import Clock
+
+
+def aws_platform(home: Path, settings: AwsSettings, clock: Clock, *, threads: int | None = None) -> Platform:
+    """The adapters of one AWS deployment; `home` is the folder of this machine for caches and unfinished files."""
+    config: dict[str, Any] = {"region": settings.region}
+    if settings.endpoint is not None:
+        config |= {"endpoint": settings.endpoint, "virtual_hosted_style_request": False}
+        config["client_options"] = {"allow_http": settings.endpoint.startswith("http://")}
+    return Platform(
+        lake=Lake(S3ObjectStore(settings.bucket, home / "cache", config), clock),
+        engine=DuckDBEngine(home / "cache" / "scratch" / "engine", threads=threads or os.cpu_count() or 2),
+        keys=KmsKeyService(lambda: kms_client(settings.region, settings.endpoint)),
+        clock=clock,
+        notifier=SnsNotifier(settings.alerts_topic, lambda: sns_client(settings.region, settings.endpoint)),
+    )
