@@ -14,7 +14,7 @@ from pathlib import Path
 from city_platform.cleaning.recipe import Recipe, parse_recipe
 from city_platform.contracts.curated import check_curated
 from city_platform.contracts.load import read_contract
-from city_platform.contracts.model import Contract
+from city_platform.contracts.model import Contract, PortalSource
 from city_platform.contracts.odcs import instead
 from city_platform.errors import Finding, InvalidDefinition
 from city_platform.quality.binding import check_ruleset
@@ -49,6 +49,11 @@ class Dataset:
     recipe_hash: str
     ruleset_hash: str
     curated_hash: str
+
+    @property
+    def sources(self) -> tuple[PortalSource, ...]:
+        """The portal's datasets that its rows come from."""
+        return self.contract.sources
 
 
 def load_datasets(root: Path) -> tuple[Dataset, ...]:

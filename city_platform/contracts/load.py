@@ -5,6 +5,8 @@ What the platform reads from the Open Data Contract Standard (ODCS), for one dat
 - `name` and the one object below `schema`, of the same name: the dataset's name. `businessName` is its title.
 - `domain`, `version`, `tags`, `description.purpose`; `team.name` is the owner, as `team:<name>`.
 - `authoritativeDefinitions` of type `source`: the address the data comes from.
+- `servers` of type `api`: the portal's datasets that rows are fetched from (see `contracts.sources`). Where there is
+  no link of type `source`, the first of them is the address the data comes from.
 - `slaProperties`: `frequency` (how often the source publishes) and `latency` (how old the newest data may be).
 - `customProperties` of the contract: `licence`, `timezone` (IANA), and where rows of one key can be of different
   age, `latestBy`: the column that tells the newest. Others are kept in `Contract.extra`.
@@ -23,9 +25,10 @@ from datetime import timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from city_platform.contracts.columns import read_columns
-from city_platform.contracts.model import Column, Contract
+from city_platform.contracts.model import Column, Contract, PortalSource
 from city_platform.contracts.odcs import check_standard, closest, instead, shown
 from city_platform.contracts.reader import CONTRACT_PROPERTIES, Custom, Reader
+from city_platform.contracts.sources import read_sources
 from city_platform.contracts.yaml_lines import Path, read_yaml
 from city_platform.errors import Finding
 
@@ -87,6 +90,7 @@ def _contract(reader: Reader) -> Contract | None:
         reader.report(("name",), f"{shown(name)} cannot be a dataset's name", remedy)
     schema = _schema_object(reader, name)
     columns, partitioning = read_columns(reader, schema)
+    portal = read_sources(reader)
     cadence = _cadence(reader)
     freshness = _freshness(reader)
     tags = reader.get(("tags",))
@@ -98,7 +102,7 @@ def _contract(reader: Reader) -> Contract | None:
         "owner": _owner(reader),
         "domain": reader.text(("domain",), "add 'domain:', as 'licensing' or 'transportation'"),
         "licence": _required_text(reader, custom, "licence", "the licence's name"),
-        "source_url": _source_url(reader),
+        "source_url": _source_url(reader, portal),
         "timezone": _timezone(reader, custom),
     }
     latest_by = _latest_by(reader, custom, columns)
@@ -111,6 +115,7 @@ def _contract(reader: Reader) -> Contract | None:
         columns=columns,
         partitioning=partitioning,
         latest_by=latest_by,
+        sources=portal,
         tags=tuple(str(tag) for tag in tags) if isinstance(tags, list) else (),
         extra={key: str(one.value) for key, one in custom.items() if key not in CONTRACT_PROPERTIES},
         **fields,
@@ -165,10 +170,12 @@ def _owner(reader: Reader) -> str:
     return ""
 
 
-def _source_url(reader: Reader) -> str:
+def _source_url(reader: Reader, portal: tuple[PortalSource, ...]) -> str:
     remedy = "add an entry of type 'source' with the 'url' the data comes from"
     links = reader.items(("authoritativeDefinitions",))
     sources = [(path, one.get("url")) for path, one in links if one.get("type") == "source"]
+    if not sources and portal:
+        return portal[0].location
     if not sources:
         reader.report(("authoritativeDefinitions",), "the contract does not say where the data comes from", remedy)
         return ""

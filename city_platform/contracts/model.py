@@ -36,7 +36,8 @@ class YearStyle(StrEnum):
 
     FOUR_DIGITS = "four-digit-year"  # 2024
     TWO_DIGITS = "two-digit-year"  # 24 is 2024, 97 is 1997
-    DATE = "year-of-date"  # 2024-05-01, or one of the formats the contract lists
+    DATE = "year-of-date"  # 2024-05-01 or 2024-05, or one of the formats the contract lists
+    SNAPSHOT = "snapshot-year"  # no column tells it: the year in which the list was taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +64,32 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Partitioning:
-    """One partition a calendar year, read from one source column's text."""
+    """One partition a calendar year, read from one source column's text; of a snapshot, the year it was taken."""
 
-    source_name: str
+    source_name: str | None  # None for `YearStyle.SNAPSHOT`
     style: YearStyle
     date_formats: tuple[str, ...] = ()  # strptime formats beside ISO 8601, for `YearStyle.DATE`
     first_year: int = 1990  # a year outside first_year..last_year is a mistake in the row
     last_year: int = 2100
+    timezone: str = "America/Vancouver"  # whose calendar counts where a time has an offset
+
+
+@dataclass(frozen=True, slots=True)
+class PortalSource:
+    """One dataset of an open data portal that rows come from; a contract has one for each era of its data."""
+
+    server: str  # the contract's name for it, as `2013-2024`
+    location: str  # address of the portal's dataset: https://HOST/api/explore/v2.1/catalog/datasets/ID
+    cadence: str  # how often the portal changes it: one of `CADENCES`
+    description: str = ""
+
+    @property
+    def portal_id(self) -> str:
+        """The dataset's name on the portal."""
+        return self.location.rsplit("/", 1)[-1]
+
+
+CADENCES = ("daily", "weekly", "monthly", "quarterly", "annual", "static")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +105,14 @@ class Contract:
     domain: str
     licence: str
     source_url: str
-    cadence: str  # daily, weekly, monthly, quarterly, annual, static
+    cadence: str  # of the dataset as a whole: one of `CADENCES`
     freshness: timedelta  # the newest materialization may be this old
     columns: tuple[Column, ...]
     partitioning: Partitioning
     latest_by: str | None  # cleaned column deciding which of two rows with one key is the newer
     timezone: str = "America/Vancouver"
     tags: tuple[str, ...] = ()
+    sources: tuple[PortalSource, ...] = ()  # in the contract's order
     extra: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -12,14 +12,16 @@ from city_platform.contracts.yaml_lines import Document, Path
 from city_platform.errors import Finding
 
 # Custom properties that mean something to the platform, by the part of the contract they stand in.
-CONTRACT_PROPERTIES = frozenset({"licence", "timezone", "latestBy"})
+CONTRACT_PROPERTIES = frozenset({"licence", "timezone", "latestBy", "noPrimaryKey", "snapshot"})
 COLUMN_PROPERTIES = frozenset(
     {"masking", "partitionTransform", "dateFormats", "firstYear", "lastYear", "sourceRequired"}
 )
+SERVER_PROPERTIES = frozenset({"cadence"})
 _MISSPELT = 0.85  # likeness from which another name is taken for a slip of the pen; licenceUrl is no licence
 _PLACES = (
     (CONTRACT_PROPERTIES, "the contract"),
     (COLUMN_PROPERTIES, "a property of the schema"),
+    (SERVER_PROPERTIES, "a server of type api"),
 )
 
 
