@@ -1,0 +1,266 @@
+"""The audit log: who decided what, when and why, as a chain that shows when it was tampered with.
+
+Layout of keys:
+    audit/{sequence:010d}.json   one entry each, created and never replaced; numbers count from 1 without a gap
+    audit-head.json              number and sha256 of the newest entry
+
+An entry is canonical JSON (keys in order, no white space, UTF-8) and holds the sha256 of the entry before it; the
+head holds that of the last one. So an entry that was changed, removed, inserted or put elsewhere is found, and so is
+a log whose end was cut off. The number is taken by a create-only write, which makes writers on several machines take
+turns on a file system and on S3 alike.
+
+What a chain cannot show: somebody who may write the store can write a whole log of his own, head included. Whoever
+wants to know compares with a head noted elsewhere (`verify(expected=…)`); the weekly scorecard notes it in the
+orchestrator. On S3, let only stewards put objects under `audit`, and lock them against deletion.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from city_platform.errors import PermanentError, TransientError
+from city_platform.ports import Clock, ObjectExists, ObjectNotFound, ObjectStore
+
+PREFIX, HEAD = "audit/", "audit-head.json"
+START = "0" * 64  # what the first entry has for a predecessor
+MOST_BYTES = 16_384  # of one entry
+ATTEMPTS = 50  # to take the next number while others take theirs
+
+
+class TamperedLog(PermanentError):
+    """The audit log does not add up; `breaks` says where."""
+
+    def __init__(self, breaks: Sequence[str]) -> None:
+        self.breaks = tuple(breaks)
+        super().__init__(
+            f"the audit log was tampered with: {'; '.join(breaks)}. Nothing is added to it and no waiver counts until "
+            "its objects are restored from a backup or from the bucket's versions."
+        )
+
+
+class EntryTooLarge(PermanentError):
+    """The entry is larger than the log takes."""
+
+
+class LogBusy(TransientError):
+    """Other writers took every number this one tried for; nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The end of a log: how many entries it has and the sha256 of the last, in hex."""
+
+    sequence: int
+    sha256: str
+
+    def __str__(self) -> str:
+        return f"{self.sequence}:{self.sha256}"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing that was done. `at` is aware; `facts` holds JSON values and nothing personal."""
+
+    sequence: int
+    previous: str  # sha256 of the entry before, in hex
+    at: datetime
+    actor: str  # the role account that answers for it
+    account: str  # the operating system's user who ran the command
+    action: str
+    facts: Mapping[str, Any]
+
+    def to_json(self) -> bytes:
+        """The same entry always gives the same bytes."""
+        return _canonical({**asdict(self), "at": self.at.isoformat()})
+
+    @classmethod
+    def from_json(cls, data: bytes) -> "Entry":
+        """Raises ValueError where `data` is not exactly what `to_json` writes."""
+        try:
+            body = json.loads(data)
+            entry = cls(**{**body, "at": datetime.fromisoformat(body["at"])})
+            texts = (entry.previous, entry.actor, entry.account, entry.action)
+            sound = (
+                type(entry.sequence) is int
+                and all(isinstance(text, str) for text in texts)
+                and isinstance(entry.facts, dict)
+                and entry.at.tzinfo is not None
+                and entry.to_json() == data
+            )
+        except (TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise ValueError(f"not an entry: {error}") from error
+        if not sound:
+            raise ValueError("not an entry as the log writes them")
+        return entry
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A log as it was found: the entries that could be read, in the order of their keys, and what is wrong with it."""
+
+    entries: tuple[Entry, ...]
+    breaks: tuple[str, ...]
+    head: Head
+
+    @property
+    def intact(self) -> bool:
+        return not self.breaks
+
+
+@dataclass(frozen=True, slots=True)
+class AuditLog:
+    """The one place that reads and writes the log."""
+
+    store: ObjectStore
+    clock: Clock
+
+    def append(self, *, actor: str, account: str, action: str, facts: Mapping[str, Any]) -> Entry:
+        """Adds an entry; it is in the log when this returns.
+
+        Raises TamperedLog where the log does not verify, EntryTooLarge, LogBusy, and the store's errors.
+        """
+        for _ in range(ATTEMPTS):
+            log = self.read()
+            if not log.intact:
+                raise TamperedLog(log.breaks)
+            entry = Entry(log.head.sequence + 1, log.head.sha256, self.clock.now(), actor, account, action, dict(facts))
+            data = entry.to_json()
+            if len(data) > MOST_BYTES:
+                raise EntryTooLarge(
+                    f"an entry of {len(data):,} bytes; the audit log takes {MOST_BYTES:,}: say it shorter"
+                )
+            try:
+                if entry.sequence == 1:
+                    self._begin()
+                self.store.put(_key(entry.sequence), data, create_only=True)
+            except ObjectExists:
+                continue
+            self._move_head()
+            return entry
+        raise LogBusy("other decisions are being written to the audit log: try again")
+
+    def read(self) -> Reading:
+        """All entries, with everything that is wrong with the log."""
+        # The head first: a writer adds its entry before it moves the head, so entries listed later include the head's.
+        head, breaks = self._head()
+        keys = list(self.store.keys(PREFIX))
+        if keys and head is None and not breaks:  # the first entry may have come between the two questions
+            head, breaks = self._head()
+        pieces: dict[str, bytes] = {}
+        for key in keys:
+            try:
+                if self.store.size(key) > MOST_BYTES:
+                    breaks.append(f"{key} is larger than any entry")
+                    continue
+                pieces[key] = self.store.get(key)
+            except ObjectNotFound:
+                breaks.append(f"{key} vanished while the log was read")
+        entries, found = _chained(pieces)
+        breaks += found
+        if head is not None:
+            breaks += _against(head, pieces, "the head of the log")
+        elif keys and not breaks:
+            breaks.append(f"{HEAD} is missing")
+        last = max(map(_number, pieces), default=0)
+        end = Head(last, _sha256(pieces[_key(last)])) if last > 0 else Head(0, START)
+        return Reading(tuple(entries), tuple(breaks), end)
+
+    def verify(self, expected: Head | None = None) -> Reading:
+        """As `read`; with `expected`, also that the log still holds what it held when that head was noted."""
+        log = self.read()
+        if expected is None:
+            return log
+        try:
+            pieces = {_key(expected.sequence): self.store.get(_key(expected.sequence))}
+        except ObjectNotFound:
+            pieces = {}
+        return Reading(log.entries, (*log.breaks, *_against(expected, pieces, "the head that was noted")), log.head)
+
+    def _head(self) -> tuple[Head | None, list[str]]:
+        try:
+            data = self.store.get(HEAD)
+        except ObjectNotFound:
+            return None, []
+        try:
+            body = json.loads(data)
+            head = Head(**body)
+            sound = data == _canonical(body) and type(head.sequence) is int
+        except (ValueError, TypeError, RecursionError):
+            sound = False
+        if not sound:
+            return None, [f"{HEAD} was changed: it is no head of a log"]
+        return head, []
+
+    def _begin(self) -> None:
+        """The head stands before the first entry does, so that entries without a head are always a break."""
+        with suppress(ObjectExists):
+            self.store.put(HEAD, _canonical(asdict(Head(0, START))), create_only=True)
+
+    def _move_head(self) -> None:
+        """Writes the newest entry's digest, until no newer entry has come meanwhile: so the last writer leaves the
+        newest head, in whatever order writers get here.
+        """
+        written = 0
+        while (newest := max(map(_number, self.store.keys(PREFIX)))) != written:
+            written = newest
+            head = Head(written, _sha256(self.store.get(_key(written))))
+            self.store.put(HEAD, _canonical(asdict(head)))
+
+
+def _chained(pieces: Mapping[str, bytes]) -> tuple[list[Entry], list[str]]:
+    """The entries that can be read, and every place where the chain does not hold."""
+    entries: list[Entry] = []
+    breaks: list[str] = []
+    previous, expected = START, 1
+    for key in sorted(pieces):
+        data = pieces[key]
+        number = _number(key)
+        if number < expected:
+            breaks.append(f"{key} is none of the log's")
+            continue
+        if number > expected:
+            breaks.append(f"entry {expected} is missing before {key}")
+        try:
+            entry = Entry.from_json(data)
+        except ValueError:
+            breaks.append(f"{key} was changed: it is no entry as the log writes them")
+        else:
+            if entry.sequence != number:
+                breaks.append(f"{key} holds entry {entry.sequence}")
+            if entry.previous != previous and number == expected:
+                breaks.append(f"entry {number} does not follow the entry before it: one of the two was changed")
+            entries.append(entry)
+        previous, expected = _sha256(data), number + 1
+    return entries, breaks
+
+
+def _against(head: Head, pieces: Mapping[str, bytes], what: str) -> list[str]:
+    """Whether the log still has the entry that `head` names."""
+    if head.sequence == 0:
+        return []
+    data = pieces.get(_key(head.sequence))
+    if data is None:
+        return [f"entry {head.sequence} is gone, which {what} names"]
+    return [] if _sha256(data) == head.sha256 else [f"entry {head.sequence} is not the one {what} names"]
+
+
+def _key(sequence: int) -> str:
+    return f"{PREFIX}{sequence:010d}.json"
+
+
+def _number(key: str) -> int:
+    """The number in an entry's key; -1 where it is the key of none."""
+    digits = key.removeprefix(PREFIX).removesuffix(".json")
+    return int(digits) if digits.isascii() and digits.isdecimal() and key == _key(int(digits)) else -1
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _canonical(body: Mapping[str, Any]) -> bytes:
+    return json.dumps(body, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
