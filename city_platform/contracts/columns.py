@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from city_platform.contracts.model import Classification, Column, Masking, Partitioning, YearStyle
 from city_platform.contracts.odcs import instead, shown
-from city_platform.contracts.reader import COLUMN_PROPERTIES, Custom, Reader
+from city_platform.contracts.reader import COLUMN_PROPERTIES, SCHEMA_PROPERTIES, Custom, Reader
 from city_platform.contracts.yaml_lines import Path
 
 COLUMN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -37,8 +38,9 @@ def read_columns(reader: Reader, schema: Path) -> tuple[tuple[Column, ...], Part
     paths = [path for path, _ in properties]
     _check_names(reader, paths, columns)
     _check_headers(reader, paths, columns)
-    _check_key(reader, paths, columns)
-    return columns, _partitioning(reader, paths, columns, customs)
+    own = reader.custom(schema, SCHEMA_PROPERTIES)
+    _check_key(reader, paths, columns, own.get("noPrimaryKey"))
+    return columns, _partitioning(reader, paths, columns, customs, own)
 
 
 def _column(reader: Reader, path: Path, custom: Mapping[str, Custom]) -> Column:
@@ -175,8 +177,18 @@ def _check_headers(reader: Reader, paths: list[Path], columns: tuple[Column, ...
                 reader.report(where, problem, "keep it at one column; case makes no difference")
 
 
-def _check_key(reader: Reader, paths: list[Path], columns: tuple[Column, ...]) -> None:
+def _check_key(reader: Reader, paths: list[Path], columns: tuple[Column, ...], no_key: Custom | None) -> None:
+    """The key's columns are numbered; a dataset without a key says why, for then equal rows all count."""
     keyed = [(path, column) for path, column in zip(paths, columns, strict=True) if column.key_position is not None]
+    if keyed and no_key is not None:
+        problem = f"'noPrimaryKey', and '{keyed[0][1].name}' is a key column"
+        reader.report(no_key.path, problem, "remove one of the two")
+    elif not keyed and (no_key is None or not isinstance(no_key.value, str) or not no_key.value.strip()):
+        remedy = (
+            "add 'primaryKey: true' to the key's columns, or the schema's custom property 'noPrimaryKey': the reason"
+        )
+        where = no_key.path if no_key else paths[0][:-1]
+        reader.report(where, "the dataset has no primary key and does not say why", remedy)
     for path in paths:
         position = reader.get((*path, "primaryKeyPosition"))
         if isinstance(position, int) and position != -1 and not reader.flag((*path, "primaryKey")):
@@ -202,8 +214,13 @@ def _check_key(reader: Reader, paths: list[Path], columns: tuple[Column, ...]) -
 
 
 def _partitioning(
-    reader: Reader, paths: list[Path], columns: tuple[Column, ...], customs: Mapping[Path, Mapping[str, Custom]]
+    reader: Reader,
+    paths: list[Path],
+    columns: tuple[Column, ...],
+    customs: Mapping[Path, Mapping[str, Custom]],
+    own: Mapping[str, Custom],
 ) -> Partitioning | None:
+    """From the partitioned column, or from the schema object's own custom properties `own` for a snapshot."""
     partitioned = [(path, one) for path, one in zip(paths, columns, strict=True) if reader.flag((*path, "partitioned"))]
     for path in paths:
         if not reader.flag((*path, "partitioned")):
@@ -211,8 +228,13 @@ def _partitioning(
                 if name in customs[path]:
                     problem = f"'{name}' on a column that is not partitioned"
                     reader.report(customs[path][name].path, problem, "add 'partitioned: true', or remove it")
+    if "partitionTransform" in own:
+        return _snapshot(reader, [column for _, column in partitioned], own)
     if not partitioned:
-        remedy = "add 'partitioned: true' to the column that tells a row's year"
+        remedy = (
+            "add 'partitioned: true' to the column that tells a row's year; where none does, the schema's custom "
+            f"property 'partitionTransform: {YearStyle.SNAPSHOT}'"
+        )
         reader.report(paths[0][:-1], "no column is partitioned", remedy)
         return None
     for path, column in partitioned[1:]:
@@ -224,18 +246,40 @@ def _partitioning(
         reader.report((*path, "partitionKeyPosition"), f"position {position} of one partition column", "write 1")
     style = _year_style(reader, path, customs[path])
     formats = _date_formats(reader, style, customs[path])
-    first, last = (_year(reader, name, customs[path]) for name in ("firstYear", "lastYear"))
-    limits = {name: year for name, year in (("first_year", first), ("last_year", last)) if year is not None}
-    partitioning = Partitioning(column.source_name, style or YearStyle.DATE, formats, **limits)
+    partitioning = Partitioning(column.source_name, style or YearStyle.DATE, formats)
+    return _limited(reader, partitioning, customs[path])
+
+
+def _snapshot(reader: Reader, partitioned: list[Column], own: Mapping[str, Custom]) -> Partitioning:
+    entry = own["partitionTransform"]
+    if entry.value != YearStyle.SNAPSHOT:
+        problem = f"the schema's partitionTransform is {shown(entry.value)}"
+        reader.report(
+            entry.path, problem, f"write '{YearStyle.SNAPSHOT}', or move it to the column that tells the year"
+        )
+    elif partitioned:
+        problem = f"the year of a snapshot is when it was taken, and '{partitioned[0].name}' is partitioned too"
+        reader.report(entry.path, problem, "keep one of the two")
+    return _limited(reader, Partitioning(None, YearStyle.SNAPSHOT), own)
+
+
+def _limited(reader: Reader, partitioning: Partitioning, custom: Mapping[str, Custom]) -> Partitioning:
+    """With the years that `firstYear` and `lastYear` allow, where they stand."""
+    first, last = (_year(reader, name, custom) for name in ("firstYear", "lastYear"))
+    partitioning = replace(
+        partitioning,
+        first_year=partitioning.first_year if first is None else first,
+        last_year=partitioning.last_year if last is None else last,
+    )
     if partitioning.first_year > partitioning.last_year:
-        where = customs[path].get("firstYear") or customs[path]["lastYear"]
+        where = custom.get("firstYear") or custom["lastYear"]
         problem = f"the years {partitioning.first_year} to {partitioning.last_year} are none"
         reader.report(where.path, problem, "let firstYear be no later than lastYear")
     return partitioning
 
 
 def _year_style(reader: Reader, path: Path, custom: Mapping[str, Custom]) -> YearStyle | None:
-    allowed = [str(one) for one in YearStyle]
+    allowed = [str(one) for one in YearStyle if one is not YearStyle.SNAPSHOT]
     entry = custom.get("partitionTransform")
     if entry is None:
         remedy = f"add the custom property 'partitionTransform' with one of: {', '.join(allowed)}"

@@ -18,9 +18,14 @@ Whether a source file must carry the column is another matter, the custom proper
 says false, because a column that vanishes unannounced is a breaking drift; say false for the columns that some
 years' files lack. `masking` says how a personal column is published. The partitioned property has
 `partitionTransform`, and may have `dateFormats` (strptime), `firstYear` and `lastYear`.
+
+Of the schema object: `noPrimaryKey`, why no column or columns tell two rows apart (then equal rows all count, unless
+the recipe removes them); `partitionTransform: snapshot-year` with `firstYear` and `lastYear`, where the source is a
+list of what stands on the day it is taken and no column tells a year.
 """
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
@@ -113,7 +118,7 @@ def _contract(reader: Reader) -> Contract | None:
         cadence=cadence,
         freshness=freshness,
         columns=columns,
-        partitioning=partitioning,
+        partitioning=replace(partitioning, timezone=fields["timezone"] or partitioning.timezone),
         latest_by=latest_by,
         sources=portal,
         tags=tuple(str(tag) for tag in tags) if isinstance(tags, list) else (),

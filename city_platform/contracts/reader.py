@@ -12,7 +12,8 @@ from city_platform.contracts.yaml_lines import Document, Path
 from city_platform.errors import Finding
 
 # Custom properties that mean something to the platform, by the part of the contract they stand in.
-CONTRACT_PROPERTIES = frozenset({"licence", "timezone", "latestBy", "noPrimaryKey", "snapshot"})
+CONTRACT_PROPERTIES = frozenset({"licence", "timezone", "latestBy"})
+SCHEMA_PROPERTIES = frozenset({"noPrimaryKey", "partitionTransform", "firstYear", "lastYear"})
 COLUMN_PROPERTIES = frozenset(
     {"masking", "partitionTransform", "dateFormats", "firstYear", "lastYear", "sourceRequired"}
 )
@@ -21,6 +22,7 @@ _MISSPELT = 0.85  # likeness from which another name is taken for a slip of the 
 _PLACES = (
     (CONTRACT_PROPERTIES, "the contract"),
     (COLUMN_PROPERTIES, "a property of the schema"),
+    (SCHEMA_PROPERTIES, "the schema object"),
     (SERVER_PROPERTIES, "a server of type api"),
 )
 

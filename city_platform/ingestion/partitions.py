@@ -1,8 +1,8 @@
 """Which year a row belongs to, from its partition column's text."""
 
 import re
-from collections.abc import Sequence
 from datetime import date, datetime
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,11 @@ from city_platform.contracts.model import Partitioning, YearStyle
 # JSON and spreadsheets make 2024 of '2024' and pandas makes 2024.0 of it: the same year.
 _FOUR_DIGITS = re.compile(r"([0-9]{4})(\.0+)?")
 _TWO_DIGITS = re.compile(r"([0-9]{1,2})(\.0+)?")  # a spreadsheet turns 05 into 5
+_ISO_MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
 _ISO_DATE = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})([T ][0-9]{2}:[0-9]{2}.*)?", re.DOTALL)
+_OFFSET = re.compile(r"(Z|z|[+-][0-9]{2}:?[0-9]{2}) *$")
+_TURN_OF_THE_YEAR = ("12-31", "01-01")  # the only days on which another clock may show another year
+_YEAR_IN_A_NAME = re.compile(r"(?<![0-9])((?:19|20)[0-9]{2})(?![0-9])")
 _CENTURY_PIVOT = 69  # POSIX: 69-99 are 1969-1999, 00-68 are 2000-2068
 _REMEMBERED_TEXTS = 200_000
 
@@ -22,9 +26,12 @@ _REMEMBERED_TEXTS = 200_000
 def year_of(text: str, partitioning: Partitioning) -> str | None:
     """The calendar year as four digits, or None where the text names none within the contract's range.
 
-    A timestamp counts with the date as written, whatever its offset.
+    A time with an offset counts with the day on the calendar of the contract's timezone, so that the same row lands in
+    the same year whether its file writes UTC or local time. Raises ValueError for a snapshot, whose rows tell no year.
     """
     match partitioning.style:
+        case YearStyle.SNAPSHOT:
+            raise ValueError("a snapshot's rows tell no year")
         case YearStyle.FOUR_DIGITS:
             found = _FOUR_DIGITS.fullmatch(text.strip())
             year = int(found[1]) if found else None
@@ -32,22 +39,39 @@ def year_of(text: str, partitioning: Partitioning) -> str | None:
             found = _TWO_DIGITS.fullmatch(text.strip())
             year = int(found[1]) + (1900 if int(found[1]) >= _CENTURY_PIVOT else 2000) if found else None
         case YearStyle.DATE:
-            year = _year_of_date(text.strip(), partitioning.date_formats)
+            year = _year_of_date(text.strip(), partitioning)
     if year is None or not partitioning.first_year <= year <= partitioning.last_year:
         return None
     return f"{year:04d}"
 
 
-def _year_of_date(text: str, formats: Sequence[str]) -> int | None:
-    iso = _ISO_DATE.fullmatch(text)
+def snapshot_year(file: str, landed: datetime | None, partitioning: Partitioning) -> str | None:
+    """The year a snapshot was taken: the one in its file's name, as `issues_2019.csv`, else that of landing it.
+
+    None where neither tells it, or tells one outside the contract's range. `landed` is aware.
+    """
+    if named := _YEAR_IN_A_NAME.search(file):
+        year = int(named[1])
+    elif landed is not None:
+        year = landed.astimezone(ZoneInfo(partitioning.timezone)).year
+    else:
+        return None
+    return f"{year:04d}" if partitioning.first_year <= year <= partitioning.last_year else None
+
+
+def _year_of_date(text: str, partitioning: Partitioning) -> int | None:
+    iso = _ISO_DATE.fullmatch(f"{text}-01" if _ISO_MONTH.fullmatch(text) else text)
     try:
         if iso:
-            return date.fromisoformat(iso[1]).year
+            day = date.fromisoformat(iso[1])
+            if iso[2] and iso[1][5:] in _TURN_OF_THE_YEAR and _OFFSET.search(iso[2]):
+                return datetime.fromisoformat(text).astimezone(ZoneInfo(partitioning.timezone)).year
+            return day.year
     except ValueError:
         return None
     if not text.isascii():  # strptime takes the digits of every script, the engine does not
         return None
-    for one in formats:
+    for one in partitioning.date_formats:
         try:
             return datetime.strptime(text, one).year  # noqa: DTZ007 - only the year is used
         except ValueError:
@@ -62,6 +86,8 @@ def describe_years(partitioning: Partitioning) -> str:
             form = "a year such as 2024"
         case YearStyle.TWO_DIGITS:
             form = "a two-digit year such as 24"
+        case YearStyle.SNAPSHOT:
+            form = "a file whose name holds the year it was taken, such as issues_2019.csv"
         case YearStyle.DATE:
             form = " or ".join(["a date such as 2024-05-31", *partitioning.date_formats])
     return f"{form}, from {partitioning.first_year} to {partitioning.last_year}"

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +20,7 @@ from city_platform.ingestion.formats import FormatKind, UnreadableSource, recogn
 from city_platform.ingestion.headers import BreakingDrift, Drift, HeaderMatch, match_headers, named_headers
 from city_platform.ingestion.json_lines import spool_json_lines
 from city_platform.ingestion.lines import NOT_UTF8, Unreadable, UnreadableLine
-from city_platform.ingestion.partitions import Placement, describe_years
+from city_platform.ingestion.partitions import Placement, describe_years, snapshot_year
 from city_platform.ingestion.spreadsheet import open_sheet
 from city_platform.ingestion.unpacking import create_private, unpack
 from city_platform.ingestion.year_files import YearFiles, int64_array
@@ -61,14 +62,20 @@ class Split:
 
 
 def split_source(
-    path: Path, contract: Contract, session: Session, out: Path, progress: Progress | None = None
+    path: Path,
+    contract: Contract,
+    session: Session,
+    out: Path,
+    progress: Progress | None = None,
+    landed: datetime | None = None,
 ) -> Split:
     """Splits the file into `out`, a folder that is made if absent and must hold nothing of an earlier split.
 
     `progress` is told the rows read so far; it starts again from the first batch if a broken line is met. `_row` counts
     the rows that could be read, from 0. Raises UnreadableSource for a file that is no dataset (also if more than 1 % of
     it, and more than ten rows, could not be read or placed) and BreakingDrift, before any row is read, for one of
-    another shape. After an error nothing in `out` is of use.
+    another shape. After an error nothing in `out` is of use. All rows of a snapshot are of one year: that of the file's
+    name, else that of `landed` (aware), when it came; without either UnreadableSource is raised.
     """
     out.mkdir(parents=True, exist_ok=True, mode=0o700)
     with TemporaryDirectory(prefix="scratch-", dir=out) as scratch:
@@ -78,10 +85,12 @@ def split_source(
         match = match_headers(table.names, contract)
         if match.breaking:
             raise BreakingDrift(path.name, contract.name, match.drift)
+        partitioning = contract.partitioning
+        taken = _snapshot_year(path.name, partitioning, landed) if partitioning.source_name is None else None
         for read in table.readers:
             # The last reader never declines.
             with suppress(NotFlawless):
-                rows, files = _write(read(), match, contract.partitioning, out, progress)
+                rows, files = _write(read(), match, partitioning, taken, out, progress)
                 break
             for file in out.glob("*.parquet"):
                 file.unlink()
@@ -132,22 +141,31 @@ def _open(path: Path, session: Session, scratch: Path) -> _Table:
             return _Table(names, (partial(sheet.rows, names),), unreadable)
 
 
+def _snapshot_year(name: str, partitioning: Partitioning, landed: datetime | None) -> str:
+    """The year of all rows of a snapshot; raises UnreadableSource where nothing tells it."""
+    year = snapshot_year(name, landed, partitioning)
+    if year is None:
+        raise UnreadableSource(name, "nothing tells the year of this list", f"Give {describe_years(partitioning)}")
+    return year
+
+
 def _write(
     batches: Iterator[pa.RecordBatch],
     match: HeaderMatch,
     partitioning: Partitioning,
+    snapshot: str | None,
     out: Path,
     progress: Progress | None,
 ) -> tuple[int, dict[str, tuple[Path, int]]]:
-    """All rows read, and for each year (and `unplaced`) its file and rows."""
-    header = match.present[partitioning.source_name]
+    """All rows read, and for each year (and `unplaced`) its file and rows. `snapshot` is the year of all, if any."""
+    header = match.present.get(partitioning.source_name or "", "")
     placement = Placement(partitioning)
     rows = 0
     with YearFiles(out) as files:
         for batch in batches:
             numbers = np.arange(rows, rows + batch.num_rows, dtype=np.int64)
             numbered = batch.append_column("_row", int64_array(numbers))
-            places = placement.of(batch.column(header))
+            places = [(snapshot, np.arange(len(batch)))] if snapshot else placement.of(batch.column(header))
             files.add(numbered, [(year, positions) for year, positions in places if year is not None])
             for positions in (positions for year, positions in places if year is None):
                 strays = numbered.take(int64_array(positions))

@@ -103,13 +103,13 @@ def land(platform: Platform, dataset: Dataset, file: Path, progress: Callable[[i
         with ThreadPoolExecutor(1, thread_name_prefix="copy") as copier, platform.engine.session() as session:
             copying = copier.submit(_copy, file, copy)
             try:
-                split = split_source(file, dataset.contract, session, rows, progress)
+                split = split_source(file, dataset.contract, session, rows, progress, platform.clock.now())
             finally:
                 digest = copying.result()
                 if _identity(file) != before:
                     raise SourceChanged(f"{file.name} was written to while it was read: land it again when it is done")
         source = _store(platform, dataset.name, file.name, digest, copy, split)
-    replaced = _publish(lake, dataset.name, source)
+    replaced = _publish(lake, dataset, source)
     years = {year for one in [*replaced, source] for year in one.rows_by_year}
     return Landing(dataset.name, source, known=False, years=tuple(sorted(years)))
 
@@ -165,20 +165,26 @@ def _store(platform: Platform, dataset: str, name: str, digest: str, copy: Path,
     )
 
 
-def _publish(lake: Lake, dataset: str, source: Source) -> Sequence[Source]:
-    """Adds the source to those that count and returns the older versions it replaces.
+def _publish(lake: Lake, dataset: Dataset, source: Source) -> Sequence[Source]:
+    """Adds the source to those that count and returns the older ones it replaces.
+
+    Those are the versions of the same file; of a snapshot every earlier list of its year, because what is no longer
+    on the list no longer stands.
 
     Two files may land at once: whoever comes second starts again from what the first one published.
     """
     while True:
-        newest = lake.latest(LAYER, dataset, EVERYTHING)
+        newest = lake.latest(LAYER, dataset.name, EVERYTHING)
         before = _sources_of(newest)
-        replaced = [old for old in before if old.name == source.name]
-        current = [*(old for old in before if old.name != source.name), source]
+        same_year = source.rows_by_year.keys() if dataset.contract.partitioning.source_name is None else ()
+        replaced = [
+            old for old in before if old.name == source.name or any(year in same_year for year in old.rows_by_year)
+        ]
+        current = [*(old for old in before if old not in replaced), source]
         try:
             lake.publish(
                 LAYER,
-                dataset,
+                dataset.name,
                 EVERYTHING,
                 inputs={one.name: one.sha256 for one in current},
                 parts={

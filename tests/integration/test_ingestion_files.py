@@ -6,7 +6,7 @@ import random
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -287,3 +287,18 @@ def test_other_files_by_date(name: str, column: str, session: Session, tmp_path:
     done = split_source(REAL / name, dated, session, tmp_path / "out")
     check(done)
     assert done.unreadable == 0
+
+
+def test_a_snapshot_is_of_the_year_in_its_name_or_of_the_day_it_landed(session: Session, tmp_path: Path) -> None:
+    parks = replace(PARKS, partitioning=Partitioning(None, YearStyle.SNAPSHOT, last_year=2030))
+    header = ";".join(column.source_name for column in parks.columns)
+    rows = "\n".join(";".join("1" for _ in parks.columns) for _ in range(3))
+    new_year_eve = datetime(2025, 1, 1, 7, 59, tzinfo=UTC)  # in Vancouver it is still 2024
+    for name, landed, year in (("list_2019.csv", new_year_eve, "2019"), ("list.csv", new_year_eve, "2024")):
+        (tmp_path / name).write_text(f"{header}\n{rows}\n")
+        done = split_source(tmp_path / name, parks, session, tmp_path / f"out-{name}", landed=landed)
+        assert [(part.year, part.rows) for part in done.partitions] == [(year, 3)]
+    (tmp_path / "list_2031.csv").write_text(f"{header}\n{rows}\n")
+    for file, moment in (("list.csv", None), ("list_2031.csv", new_year_eve)):
+        with pytest.raises(UnreadableSource, match="nothing tells the year"):
+            split_source(tmp_path / file, parks, session, tmp_path / "refused", landed=moment)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from city_platform.contracts.load import load_contract, read_contract
-from city_platform.contracts.model import Classification, Contract, Masking, YearStyle
+from city_platform.contracts.model import Classification, Contract, Masking, Partitioning, YearStyle
 
 DATASETS = Path(__file__).parents[2] / "datasets"
 
@@ -86,6 +86,8 @@ schema:
         description: When the row was last written.
 """
 LINES = VALID.splitlines()
+OBJECT = "    businessName: Street trees\n"
+OWN = "    customProperties:\n      - {{property: {}, value: {}}}\n"
 
 
 def valid() -> Contract:
@@ -219,6 +221,11 @@ PLATFORM_MISTAKES = [
     ('["%d/%m/%Y"]', "[7]", "dateFormats", "strptime's words"),
     ("firstYear, value: 1950", "firstYear, value: 50000", "firstYear", "a year of four digits"),
     ("firstYear, value: 1950", "firstYear, value: 2051", "firstYear", "let firstYear be no later"),
+    ("        primaryKey: true\n        primaryKeyPosition: 1\n", "", "name: TreeId", "'noPrimaryKey': the reason"),
+    (OBJECT, OBJECT + OWN.format("noPrimaryKey", "because"), "noPrimaryKey", "remove one of the two"),
+    (OBJECT, OBJECT + OWN.format("partitionTransform", "snapshot-year"), "snapshot-year", "keep one of the two"),
+    (OBJECT, OBJECT + OWN.format("partitionTransform", "year-of-date"), "year-of-date", "write 'snapshot-year'"),
+    ("value: year-of-date", "value: snapshot-year", "snapshot-year", "write one of: four-digit-year"),
 ]
 
 
@@ -409,3 +416,19 @@ def test_tickets_promise_what_the_platform_relies_on() -> None:
     assert {"hundred_block", "street", "date", "bylaw", "section", "status", "description"} < headers
     assert {column.name for column in contract.columns if not column.required_in_source} == {"Year", "BI_ID"}
     assert contract.cadence == "quarterly"
+
+
+def test_a_list_of_what_stands_today_has_no_year_column_and_may_have_no_key() -> None:
+    own = OWN.format("partitionTransform", "snapshot-year") + "      - {property: noPrimaryKey, value: nothing tells}\n"
+    own += "      - {property: firstYear, value: 2019}\n"
+    planted = VALID[VALID.index("        partitioned: true") : VALID.index("      - name: Changed")]
+    text = VALID.replace(planted, "").replace(OBJECT, OBJECT + own)
+    for line in (
+        "        primaryKey: true\n        primaryKeyPosition: 1\n",
+        "  - {property: latestBy, value: Changed}\n",
+    ):
+        text = text.replace(line, "")
+    contract, findings = load_contract(text, "f")
+    assert contract is not None, [str(one) for one in findings]
+    assert contract.key == ()
+    assert contract.partitioning == Partitioning(None, YearStyle.SNAPSHOT, first_year=2019)
