@@ -1,5 +1,6 @@
 """DQDL text to a ruleset. Bad text gives findings, never an exception, a hang or a stack overflow."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -39,6 +40,7 @@ from city_platform.quality.model import (
 
 MAX_CHARACTERS = 256 * 1024
 MAX_DEPTH = 64
+MAX_DIGITS = 40  # more than any figure needs, and far from where arithmetic becomes slow
 MAX_LABELS, MAX_LABEL_KEY, MAX_LABEL_VALUE = 10, 128, 256  # AWS's limits
 
 _WORDS = {
@@ -71,6 +73,41 @@ _WORDS = {
 # Tokens that begin a condition are many; a reader wants to hear "a condition".
 _CONDITION = {"EQUAL", "MORETHAN", "LESSTHAN", "BETWEEN", "IN", "NOT", "MATCHES"}
 _ARITHMETIC = {"PLUS", "MINUS", "STAR", "SLASH"}
+# What people write who know other languages: what stands before the place that cannot be read, what stands there, and
+# what to write instead.
+_HABITS = tuple(
+    (re.compile(f"(?:{before})$"), re.compile(here), remedy)
+    for before, here, remedy in (
+        ("", r"//|--|/\*", "a comment begins with #"),
+        ("", "'", 'texts stand in double quotes, as "Status"'),
+        ("", "`", 'a column stands in double quotes, as "Status"'),
+        ("", "%", "a share is written as a number from 0 to 1: 95 % is 0.95"),
+        ("", r"\.[0-9]", "write the zero before the point, as 0.95"),
+        ("[0-9]", "[eE][+-]?[0-9]|_[0-9]", "write the number with plain digits, as 1000"),
+        ("[0-9],", "[0-9]", "write the number without separators, as 1000"),
+        ("<", ">", "not equal is !="),
+        ("=", "=", "one = compares"),
+        ("", "&", "write: and"),
+        ("", r"\|", "write: or"),
+        ("", ";", "a comma separates rules"),
+        (r"\)\s*(?:and|AND|or|OR)\s*", r"\w", "each part of a composite rule stands in parentheses: (A) and (B)"),
+        (r"[a-zA-Z_]\w*", r"-\w", "a name with other characters than letters, digits and _ stands in double quotes"),
+        (
+            r"(?:[=<>]|\bin\s*\[[^\]]*)\s*[A-Za-z_]\w*\s*",
+            r"[^\s(\w]",
+            "a text stands in double quotes, and a function has parentheses",
+        ),
+    )
+)
+_LOOK_BACK = 80
+# How the language spells its words; in other letters they would read as a column's name.
+_SPELLING = {
+    word.casefold(): word
+    for word in (
+        *("where", "with", "matches", "labels", "between", "in", "not", "and", "or"),
+        *("NULL", "EMPTY", "WHITESPACES_ONLY"),
+    )
+}
 
 
 def parse_ruleset(text: str, file: str) -> tuple[Ruleset | None, list[Finding]]:
@@ -155,13 +192,18 @@ def _syntax_finding(error: UnexpectedInput, text: str, file: str) -> Finding:
         character, allowed = text[position], set(error.allowed or ())
         problem = f"the character {character!r} cannot stand here"
         if character == '"':
-            rest = text[position + 1 :]
-            problem = "a text cannot stand here" if '"' in rest else "the text that begins here is never closed"
+            problem = "the text that begins here is never closed"
+            return Finding(file, error.line, error.column, problem, 'end it with "; within a text a quote is \\"')
     else:
         problem, allowed = "this cannot be read", set()
-    if text[position:].startswith("//"):
-        return Finding(file, error.line, error.column, problem, "a comment begins with #")
-    return Finding(file, error.line, error.column, problem, _expected(allowed))
+    return Finding(file, error.line, error.column, problem, _habit(text, position) or _expected(allowed))
+
+
+def _habit(text: str, position: int) -> str:
+    """What to write instead of a habit from elsewhere; nothing where the text shows none."""
+    before = text[max(0, position - _LOOK_BACK) : position]
+    found = (remedy for behind, here, remedy in _HABITS if here.match(text, position) and behind.search(before))
+    return next(found, "")
 
 
 def _expected(terminals: Iterable[str]) -> str:
@@ -210,14 +252,20 @@ class _Builder(Transformer[Token, Any]):
     def keyword(self, children: list[Token]) -> Keyword:
         return Keyword(children[0].upper())
 
+    def _decimal(self, token: Token) -> Decimal:
+        if len(token) > MAX_DIGITS:
+            self._wrong(token, f"a number of {len(token):,} characters", f"at most {MAX_DIGITS}")
+            return Decimal(0)
+        return Decimal(token)
+
     def number(self, children: list[Token]) -> Number:
-        return Number(Decimal(children[0]))
+        return Number(self._decimal(children[0]))
 
     def duration(self, children: list[Token]) -> Duration:
-        return Duration(Decimal(children[0]), children[1].rstrip("s") + "s")
+        return Duration(self._decimal(children[0]), children[1].rstrip("s") + "s")
 
     def size(self, children: list[Token]) -> Size:
-        return Size(Decimal(children[0]), str(children[1]))
+        return Size(self._decimal(children[0]), str(children[1]))
 
     def variable(self, children: list[Token]) -> Variable:
         return Variable(str(children[0]))
@@ -263,7 +311,11 @@ class _Builder(Transformer[Token, Any]):
         return children[0].lower()
 
     def parameter(self, children: list[Any]) -> Parameter:
-        return Parameter(_text(children[1]), children[0] or "")
+        value = children[1]
+        if isinstance(value, Token) and value.type == "NAME" and value.casefold() in _SPELLING:
+            word = _SPELLING[value.casefold()]
+            self._wrong(value, f"`{value}` would be read as a name", f'write {word}, or "{value}" for the name')
+        return Parameter(_text(value), children[0] or "")
 
     def where(self, children: list[Any]) -> Tree[Any]:
         return Tree("where", [_text(children[1])])
