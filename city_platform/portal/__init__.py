@@ -1,1 +1,1 @@
-"""The city's open data portal: Opendatasoft Explore v2.1, read through its exports."""
+"""The open data portal (Opendatasoft Explore API v2.1): what it says of a dataset, and its rows as one file."""
