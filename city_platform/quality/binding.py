@@ -6,7 +6,7 @@ entry in `_CHECKS`.
 
 import difflib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -14,12 +14,17 @@ from city_platform.contracts.model import Contract
 from city_platform.engines.dialect import DuckDBDialect
 from city_platform.errors import Finding
 from city_platform.quality import predicates, statements
-from city_platform.quality.model import Comparison, Item, Matches, Rule, Ruleset, Text, leaves
-from city_platform.quality.operands import NotEvaluable, hours, is_number, number, operands
+from city_platform.quality.dynamic import LIMIT, with_history
+from city_platform.quality.figures import watched_rule
+from city_platform.quality.measures import is_dynamic
+from city_platform.quality.model import Comparison, Condition, Item, Matches, Operand, Rule, Ruleset, Text, leaves
+from city_platform.quality.operands import NotEvaluable, hours, instant, is_number, number, operands, size
+from city_platform.quality.references import COMPARING, PRIMARY, own_columns, uses_of
 from city_platform.quality.rule_types import RULE_TYPES, RuleType, Takes, column_parameters, has_row_predicate
 from city_platform.quality.settings import LABEL_VALUES, RULE_NAME, Action, Route, rule_id, settings_of
 from city_platform.quality.variables import UnknownVariable, resolved
 
+_SAMPLE_HISTORY = (1.0,) * LIMIT
 _ANY_MOMENT = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -114,6 +119,9 @@ def _leaf_findings(rule: Rule, contract: Contract, file: str, *, analyzer: bool)
     bound = _Rule(rule, rule_type, contract, file)
     yield from _parameters(bound)
     if analyzer:
+        if rule_type.evaluated and not rule_type.analyzer:
+            able = ", ".join(one.name for one in RULE_TYPES.values() if one.analyzer)
+            yield bound.finding("it is no analyzer", f"the analyzers are {able}")
         return
     for check in _CHECKS:
         yield from check(bound)
@@ -144,17 +152,28 @@ def _condition(bound: _Rule) -> Iterator[Finding]:
         yield bound.finding("it takes no condition", "leave the condition out")
     elif takes is not Takes.NOTHING and condition is None:
         yield bound.finding("a condition is missing", takes.value)
-    elif condition is not None and takes in {Takes.NUMBER, Takes.OPTIONAL_NUMBER, Takes.DURATION}:
-        read = hours if takes is Takes.DURATION else number
+    elif condition is not None and takes in _READERS:
         if isinstance(condition, Matches):
             yield bound.finding("a pattern cannot be compared with a number", takes.value)
         try:
-            for operand in operands(condition):
-                read(operand)
+            for operand in operands(_with_sample(condition)):
+                _READERS[takes](operand)
         except NotEvaluable as error:
-            # last(k) is legal DQDL; that there is no history is for the evaluation to say.
-            if "history" not in str(error):
-                yield bound.finding(str(error), takes.value)
+            yield bound.finding(str(error), takes.value)
+
+
+_READERS: Mapping[Takes, Callable[[Operand], object]] = {
+    Takes.NUMBER: number,
+    Takes.OPTIONAL_NUMBER: number,
+    Takes.DURATION: hours,
+    Takes.INSTANT: lambda operand: instant(operand, _ANY_MOMENT),
+    Takes.SIZE: size,
+}
+
+
+def _with_sample(condition: Condition) -> Condition:
+    """The condition with last(k) computed from a made-up history, which tells whether it can be computed at all."""
+    return with_history(condition, _SAMPLE_HISTORY) if is_dynamic(condition) else condition
 
 
 def _values(bound: _Rule) -> Iterator[Finding]:
@@ -173,6 +192,8 @@ def _values(bound: _Rule) -> Iterator[Finding]:
         if rule.type == "ColumnLength" and kind != "text":
             yield bound.finding(f"{column.name} is {column.sql_type}, which has no length", "a text column")
         try:
+            if condition is not None:
+                condition = _with_sample(condition)
             if rule.type == "ColumnValues" and condition is not None:
                 if kind == "text" and any(is_number(operand) for operand in operands(condition)):
                     yield bound.finding(
@@ -187,8 +208,7 @@ def _values(bound: _Rule) -> Iterator[Finding]:
             elif rule.type == "ColumnDataType":
                 yield from _wanted_type(bound, column.sql_type)
         except NotEvaluable as error:
-            if "history" not in str(error):
-                yield bound.finding(f"{error} ({column.name} is {column.sql_type})", "a value of the column's type")
+            yield bound.finding(f"{error} ({column.name} is {column.sql_type})", "a value of the column's type")
 
 
 def _wanted_type(bound: _Rule, sql_type: str) -> Iterator[Finding]:
@@ -211,11 +231,10 @@ def _clauses(bound: _Rule) -> Iterator[Finding]:
         yield bound.finding("it takes no `with threshold`", f"only {able} do")
     elif threshold is not None:
         try:
-            for operand in operands(threshold):
+            for operand in operands(_with_sample(threshold)):
                 number(operand)
         except NotEvaluable as error:
-            if "history" not in str(error):
-                yield bound.finding(f"the threshold is no number: {error}", "with threshold > 0.9")
+            yield bound.finding(f"the threshold is no number: {error}", "with threshold > 0.9")
 
 
 def _sql(bound: _Rule) -> Iterator[Finding]:
@@ -231,7 +250,38 @@ def _sql(bound: _Rule) -> Iterator[Finding]:
         yield bound.finding(str(error), "one SELECT over `primary`, or for `where` one condition")
 
 
-_CHECKS: tuple[Callable[[_Rule], Iterable[Finding]], ...] = (_condition, _values, _clauses, _sql)
+def _watched(bound: _Rule) -> Iterator[Finding]:
+    """DetectAnomalies: what it watches has to have figures, of columns that exist."""
+    if bound.rule.type != "DetectAnomalies" or not bound.rule.parameters:
+        return
+    try:
+        for name in column_parameters(watched_rule(bound.rule)):
+            yield from _column(bound, name)
+    except NotEvaluable as error:
+        yield bound.finding(str(error), 'as in DetectAnomalies "RowCount" or DetectAnomalies "Mean" "FeePaid"')
+
+
+def _comparisons(bound: _Rule) -> Iterator[Finding]:
+    """The dataset's own side of a comparison; that of the other dataset is checked where all datasets are known."""
+    if bound.rule.type not in COMPARING or not bound.rule.parameters:
+        return
+    try:
+        for name in own_columns(bound.rule):
+            yield from _column(bound, name)
+        if any(use.dataset == bound.contract.name for use in uses_of(bound.rule)):
+            yield bound.finding("a dataset is not its own reference", f'name the partition itself "{PRIMARY}"')
+    except NotEvaluable as error:
+        yield bound.finding(str(error), f'another dataset by its name, the dataset itself as "{PRIMARY}"')
+
+
+_CHECKS: tuple[Callable[[_Rule], Iterable[Finding]], ...] = (
+    _condition,
+    _values,
+    _clauses,
+    _sql,
+    _watched,
+    _comparisons,
+)
 
 
 def _closest(word: str, known: Iterable[str]) -> str:

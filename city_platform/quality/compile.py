@@ -1,91 +1,42 @@
-"""A rule as SQL: which aggregates it needs, which rows pass, and how its metric follows from them.
+"""A rule as SQL: which plan it gets.
 
-A plan's aggregates are texts; plans that need the same thing hold the same text, so that the evaluation computes it
-once. Uniqueness and CustomSql cannot share that query: they are run, once each, while their plan is made.
+All rules of a ruleset share one query. Keys and CustomSql cannot: they are run, once each, while their plan is made.
 """
 
 import math
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
 
-from city_platform.engines.duckdb import Session
 from city_platform.quality import predicates, statements
-from city_platform.quality.groupings import Groupings, KeyFacts
+from city_platform.quality.comparisons import comparison_plan, sum_sql
+from city_platform.quality.dynamic import NothingToCompare, rounded, with_history
+from city_platform.quality.figures import anomaly_plan, extremes, statistics, watched_rule
+from city_platform.quality.groupings import KeyFacts
 from city_platform.quality.hash_sets import HashSets
-from city_platform.quality.model import Comparison, Condition, Number, Rule, Text
+from city_platform.quality.measures import is_dynamic, measure_of
+from city_platform.quality.model import Comparison, Number, Rule, Tag, Text
 from city_platform.quality.operands import NotEvaluable
+from city_platform.quality.plans import (
+    ALL_ROWS,
+    MUST_BE_ONE,
+    Answers,
+    Figure,
+    Plan,
+    Scope,
+    count_rows,
+    demand,
+    measured,
+    parameter,
+    share_plan,
+    tag_text,
+)
+from city_platform.quality.references import COMPARING
 from city_platform.quality.rule_types import RULE_TYPES, RuleType, Takes
+from city_platform.quality.source_files import FILE_RULES, source_file_plan
 
-Answers = Mapping[str, Any]
-ALL_ROWS = "count(*)"
-_MUST_BE_ONE = Comparison("=", Number(Decimal(1)))
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How one plain rule is evaluated.
-
-    `metric` computes the metric from the answers to `aggregates`; None where there is nothing to compute it from.
-    `predicate` is TRUE for rows that pass (see `predicates`), `where` limits it to the rows it speaks about.
-    """
-
-    metric_name: str
-    condition: Condition
-    metric: Callable[[Answers], Fraction | None]
-    checked: str
-    aggregates: tuple[str, ...] = ()
-    failed: Callable[[Answers], int] | None = None
-    predicate: str | None = None
-    where: str | None = None
-
-    @property
-    def row_predicate(self) -> str | None:
-        """The predicate for any row; rows outside `where` pass."""
-        if self.predicate is None or self.where is None:
-            return self.predicate
-        return f"(({self.where}) IS NOT TRUE OR {self.predicate})"
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """What rules are evaluated against. `columns` maps names to SQL types; `now` is aware."""
-
-    session: Session
-    relation: str
-    columns: Mapping[str, str]
-    now: datetime
-    groupings: Groupings
-
-    def column(self, name: str) -> tuple[str, str]:
-        """The quoted name and the type of a column, whatever its case; raises NotEvaluable."""
-        for known, sql_type in self.columns.items():
-            if known.casefold() == name.casefold():
-                return self.session.dialect.name(known), sql_type
-        raise NotEvaluable(f'there is no column "{name}"')
-
-
-def count_rows(condition: str | None) -> str:
-    """The aggregate that counts the rows for which a condition is true.
-
-    Not `count(*) FILTER (WHERE ...)`: with a dozen rules the engine takes twice as long for that.
-    """
-    return f"count(NULLIF({condition}, false))" if condition else ALL_ROWS
-
-
-def measured(value: Any) -> Fraction | None:
-    """A number of the engine's; floating point to twelve digits, beyond which the order of the rows shows."""
-    if value is None:
-        return None
-    if isinstance(value, float):
-        return Fraction(Decimal(f"{value:.12g}")) if math.isfinite(value) else None
-    if isinstance(value, bool | int | Decimal):
-        return Fraction(value)
-    raise NotEvaluable(f"the statement returned a {type(value).__name__}, not a number")
+_ANY_NUMBER = Comparison("=", Number(Decimal(0)))  # stands where an analyzer has no demand
 
 
 def _bounded(value: float | None) -> Fraction | None:
@@ -93,20 +44,80 @@ def _bounded(value: float | None) -> Fraction | None:
     return None if value is None else measured(round(value, 10) + 0.0)
 
 
-def plan(rule: Rule, scope: Scope) -> Plan:
-    """The plan of a rule without variables; raises NotEvaluable with the reason."""
+def plan(rule: Rule, scope: Scope, *, by_row: bool = True) -> Plan:
+    """The plan of a rule without variables; raises NotEvaluable with the reason.
+
+    `by_row` says that the rows are routed, so that the plan needs a predicate even where it costs a query.
+    """
     rule_type = _known_type(rule)
-    if rule.type in {"ColumnCount", "ColumnExists", "ColumnNamesMatchPattern"}:
-        return _schema_plan(rule, scope)
-    if rule.type == "CustomSql":
-        return _statement_plan(rule, scope)
-    where = _where(rule, scope)
-    if rule.type == "RowCount":
-        checked = count_rows(where)
-        return Plan("row_count", _condition(rule), lambda answers: Fraction(answers[checked]), checked)
-    columns = [scope.column(_parameter(rule, index)) for index in range(len(rule.parameters))]
+    if rule.type == "DetectAnomalies":
+        return anomaly_plan(rule, figures(watched_rule(rule), scope), scope)
+    dynamic = is_dynamic(rule.condition) or is_dynamic(rule.tag("threshold"))
+    kept = extremes(rule, scope) if rule_type.compliance and is_dynamic(rule.condition) else ()
+    try:
+        made = _plan(_settled(rule, rule_type, scope) if dynamic else rule, rule_type, scope, by_row=by_row)
+    except NothingToCompare as reason:
+        # Its figures are kept all the same: they are what the next partition is compared with.
+        if kept:
+            return Plan("compliance", MUST_BE_ONE, lambda _: None, ALL_ROWS, abstains=str(reason), figures=kept)
+        static = tuple(tag for tag in rule.tags if not is_dynamic(tag.condition))
+        condition = _ANY_NUMBER if is_dynamic(rule.condition) else rule.condition
+        made = _plan(replace(rule, condition=condition, tags=static), rule_type, scope, by_row=False)
+        made = replace(made, abstains=str(reason), predicate=None, failed=None)
+    figure = Figure(measure_of(rule), made.metric, made.aggregates)
+    if dynamic:
+        metric = made.metric
+        made = replace(made, metric=lambda answers: _rounded(metric(answers)))
+    return replace(made, figures=(*kept, figure))
+
+
+def figures(rule: Rule, scope: Scope) -> tuple[Figure, ...]:
+    """What an analyzer measures; raises NotEvaluable where it measures nothing."""
+    rule_type = RULE_TYPES.get(rule.type)
+    if rule_type is None or not rule_type.analyzer:
+        raise NotEvaluable(f"{rule.type} is no analyzer")
+    if rule.type == "AllStatistics":
+        return tuple(figure for one in statistics(rule, scope) for figure in figures(one, scope))
+    if rule_type.compliance:
+        return extremes(rule, scope)
+    takes_number = rule_type.takes in {Takes.NUMBER, Takes.OPTIONAL_NUMBER}
+    return plan(replace(rule, condition=_ANY_NUMBER if takes_number else None), scope, by_row=False).figures
+
+
+def _rounded(value: Fraction | None) -> Fraction | None:
+    return None if value is None else rounded(value)
+
+
+def _settled(rule: Rule, rule_type: RuleType, scope: Scope) -> Rule:
+    """The rule with every last(k) computed from the history of what it measures."""
+    earlier = scope.surroundings.earlier
+    if earlier is None:
+        raise NotEvaluable("no history of earlier evaluations is at hand")
+    condition = rule.condition
+    if condition is not None and is_dynamic(condition):
+        if not rule_type.compliance:
+            condition = with_history(condition, earlier.get(measure_of(rule), ()))
+        elif isinstance(condition, Comparison) and condition.operator in {"=", "!="}:
+            raise NotEvaluable("values can be compared with earlier ones by <, <=, >, >= and between")
+        else:
+            low, high = (earlier.get(figure.measure, ()) for figure in extremes(rule, scope))
+            condition = with_history(condition, low, high)
+    tags = tuple(
+        Tag(tag.name, with_history(tag.condition, earlier.get(measure_of(rule), ())))
+        if is_dynamic(tag.condition)
+        else tag
+        for tag in rule.tags
+    )
+    return replace(rule, condition=condition, tags=tags)
+
+
+def _plan(rule: Rule, rule_type: RuleType, scope: Scope, *, by_row: bool) -> Plan:
+    if rule.type in _MAKERS:
+        return _MAKERS[rule.type](rule, scope)
+    where = scope.where(rule)
+    columns = [scope.column(parameter(rule, index)) for index in range(len(rule.parameters))]
     if rule.type in _KEY_METRICS:
-        return _key_plan(rule, scope, [name for name, _ in columns], where)
+        return _key_plan(rule, scope, [name for name, _ in columns], where, by_row=by_row)
     if rule_type.numeric_columns:
         return _statistic_plan(rule, columns, where)
     return _share_plan(rule, scope, columns[0], where)
@@ -119,7 +130,8 @@ def _known_type(rule: Rule) -> RuleType:
         raise NotEvaluable(f"there is no rule type {rule.type}")
     least, most = rule_type.columns
     problems = {
-        "is read but not evaluated by this engine": not rule_type.evaluated,
+        "is read but not evaluated by this engine": not rule_type.evaluated and not rule_type.analyzer,
+        "has no demand: it stands under Analyzers": not rule_type.evaluated and rule_type.analyzer,
         "has a wrong number of parameters": not least <= len(rule.parameters) <= most,
         "takes no `where`": rule.where is not None and not rule_type.where,
         "takes no `with threshold`": rule.tag("threshold") is not None and not rule_type.threshold,
@@ -132,99 +144,63 @@ def _known_type(rule: Rule) -> RuleType:
     return rule_type
 
 
-def _condition(rule: Rule) -> Condition:
-    return rule.condition or _MUST_BE_ONE
-
-
-def _parameter(rule: Rule, index: int) -> str:
-    value = rule.parameters[index].value
-    return value.value if isinstance(value, Text) else value.name
-
-
-def _where(rule: Rule, scope: Scope) -> str | None:
-    if not isinstance(rule.where, Text):
-        return None
-    sql, columns = statements.where_clause(rule.where.value, scope.now)
-    for column in sorted(columns):
-        scope.column(column)
-    return sql
+def _row_count_plan(rule: Rule, scope: Scope) -> Plan:
+    checked = count_rows(scope.where(rule))
+    return Plan("row_count", demand(rule), lambda answers: Fraction(answers[checked]), checked)
 
 
 def _schema_plan(rule: Rule, scope: Scope) -> Plan:
     names = list(scope.columns)
     if rule.type == "ColumnCount":
-        return Plan("column_count", _condition(rule), lambda _: Fraction(len(names)), ALL_ROWS)
-    wanted = _parameter(rule, 0)
+        return Plan("column_count", demand(rule), lambda _: Fraction(len(names)), ALL_ROWS)
+    wanted = parameter(rule, 0)
     if rule.type == "ColumnExists":
         exists = wanted.casefold() in {name.casefold() for name in names}
-        return Plan("column_exists", _MUST_BE_ONE, lambda _: Fraction(exists), ALL_ROWS)
+        return Plan("column_exists", MUST_BE_ONE, lambda _: Fraction(exists), ALL_ROWS)
     # The engine's own regular expressions: linear in the text, where Python's could be made to run for ever.
     tests = ", ".join(scope.session.dialect.contains_match(scope.session.dialect.text(name), wanted) for name in names)
     matching = sum(scope.session.rows(f"SELECT {tests}")[0]) if names else 0
     share = Fraction(matching, len(names)) if names else None
-    return Plan("matching_column_names", _MUST_BE_ONE, lambda _: share, ALL_ROWS)
+    return Plan("matching_column_names", MUST_BE_ONE, lambda _: share, ALL_ROWS)
 
 
 def _share_plan(rule: Rule, scope: Scope, column: tuple[str, str], where: str | None) -> Plan:
     """Rules about single rows: the metric is the share of rows for which the predicate is true."""
     name, sql_type = column
     threshold = rule.tag("threshold")
-    condition = threshold or _MUST_BE_ONE
+    condition = threshold or MUST_BE_ONE
     metric_name = "compliance"
     match rule.type:
         case "IsComplete" | "Completeness":
-            predicate, metric_name, condition = f"({name} IS NOT NULL)", "completeness", _condition(rule)
+            predicate, metric_name, condition = f"({name} IS NOT NULL)", "completeness", demand(rule)
         case "ColumnLength":
             if predicates.family(sql_type) != "text":
                 raise NotEvaluable(f"ColumnLength needs a text column, and {name} is {sql_type}")
-            predicate = predicates.column_length(name, _condition(rule))
+            predicate = predicates.column_length(name, demand(rule))
         case "DataFreshness":
-            predicate = predicates.freshness(name, sql_type, _condition(rule), scope.now)
+            predicate = predicates.freshness(name, sql_type, demand(rule), scope.now)
         case "ColumnDataType":
             predicate = _data_type(rule, name, sql_type, scope)
         case _:
             predicate = predicates.column_values(
                 name,
                 sql_type,
-                _condition(rule),
-                ignore_case=_tag_text(rule, "ignoreCase") == "true",
+                demand(rule),
+                ignore_case=tag_text(rule, "ignoreCase") == "true",
                 now=scope.now,
                 dialect=scope.session.dialect,
             )
-    return _by_row(metric_name, condition, predicate, where)
-
-
-def _by_row(metric_name: str, condition: Condition, predicate: str, where: str | None) -> Plan:
-    checked = count_rows(where)
-    satisfied = count_rows(f"(({where}) AND {predicate})" if where else predicate)
-
-    def share(answers: Answers) -> Fraction | None:
-        return Fraction(answers[satisfied], answers[checked]) if answers[checked] else None
-
-    def failed(answers: Answers) -> int:
-        return int(answers[checked] - answers[satisfied])
-
-    return Plan(metric_name, condition, share, checked, (satisfied,), failed, predicate, where)
+    return share_plan(metric_name, condition, predicate, where)
 
 
 def _data_type(rule: Rule, name: str, sql_type: str, scope: Scope) -> str:
     match rule.condition:
         case Comparison(("=" | "!=") as operator, Text(wanted)):
-            date_format = _tag_text(rule, "format")
+            date_format = tag_text(rule, "format")
             predicate = predicates.data_type(name, sql_type, wanted, date_format, scope.session.dialect)
             return predicate if operator == "=" else f"({predicate} IS NOT TRUE)"
         case _:
             raise NotEvaluable('ColumnDataType takes = or != and a type in quotes, as = "Date"')
-
-
-def _tag_text(rule: Rule, name: str) -> str | None:
-    match rule.tag(name):
-        case Comparison("=", Text(value)):
-            return value
-        case None:
-            return None
-        case _:
-            raise NotEvaluable(f'`with {name}` takes = and a text, as with {name} = "..."')
 
 
 _KEY_METRICS: Mapping[str, str] = {
@@ -237,13 +213,14 @@ _KEY_METRICS: Mapping[str, str] = {
 }
 
 
-def _key_plan(rule: Rule, scope: Scope, columns: list[str], where: str | None) -> Plan:
+def _key_plan(rule: Rule, scope: Scope, columns: list[str], where: str | None, *, by_row: bool) -> Plan:
     facts = scope.groupings.facts(columns, where)
     checked = count_rows(where)
-    condition, metric_name = _condition(rule), _KEY_METRICS[rule.type]
+    condition, metric_name = demand(rule), _KEY_METRICS[rule.type]
+    by_row = by_row and RULE_TYPES[rule.type].row_level
+    once = scope.groupings.occurs_once(columns, where) if by_row else None
     if rule.type == "IsPrimaryKey":
         complete = " AND ".join(f"{column} IS NOT NULL" for column in columns)
-        predicate = f"({complete} AND {facts.occurs_once})" if facts.groups != facts.singles else f"({complete})"
 
         def complete_and_unique(answers: Answers) -> Fraction | None:
             return Fraction(facts.complete_singles, answers[checked]) if answers[checked] else None
@@ -251,12 +228,13 @@ def _key_plan(rule: Rule, scope: Scope, columns: list[str], where: str | None) -
         def failed(answers: Answers) -> int:
             return int(answers[checked] - facts.complete_singles)
 
+        predicate = f"({complete} AND {once})" if once else None
         return Plan(metric_name, condition, complete_and_unique, checked, (), failed, predicate, where)
     value = _key_metric(rule.type, facts)
     if not RULE_TYPES[rule.type].row_level:
         return Plan(metric_name, condition, lambda _: value, checked, where=where)
     repeated = facts.rows - facts.singles
-    return Plan(metric_name, condition, lambda _: value, checked, (), lambda _: repeated, facts.occurs_once, where)
+    return Plan(metric_name, condition, lambda _: value, checked, (), lambda _: repeated, once, where)
 
 
 def _key_metric(rule_type: str, facts: KeyFacts) -> Fraction | None:
@@ -277,44 +255,26 @@ def _statistic_plan(rule: Rule, columns: list[tuple[str, str]], where: str | Non
             raise NotEvaluable(f"{rule.type} needs numbers, and {column} is {its_type}")
     only = f" FILTER (WHERE {where})" if where else ""
     name, sql_type = columns[0]
-    # Kahan summation where the type is not exact, so that the order of the rows does not show.
-    exact = not re.match(r"FLOAT|REAL|DOUBLE", sql_type.upper())
-    total, values = f"{'sum' if exact else 'fsum'}({name}){only}", f"count({name}){only}"
+    total, values = f"{sum_sql(name, sql_type)}{only}", f"count({name}){only}"
     checked = count_rows(where)
-    match rule.type:
-        case "Sum":
-            return Plan("sum", _condition(rule), lambda a: measured(a[total]), checked, (total,), where=where)
-        case "Mean":
 
-            def mean(answers: Answers) -> Fraction | None:
-                summed = measured(answers[total])
-                return summed / answers[values] if summed is not None and answers[values] else None
+    def mean(answers: Answers) -> Fraction | None:
+        summed = measured(answers[total])
+        return summed / answers[values] if summed is not None and answers[values] else None
 
-            return Plan("mean", _condition(rule), mean, checked, (total, values), where=where)
-        case "StandardDeviation":
-            deviation = f"stddev_pop({name}){only}"
-            return Plan(
-                "standard_deviation",
-                _condition(rule),
-                lambda a: measured(a[deviation]),
-                checked,
-                (deviation,),
-                where=where,
-            )
-        case _:
-            correlation = f"corr({name}, {columns[1][0]}){only}"
-            return Plan(
-                "correlation",
-                _condition(rule),
-                lambda a: _bounded(a[correlation]),
-                checked,
-                (correlation,),
-                where=where,
-            )
+    if rule.type == "Mean":
+        return Plan("mean", demand(rule), mean, checked, (total, values), where=where)
+    metric_name, aggregate, read = {
+        "Sum": ("sum", total, measured),
+        "StandardDeviation": ("standard_deviation", f"stddev_pop({name}){only}", measured),
+        "Variance": ("variance", f"var_pop({name}){only}", measured),
+        "ColumnCorrelation": ("correlation", f"corr({', '.join(one for one, _ in columns)}){only}", _bounded),
+    }[rule.type]
+    return Plan(metric_name, demand(rule), lambda answers: read(answers[aggregate]), checked, (aggregate,), where=where)
 
 
 def _statement_plan(rule: Rule, scope: Scope) -> Plan:
-    checked_statement = statements.statement(_parameter(rule, 0), scope.relation, scope.now)
+    checked_statement = statements.statement(parameter(rule, 0), scope.relation, scope.now)
     if rule.condition is not None:
         if rule.tag("threshold") is not None:
             raise NotEvaluable("a CustomSql rule has either a condition or a threshold")
@@ -323,11 +283,11 @@ def _statement_plan(rule: Rule, scope: Scope) -> Plan:
             raise NotEvaluable("a CustomSql statement with a condition has to return exactly one value")
         value = measured(rows[0][0])
         return Plan("custom_sql", rule.condition, lambda _: value, ALL_ROWS)
-    condition = rule.tag("threshold") or _MUST_BE_ONE
+    condition = rule.tag("threshold") or MUST_BE_ONE
     if checked_statement.predicate is not None:
         for name in sorted(checked_statement.columns):
             scope.column(name)
-        return _by_row("compliance", condition, f"({checked_statement.predicate})", None)
+        return share_plan("compliance", condition, f"({checked_statement.predicate})", None)
     # The relation's columns that no rule can see come along with `SELECT *`.
     relation = scope.session.dialect.name(scope.relation)
     types = {str(row[0]): str(row[1]) for row in scope.session.rows(f"DESCRIBE {relation}")}
@@ -339,4 +299,13 @@ def _statement_plan(rule: Rule, scope: Scope) -> Plan:
         for name, (_, sql_type) in zip(returned, typed, strict=True)
     )
     belongs = HashSets(scope.session).function(f"SELECT DISTINCT hash({cast}) FROM ({checked_statement.sql})")
-    return _by_row("compliance", condition, f"({belongs}(hash({', '.join(names)})))", None)
+    return share_plan("compliance", condition, f"({belongs}(hash({', '.join(names)})))", None)
+
+
+_MAKERS: Mapping[str, Callable[[Rule, Scope], Plan]] = {
+    "RowCount": _row_count_plan,
+    **dict.fromkeys(("ColumnCount", "ColumnExists", "ColumnNamesMatchPattern"), _schema_plan),
+    "CustomSql": _statement_plan,
+    **dict.fromkeys(COMPARING, comparison_plan),
+    **dict.fromkeys(FILE_RULES, source_file_plan),
+}

@@ -1,29 +1,34 @@
 """Evaluates a ruleset over one relation, in as few passes as its rules allow.
 
-Every count and statistic of all rules comes from one aggregate query. Keys take one GROUP BY for each set of columns,
-CustomSql one query each. A rule that cannot be evaluated is an ERROR of its own and leaves the others alone.
+Every count and statistic of all rules and analyzers comes from one aggregate query. Keys take one GROUP BY for each
+set of columns, CustomSql one query each. A rule that cannot be evaluated is an ERROR of its own and leaves the others
+alone. The outcome follows from the arguments: same rows in any order, rules, time and surroundings, same evaluation.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 
 from city_platform.engines.duckdb import Session
-from city_platform.quality.compile import ALL_ROWS, Plan, Scope, count_rows, plan
+from city_platform.quality.compile import figures, plan
+from city_platform.quality.dynamic import rounded
 from city_platform.quality.groupings import Groupings
-from city_platform.quality.model import Composite, Condition, Item, Rule, Ruleset
+from city_platform.quality.model import Composite, Condition, Item, Rule, Ruleset, leaves
 from city_platform.quality.operands import NotEvaluable, holds, number
 from city_platform.quality.plain_language import explain, outcome_sentence
+from city_platform.quality.plans import ALL_ROWS, Figure, Plan, Scope, count_rows
 from city_platform.quality.printer import print_condition, print_rule
 from city_platform.quality.results import Evaluation, Outcome, RuleResult
 from city_platform.quality.rule_types import has_row_predicate
 from city_platform.quality.settings import Route, Settings, settings_of
+from city_platform.quality.surroundings import Surroundings
 from city_platform.quality.variables import UnknownVariable, resolved
 
+_Made = TypeVar("_Made")
 _NO_ROWS = "there are no rows, and nothing is no evidence"
 
 
@@ -55,22 +60,32 @@ class _Task:
         needed = [self.failing_rows] if self.failing_rows else []
         for one in self.plans.values():
             if isinstance(one, Plan):
-                needed += [one.checked, *one.aggregates]
+                needed += [one.checked, *one.aggregates, *_needed_by(one.figures)]
         return needed
 
 
 def evaluate(
-    session: Session, relation: str, ruleset: Ruleset, columns: Mapping[str, str], now: datetime
+    session: Session,
+    relation: str,
+    ruleset: Ruleset,
+    columns: Mapping[str, str],
+    now: datetime,
+    surroundings: Surroundings | None = None,
 ) -> Evaluation:
-    """Every rule's result over `relation` (a table or view of the session).
+    """Every rule's result over `relation` (a table or view of the session), and every analyzer's figures.
 
     `columns` maps the relation's columns to their SQL types; columns that are not in it are invisible to rules.
-    `now` is aware. Raises only what makes the whole evaluation impossible: an unreadable relation, a deadline.
+    `now` is aware. `surroundings` is what rules may look at besides the rows; without it, rules that need more are
+    ERROR. Raises only what makes the whole evaluation impossible: an unreadable relation, a deadline.
     """
     quoted = session.dialect.name(relation)
-    scope = Scope(session, relation, columns, now, Groupings(session, quoted))
+    scope = Scope(session, relation, columns, now, Groupings(session, quoted), surroundings or Surroundings())
     tasks = [_task(item, ruleset, scope) for item in ruleset.rules]
-    answers, broken = _answers(session, quoted, tasks)
+    analyzers = [(print_rule(item, labels=False), _analyzed(item, ruleset, scope)) for item in ruleset.analyzers]
+    measuring = [one for _, found in analyzers if not isinstance(found, str) for one in found]
+    answers, broken = _answers(
+        session, quoted, [*(one for task in tasks for one in task.aggregates), *_needed_by(measuring)]
+    )
     rows = int(answers[ALL_ROWS])
     results = []
     failing: list[tuple[str, str]] = []
@@ -82,7 +97,42 @@ def evaluate(
             if judgement.failed and not tolerated:
                 failing.append((task.settings.rule_id, task.predicate))
         results.append(_result(task, judgement))
-    return Evaluation(tuple(results), rows, _failed_rules_sql(session, failing) if failing else None)
+    measuring += [
+        one for task in tasks for made in task.plans.values() if isinstance(made, Plan) for one in made.figures
+    ]
+    return Evaluation(
+        tuple(results),
+        rows,
+        _failed_rules_sql(session, failing) if failing else None,
+        _measured(measuring, answers, broken) if rows else {},
+        {text: found for text, found in analyzers if isinstance(found, str)},
+    )
+
+
+def _needed_by(figures: Iterable[Figure]) -> list[str]:
+    return [aggregate for figure in figures for aggregate in figure.aggregates]
+
+
+def _analyzed(item: Rule, ruleset: Ruleset, scope: Scope) -> tuple[Figure, ...] | str:
+    """An analyzer's figures, or the reason why it has none."""
+    try:
+        return _without_failure(lambda: figures(leaves(resolved(item, ruleset))[0], scope))
+    except UnknownVariable as error:
+        return str(error)
+
+
+def _measured(figures: Iterable[Figure], answers: Mapping[str, Any], broken: Mapping[str, str]) -> dict[str, float]:
+    """The figures by measure, in alphabetical order; those without a value are left out."""
+    found = {}
+    for figure in figures:
+        if not any(aggregate in broken for aggregate in figure.aggregates):
+            try:
+                value = figure.metric(answers)
+            except (NotEvaluable, OverflowError):
+                continue  # the rule itself is an ERROR and says so
+            if value is not None:
+                found[figure.measure] = float(rounded(value))
+    return dict(sorted(found.items()))
 
 
 def _task(item: Item, ruleset: Ruleset, scope: Scope) -> _Task:
@@ -90,25 +140,20 @@ def _task(item: Item, ruleset: Ruleset, scope: Scope) -> _Task:
     try:
         item = resolved(item, ruleset)
     except UnknownVariable as error:
-        return _Task(item, settings, {id(leaf): str(error) for leaf in _leaves(item)}, None)
-    plans = {id(leaf): _planned(leaf, scope) for leaf in _leaves(item)}
-    predicate = None
-    if settings.route is Route.ROW and has_row_predicate(item):
-        predicate = _row_predicate(item, plans)
-    return _Task(item, settings, plans, predicate)
+        return _Task(item, settings, {id(leaf): str(error) for leaf in leaves(item)}, None)
+    by_row = settings.route is Route.ROW and has_row_predicate(item)
+    plans = {id(leaf): _planned(leaf, scope, by_row=by_row) for leaf in leaves(item)}
+    return _Task(item, settings, plans, _row_predicate(item, plans) if by_row else None)
 
 
-def _leaves(item: Item) -> Iterable[Rule]:
-    if isinstance(item, Rule):
-        yield item
-    else:
-        for part in item.parts:
-            yield from _leaves(part)
+def _planned(leaf: Rule, scope: Scope, *, by_row: bool) -> Plan | str:
+    return _without_failure(lambda: plan(leaf, scope, by_row=by_row))
 
 
-def _planned(leaf: Rule, scope: Scope) -> Plan | str:
+def _without_failure(make: Callable[[], _Made]) -> _Made | str:
+    """What `make` makes, or the reason why it cannot. A query that is interrupted ends the whole evaluation."""
     try:
-        return plan(leaf, scope)
+        return make()
     except NotEvaluable as error:
         return str(error)
     except duckdb.InterruptException:
@@ -126,9 +171,9 @@ def _row_predicate(item: Item, plans: Mapping[int, Plan | str]) -> str | None:
     return "(" + f" {item.operator.upper()} ".join(known) + ")" if len(known) == len(parts) else None
 
 
-def _answers(session: Session, quoted: str, tasks: list[_Task]) -> tuple[dict[str, Any], dict[str, str]]:
+def _answers(session: Session, quoted: str, aggregates: list[str]) -> tuple[dict[str, Any], dict[str, str]]:
     """The values of all aggregates, and those that could not be computed with the reason."""
-    needed = list(dict.fromkeys([ALL_ROWS, *(one for task in tasks for one in task.aggregates)]))
+    needed = list(dict.fromkeys([ALL_ROWS, *aggregates]))
     try:
         return _aggregated(session, quoted, needed), {}
     except duckdb.InterruptException:
@@ -174,13 +219,16 @@ def _compared(one: Plan, answers: Mapping[str, Any], rows: int) -> _Judgement:
     try:
         metric = one.metric(answers)
         fulfilled = metric is not None and holds(metric, one.condition, number)
+        remark = one.remark(answers) if one.remark and metric is not None else ""
     except (NotEvaluable, OverflowError) as error:
         return _Judgement(Outcome.ERROR, checked=checked, reason=str(error))
-    found = _Judgement(Outcome.PASS if fulfilled else Outcome.FAIL, metric, checked, failed)
+    found = _Judgement(Outcome.PASS if fulfilled else Outcome.FAIL, metric, checked, failed, remark)
     if not rows:
         return replace(found, outcome=Outcome.FAIL, reason=_NO_ROWS)
     if not checked:
         return replace(found, outcome=Outcome.WARN, metric=None, reason="no row fulfils the rule's `where`")
+    if one.abstains:
+        return replace(found, outcome=Outcome.WARN, reason=one.abstains)
     if metric is None:
         return replace(found, reason="there is no value to compute the metric from")
     return found

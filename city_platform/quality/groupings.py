@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from city_platform.engines.duckdb import Session
 from city_platform.quality.hash_sets import HashSets
 
+_Key = tuple[tuple[str, ...], str | None]
+
 
 @dataclass(frozen=True, slots=True)
 class KeyFacts:
@@ -16,7 +18,6 @@ class KeyFacts:
     singles: int  # keys that occur exactly once
     complete_singles: int  # of these, keys without any null
     n_log_n: float  # sum over the keys of n * ln(n), for the entropy
-    occurs_once: str  # SQL over the relation: the row's key occurs once, or the row has no key
 
 
 class Groupings:
@@ -26,7 +27,8 @@ class Groupings:
         self._session = session
         self._relation = relation
         self._sets = HashSets(session)
-        self._known: dict[tuple[tuple[str, ...], str | None], KeyFacts] = {}
+        self._known: dict[_Key, KeyFacts] = {}
+        self._repeated_sql: dict[_Key, str] = {}
 
     def facts(self, columns: Sequence[str], where: str | None) -> KeyFacts:
         """Facts of these columns (quoted names) over the rows for which `where` is true."""
@@ -36,19 +38,30 @@ class Groupings:
         return self._known[key]
 
     def _counted(self, columns: tuple[str, ...], where: str | None) -> KeyFacts:
-        has_key = " OR ".join(f"{column} IS NOT NULL" for column in columns)
         listed = ", ".join(columns)
-        source = f"FROM {self._relation} WHERE ({has_key})" + (f" AND ({where})" if where else "")
+        _, source = self._source(columns, where)
         complete = " AND ".join(f"{column} IS NOT NULL" for column in columns)
         groups, rows, singles, complete_singles, n_log_n = self._session.rows(
             "SELECT count(*), CAST(COALESCE(sum(_n), 0) AS BIGINT), count(NULLIF(_n = 1, false)), "
             f"count(NULLIF(_n = 1 AND {complete}, false)), COALESCE(fsum(_n * ln(_n)) FILTER (WHERE _n > 1), 0) "
             f"FROM (SELECT {listed}, count(*) AS _n {source} GROUP BY {listed})"
         )[0]
-        once = "TRUE"
-        if groups != singles:
-            once = f"(NOT ({has_key}) OR NOT {self._repeated(listed, source)})"
-        return KeyFacts(groups, rows, singles, complete_singles, float(n_log_n), once)
+        return KeyFacts(groups, rows, singles, complete_singles, float(n_log_n))
+
+    def occurs_once(self, columns: Sequence[str], where: str | None) -> str:
+        """SQL over the relation: the row's key occurs once, or the row has no key."""
+        facts = self.facts(columns, where)
+        if facts.groups == facts.singles:
+            return "TRUE"
+        key = (tuple(columns), where)
+        if key not in self._repeated_sql:
+            has_key, source = self._source(*key)
+            self._repeated_sql[key] = f"(NOT ({has_key}) OR NOT {self._repeated(', '.join(columns), source)})"
+        return self._repeated_sql[key]
+
+    def _source(self, columns: tuple[str, ...], where: str | None) -> tuple[str, str]:
+        has_key = " OR ".join(f"{column} IS NOT NULL" for column in columns)
+        return has_key, f"FROM {self._relation} WHERE ({has_key})" + (f" AND ({where})" if where else "")
 
     def _repeated(self, listed: str, source: str) -> str:
         """SQL that says whether a row's key is repeated. Only where duplicates exist is this second look needed."""

@@ -12,11 +12,13 @@ from city_platform.quality.model import (
     Comparison,
     Condition,
     Duration,
+    Expression,
     Matches,
     Membership,
     Negative,
     Number,
     Operand,
+    Size,
     Text,
     Variable,
 )
@@ -28,6 +30,7 @@ class NotEvaluable(ValueError):
 
 # No exponent: "1e999999999" would be computed to its last digit.
 _PLAIN_NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?")
+_BYTES = {"B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
 _HOURS = {"days": Fraction(24), "hours": Fraction(1), "minutes": Fraction(1, 60)}
 _COMPARE: dict[str, Callable[[Fraction, Fraction], bool]] = {
     "=": lambda left, right: left == right,
@@ -64,11 +67,9 @@ def number(operand: Operand) -> Fraction:
         case Negative(inner):
             return -number(inner)
         case Arithmetic(operator, left, right):
-            return _computed(operator, number(left), number(right))
+            return computed(operator, number(left), number(right))
         case Call(name):
-            raise NotEvaluable(
-                f"`{name}(...)` compares with earlier runs, and no history of earlier runs is given to this evaluation"
-            )
+            raise NotEvaluable(f"`{name}(...)` is no number here")
         case Variable(name):
             raise NotEvaluable(f"${name} is not defined")
         case _:
@@ -83,9 +84,18 @@ def hours(operand: Operand) -> Fraction:
         case Negative(inner):
             return -hours(inner)
         case Arithmetic(("+" | "-") as operator, left, right):
-            return _computed(operator, hours(left), hours(right))
+            return computed(operator, hours(left), hours(right))
         case _:
             raise NotEvaluable("a duration such as 30 days belongs here")
+
+
+def size(operand: Operand) -> Fraction:
+    """A file size in bytes; 1 KB is 1024 bytes. A plain number counts bytes."""
+    match operand:
+        case Size(amount, unit):
+            return Fraction(amount) * _BYTES[unit]
+        case _:
+            return number(operand)
 
 
 def instant(operand: Operand, now: datetime) -> datetime | date:
@@ -151,7 +161,26 @@ def operands(condition: Condition) -> tuple[Operand, ...]:
             return ()
 
 
-def _computed(operator: str, left: Fraction, right: Fraction) -> Fraction:
+def called_functions(condition: Condition | None) -> frozenset[str]:
+    """The names of all functions a condition calls, nested ones too."""
+    found: set[str] = set()
+    waiting: list[Operand | Expression] = list(operands(condition)) if condition else []
+    while waiting:
+        match waiting.pop():
+            case Call(name, arguments):
+                found.add(name)
+                waiting += arguments
+            case Negative(inner):
+                waiting.append(inner)
+            case Arithmetic(_, left, right):
+                waiting += (left, right)
+            case _:
+                pass
+    return frozenset(found)
+
+
+def computed(operator: str, left: Fraction, right: Fraction) -> Fraction:
+    """One step of arithmetic; raises NotEvaluable for a division by zero."""
     match operator:
         case "+":
             return left + right

@@ -86,6 +86,22 @@ def family(sql_type: str) -> str:
     return {"DATE": "date", "BOOLEAN": "boolean"}.get(name, "other")
 
 
+def common_type(one: str, other: str) -> str | None:
+    """The SQL type in which values of two types can be compared exactly; None where they cannot be compared."""
+    kinds = {family(one), family(other)}
+    if kinds == {"number"}:
+        names = [re.split(r"[ (]", sql_type.upper(), maxsplit=1)[0] for sql_type in (one, other)]
+        if all(name in {*_INTEGER_DIGITS, "HUGEINT"} for name in names):
+            return "HUGEINT"
+        scales = [int(found[2]) for sql_type in (one, other) if (found := _DECIMAL.fullmatch(sql_type.upper()))]
+        inexact = {"FLOAT", "REAL", "DOUBLE"} & set(names)
+        return "DOUBLE" if inexact or not scales else f"DECIMAL(38,{max(scales)})"
+    if kinds == {"date", "timestamp"}:
+        return "TIMESTAMP"
+    types = {"text": "VARCHAR", "date": "DATE", "timestamp": "TIMESTAMP", "timestamptz": "TIMESTAMPTZ"}
+    return (types | {"boolean": "BOOLEAN"}).get(kinds.pop()) if len(kinds) == 1 else None
+
+
 def decimal_text(value: Fraction) -> str:
     """A number as SQL writes it: exact where it has a finite decimal form of moderate length."""
     if value.denominator == 1:

@@ -1,7 +1,7 @@
 """What an evaluation says."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -68,11 +68,15 @@ class Evaluation:
 
     `failed_rules_sql` is a SQL expression over the relation: the ids of the row-routed rules a row fails as
     VARCHAR[], NULL where it fails none. None where no row fails any. It may read temporary tables of the session.
+    `figures` are the measures of rules and analyzers (see `measures`), `unmeasured` the analyzers without figures and
+    the reason.
     """
 
     results: tuple[RuleResult, ...]
     rows: int
     failed_rules_sql: str | None
+    figures: Mapping[str, float] = field(default_factory=dict)
+    unmeasured: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:

@@ -15,6 +15,9 @@ class Takes(Enum):
     DURATION = "a duration, as <= 30 days"
     VALUES = 'a comparison of values, as >= 0 or in ["a", "b"]'
     TYPE = 'a type, as = "Date"'
+    INSTANT = 'a moment, as > (now() - 3 days) or >= "2024-05-31"'
+    SIZE = "a size, as > 2 MB"
+    DIGESTS = 'SHA-256 checksums, as in ["9f86..."]'
     OPTIONAL_NUMBER = "a number for a statement that returns one, nothing for one that returns rows"
     ANY = "a condition of its own kind"
 
@@ -28,6 +31,8 @@ class RuleType:
     columns: tuple[int, int] = (1, 1)
     names_columns: bool = True
     numeric_columns: bool = False  # the columns must hold numbers
+    compliance: bool = False  # the metric is the share of rows, or files, that fulfil the condition
+    analyzer: bool = False  # it may stand under Analyzers: it has figures without a demand
     row_level: bool = False  # a predicate tells for each row whether it passes
     share_of_rows: bool = False  # the metric is a share: AWS leaves the type out of row-level composites
     where: bool = True
@@ -42,48 +47,76 @@ def _types(*types: RuleType) -> Mapping[str, RuleType]:
 MANY = 1_000
 
 RULE_TYPES: Mapping[str, RuleType] = _types(
-    RuleType("RowCount", Takes.NUMBER, columns=(0, 0)),
-    RuleType("ColumnCount", Takes.NUMBER, columns=(0, 0), where=False),
+    RuleType("RowCount", Takes.NUMBER, columns=(0, 0), analyzer=True),
+    RuleType("ColumnCount", Takes.NUMBER, columns=(0, 0), where=False, analyzer=True),
     RuleType("ColumnExists", Takes.NOTHING, names_columns=False, where=False),
     RuleType("IsComplete", Takes.NOTHING, row_level=True),
-    RuleType("Completeness", Takes.NUMBER, row_level=True, share_of_rows=True),
+    RuleType("Completeness", Takes.NUMBER, row_level=True, share_of_rows=True, analyzer=True),
     RuleType("IsUnique", Takes.NOTHING, columns=(1, MANY), row_level=True),
-    RuleType("Uniqueness", Takes.NUMBER, columns=(1, MANY), row_level=True, share_of_rows=True),
-    RuleType("UniqueValueRatio", Takes.NUMBER, columns=(1, MANY)),
-    RuleType("DistinctValuesCount", Takes.NUMBER, columns=(1, MANY)),
+    RuleType("Uniqueness", Takes.NUMBER, columns=(1, MANY), row_level=True, share_of_rows=True, analyzer=True),
+    RuleType("UniqueValueRatio", Takes.NUMBER, columns=(1, MANY), analyzer=True),
+    RuleType("DistinctValuesCount", Takes.NUMBER, columns=(1, MANY), analyzer=True),
     RuleType("IsPrimaryKey", Takes.NOTHING, columns=(1, MANY), row_level=True),
-    RuleType("ColumnValues", Takes.VALUES, row_level=True, threshold=True),
-    RuleType("ColumnLength", Takes.NUMBER, row_level=True),
-    RuleType("ColumnDataType", Takes.TYPE, row_level=True, threshold=True),
+    RuleType("ColumnValues", Takes.VALUES, row_level=True, threshold=True, analyzer=True, compliance=True),
+    RuleType("ColumnLength", Takes.NUMBER, row_level=True, analyzer=True, compliance=True),
+    RuleType("ColumnDataType", Takes.TYPE, row_level=True, threshold=True, compliance=True),
     RuleType("ColumnNamesMatchPattern", Takes.NOTHING, names_columns=False, where=False),
-    RuleType("DataFreshness", Takes.DURATION, row_level=True),
-    RuleType("CustomSql", Takes.OPTIONAL_NUMBER, names_columns=False, row_level=True, where=False, threshold=True),
-    RuleType("Mean", Takes.NUMBER, numeric_columns=True),
-    RuleType("Sum", Takes.NUMBER, numeric_columns=True),
-    RuleType("StandardDeviation", Takes.NUMBER, numeric_columns=True),
-    RuleType("Entropy", Takes.NUMBER),
-    RuleType("ColumnCorrelation", Takes.NUMBER, columns=(2, 2), numeric_columns=True),
-    # Read, and answered with ERROR: they need a second dataset, the history of earlier runs, or files.
-    *(
-        RuleType(name, Takes.ANY, columns=(0, MANY), names_columns=False, where=False, evaluated=False)
-        for name in (
-            "ReferentialIntegrity",
-            "RowCountMatch",
-            "SchemaMatch",
-            "AggregateMatch",
-            "DatasetMatch",
-            "DetectAnomalies",
-            "Distribution",
-            "AllStatistics",
-            "FileMatch",
-            "FileUniqueness",
-            "Variance",
-        )
+    RuleType("DataFreshness", Takes.DURATION, row_level=True, compliance=True),
+    RuleType(
+        "CustomSql",
+        Takes.OPTIONAL_NUMBER,
+        names_columns=False,
+        row_level=True,
+        where=False,
+        threshold=True,
+        analyzer=True,
     ),
-    *(
-        RuleType(name, Takes.ANY, columns=(0, MANY), names_columns=False, where=False, threshold=True, evaluated=False)
-        for name in ("FileFreshness", "FileSize")
+    RuleType("Mean", Takes.NUMBER, numeric_columns=True, analyzer=True),
+    RuleType("Sum", Takes.NUMBER, numeric_columns=True, analyzer=True),
+    RuleType("StandardDeviation", Takes.NUMBER, numeric_columns=True, analyzer=True),
+    RuleType("Entropy", Takes.NUMBER, analyzer=True),
+    RuleType("ColumnCorrelation", Takes.NUMBER, columns=(2, 2), numeric_columns=True, analyzer=True),
+    RuleType("Variance", Takes.NUMBER, numeric_columns=True, analyzer=True),
+    # Another dataset: what their parameters mean is `references`' to say.
+    RuleType(
+        "ReferentialIntegrity",
+        Takes.NUMBER,
+        columns=(2, 2),
+        names_columns=False,
+        row_level=True,
+        share_of_rows=True,
+        where=False,
     ),
+    RuleType(
+        "DatasetMatch",
+        Takes.NUMBER,
+        columns=(2, 3),
+        names_columns=False,
+        row_level=True,
+        share_of_rows=True,
+        where=False,
+    ),
+    RuleType("RowCountMatch", Takes.NUMBER, names_columns=False, where=False),
+    RuleType("SchemaMatch", Takes.NUMBER, names_columns=False, where=False),
+    RuleType("AggregateMatch", Takes.NUMBER, columns=(2, 2), names_columns=False, where=False),
+    # Earlier evaluations.
+    RuleType("DetectAnomalies", Takes.NOTHING, columns=(1, MANY), names_columns=False),
+    # The files a partition was made from.
+    RuleType(
+        "FileFreshness",
+        Takes.INSTANT,
+        columns=(0, 1),
+        names_columns=False,
+        where=False,
+        threshold=True,
+        compliance=True,
+    ),
+    RuleType("FileSize", Takes.SIZE, columns=(0, 1), names_columns=False, where=False, threshold=True, compliance=True),
+    RuleType("FileMatch", Takes.DIGESTS, columns=(0, 1), names_columns=False, where=False, compliance=True),
+    RuleType("FileUniqueness", Takes.NUMBER, columns=(0, 1), names_columns=False, where=False),
+    # Figures only, and read without being evaluated.
+    RuleType("AllStatistics", Takes.NOTHING, where=False, analyzer=True, evaluated=False),
+    RuleType("Distribution", Takes.ANY, columns=(0, MANY), names_columns=False, where=False, evaluated=False),
 )
 
 

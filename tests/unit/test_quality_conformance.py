@@ -171,8 +171,9 @@ def test_no_rows_never_pass(session: Session, case: Case) -> None:
 @pytest.mark.parametrize(
     ("rule", "reason"),
     [
-        ('ReferentialIntegrity "c" "other.{c}" = 1.0', "not evaluated"),
-        ('DetectAnomalies "RowCount"', "not evaluated"),
+        ('ReferentialIntegrity "c" "other.{c}" = 1.0', "no rows of other"),
+        ('DetectAnomalies "RowCount"', "no history"),
+        ('Distribution "c"', "not evaluated"),
         ("RowCount > avg(last(3))", "history"),
         ("Nonsense > 1", "no rule type"),
         ('IsComplete "missing"', "no column"),

@@ -1,0 +1,62 @@
+"""What a rule measures, as a stable name: the history of earlier evaluations is kept under it.
+
+A measure is the rule without its demand: `RowCount > 10` and `RowCount > avg(last(3))` measure `RowCount`, so a changed
+threshold goes on with the same history, and a changed `where` begins its own. Where the figure is the share of rows
+that fulfil the demand, the demand is part of the measure.
+"""
+
+from dataclasses import replace
+
+from city_platform.quality.model import Condition, Parameter, Rule, Ruleset, Text, leaves
+from city_platform.quality.operands import called_functions
+from city_platform.quality.printer import print_rule
+from city_platform.quality.rule_types import RULE_TYPES
+from city_platform.quality.variables import UnknownVariable, resolved
+
+MINIMUM, MAXIMUM = "minimum", "maximum"
+_SAME = {"IsComplete": "Completeness", "IsUnique": "Uniqueness"}
+
+
+def measure_of(rule: Rule, part: str = "") -> str:
+    """The name of what a plain rule measures; `part` tells the figures of one rule apart (minimum, maximum)."""
+    rule_type = RULE_TYPES[rule.type]
+    parameters = rule.parameters
+    if rule_type.names_columns:
+        parameters = tuple(Parameter(Text(getattr(one.value, "value", "").casefold())) for one in parameters)
+    plain = Rule(
+        _SAME.get(rule.type, rule.type),
+        parameters,
+        rule.condition if rule_type.compliance and not part else None,
+        rule.where,
+        () if part else tuple(tag for tag in rule.tags if tag.name != "threshold"),
+    )
+    return print_rule(plain) + (f" {part}" if part else "")
+
+
+def detected(rule: Rule) -> Rule:
+    """The rule whose figures a DetectAnomalies rule watches: `DetectAnomalies "Mean" "amount"` watches `Mean "amount"`.
+
+    AWS writes CustomSQL here where the rule type is CustomSql.
+    """
+    name = getattr(rule.parameters[0].value, "value", "") if rule.parameters else ""
+    return replace(
+        rule, type="CustomSql" if name == "CustomSQL" else name, parameters=rule.parameters[1:], condition=None, tags=()
+    )
+
+
+def is_dynamic(condition: Condition | None) -> bool:
+    """Whether a condition compares with earlier evaluations: it calls any function but now()."""
+    return bool(called_functions(condition) - {"now"})
+
+
+def needs_history(ruleset: Ruleset) -> bool:
+    """Whether any rule of the set compares with earlier evaluations."""
+    for item in ruleset.rules:
+        try:
+            rules = leaves(resolved(item, ruleset))
+        except UnknownVariable:
+            continue
+        for rule in rules:
+            if rule.type == "DetectAnomalies" or is_dynamic(rule.condition) or is_dynamic(rule.tag("threshold")):
+                return True
+    return False
