@@ -3,7 +3,8 @@
 What the platform reads from the Open Data Contract Standard (ODCS), for one dataset:
 
 - `name` and the one object below `schema`, of the same name: the dataset's name. `businessName` is its title.
-- `domain`, `version`, `tags`, `description.purpose`; `team.name` is the owner, as `team:<name>`.
+- `domain`, `version`, `tags`, `description.purpose`; `team.name` is the owner, as `team:<name>`;
+  `team.members` are role accounts and their roles (see `team`).
 - `authoritativeDefinitions` of type `source`: the address the data comes from.
 - `servers` of type `api`: the portal's datasets that rows are fetched from (see `contracts.sources`). Where there is
   no link of type `source`, the first of them is the address the data comes from.
@@ -34,6 +35,7 @@ from city_platform.contracts.model import Column, Contract, PortalSource
 from city_platform.contracts.odcs import check_standard, closest, instead, shown
 from city_platform.contracts.reader import CONTRACT_PROPERTIES, Custom, Reader
 from city_platform.contracts.sources import read_sources
+from city_platform.contracts.team import read_members
 from city_platform.contracts.yaml_lines import Path, read_yaml
 from city_platform.errors import Finding
 
@@ -105,6 +107,7 @@ def _contract(reader: Reader) -> Contract | None:
         "purpose": _purpose(reader),
         "version": reader.text(("version",), "write a text", by_standard=True),
         "owner": _owner(reader),
+        "members": read_members(reader),
         "domain": reader.text(("domain",), "add 'domain:', as 'licensing' or 'transportation'"),
         "licence": _required_text(reader, custom, "licence", "the licence's name"),
         "source_url": _source_url(reader, portal),

@@ -6,7 +6,7 @@ these classes. Everything else in the platform reads the classes, never the file
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
 from enum import StrEnum
 
 
@@ -93,6 +93,16 @@ CADENCES = ("daily", "weekly", "monthly", "quarterly", "annual", "static")
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """A role account of the dataset's team. The days, if any, are its first and its last in the role."""
+
+    account: str
+    role: str
+    first_day: date | None = None
+    last_day: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Contract:
     """A dataset's contract. Names and texts are the steward's; times are in `timezone`."""
 
@@ -112,6 +122,7 @@ class Contract:
     latest_by: str | None  # cleaned column deciding which of two rows with one key is the newer
     timezone: str = "America/Vancouver"
     tags: tuple[str, ...] = ()
+    members: tuple[Member, ...] = ()
     sources: tuple[PortalSource, ...] = ()  # in the contract's order
     extra: Mapping[str, str] = field(default_factory=dict)
 

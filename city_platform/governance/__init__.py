@@ -1,1 +1,1 @@
-"""What was judged and what was decided: the history of evaluations, stewards' decisions, the audit log, the scorecard."""
+"""What was judged and decided: the history of evaluations, stewards' decisions, audit log and scorecard."""

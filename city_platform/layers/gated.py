@@ -1,19 +1,39 @@
-"""What every layer after the gate does first: ask for the verdict on exactly the data it is about to read."""
+"""What every layer after the gate does first: ask whether exactly the data it is about to read may be used."""
 
 from city_platform.datasets import Dataset
 from city_platform.engines.duckdb import Session
+from city_platform.governance.decisions import read_decisions
 from city_platform.lake.manifest import Manifest
 from city_platform.layers import cleaned, quality_checked
 from city_platform.layers.platform import Platform
 from city_platform.layers.quality_checked import PASSED, passed_relation
-from city_platform.quality.gate import admit
+from city_platform.quality.gate import Decisions, Standing, admit, standing
+
+
+def gate(platform: Platform, dataset: Dataset, partition: str, decisions: Decisions | None = None) -> Standing | None:
+    """How the gate stands for the newest cleaned data under today's rules; None while there is no such data.
+
+    `decisions` spares reading them again where many partitions are asked for.
+    """
+    newest = platform.lake.latest(cleaned.LAYER, dataset.name, partition)
+    if newest is None:
+        return None
+    return standing(
+        quality_checked.verdict_of(platform.lake.latest(quality_checked.LAYER, dataset.name, partition)),
+        dataset=dataset.name,
+        partition=partition,
+        data_version=newest.version,
+        ruleset_hash=dataset.ruleset_hash,
+        decisions=read_decisions(platform.audit) if decisions is None else decisions,
+        now=platform.clock.now(),
+    )
 
 
 def trusted(platform: Platform, dataset: Dataset, partition: str, session: Session) -> Manifest:
     """Makes the passed rows readable as `PASSED` in the session, if they may be used; the manifest they are from.
 
-    Raises NotPublished without data, GateClosed unless a passing verdict stands for the newest cleaned version
-    under today's rules.
+    Raises NotPublished without data, GateClosed unless the newest cleaned version passed today's rules or a steward
+    waived every rule it failed.
     """
     lake = platform.lake
     newest = lake.require(cleaned.LAYER, dataset.name, partition)
@@ -24,10 +44,12 @@ def trusted(platform: Platform, dataset: Dataset, partition: str, session: Sessi
         partition=partition,
         data_version=newest.version,
         ruleset_hash=dataset.ruleset_hash,
+        decisions=read_decisions(platform.audit),
+        now=platform.clock.now(),
     )
     allowed = lake.require(quality_checked.LAYER, dataset.name, partition)
     passed_relation(session, lake.paths(allowed, "rows"), lake.paths(allowed, "failed"))
     return allowed
 
 
-__all__ = ["PASSED", "trusted"]
+__all__ = ["PASSED", "gate", "trusted"]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from city_platform.engines.duckdb import DuckDBEngine
+from city_platform.governance.audit import AuditLog
 from city_platform.lake.lake import Lake
 from city_platform.ports import Clock, KeyService, Notifier
 
@@ -16,3 +17,8 @@ class Platform:
     keys: KeyService
     clock: Clock
     notifier: Notifier
+
+    @property
+    def audit(self) -> AuditLog:
+        """Who decided what, in the same store as the data it is about."""
+        return AuditLog(self.lake.store, self.clock)

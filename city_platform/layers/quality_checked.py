@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from city_platform.datasets import Dataset
 from city_platform.engines.duckdb import Session
+from city_platform.governance.decisions import to_json, waivers_in_force
 from city_platform.lake.lake import StagedFile
 from city_platform.lake.manifest import Manifest
 from city_platform.lake.sink import ParquetSink, workspace
@@ -21,6 +22,7 @@ from city_platform.layers.platform import Platform
 from city_platform.layers.preview import preview_of
 from city_platform.quality.declared import declared_rules
 from city_platform.quality.evaluate import evaluate
+from city_platform.quality.gate import Waiver
 from city_platform.quality.results import Evaluation, RuleResult
 from city_platform.quality.verdict import Verdict
 
@@ -42,17 +44,25 @@ _REGISTER = pa.schema(
 
 
 def inputs(platform: Platform, dataset: Dataset, partition: str) -> Mapping[str, str] | None:
-    """Cleaned version and rules; None while there is no cleaned data."""
+    """Cleaned version, rules, and the waivers in force of the newest verdict; None while there is no cleaned data.
+
+    So a waiver that is given, and one that expires, has the partition judged again: its checks say how it stands.
+    """
     cleaned = platform.lake.latest(UPSTREAM, dataset.name, partition)
-    return _inputs(cleaned, dataset) if cleaned else None
+    if cleaned is None:
+        return None
+    judged = verdict_of(platform.lake.latest(LAYER, dataset.name, partition))
+    return _inputs(cleaned, dataset, waivers_in_force(platform.audit, judged, platform.clock.now()))
 
 
-def _inputs(cleaned: Manifest, dataset: Dataset) -> Mapping[str, str]:
+def _inputs(cleaned: Manifest, dataset: Dataset, waivers: Mapping[str, Waiver]) -> Mapping[str, str]:
+    numbers = sorted({waiver.number for waiver in waivers.values()})
     return {
         UPSTREAM: cleaned.version,
         "rules": dataset.ruleset_hash,
         "contract": dataset.contract_hash,
         "revision": REVISION,
+        **({"waivers": " ".join(map(str, numbers))} if numbers else {}),
     }
 
 
@@ -90,12 +100,14 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> tuple[M
             rows_failed=failed_rows,
             results=evaluation.results,
         )
+        waivers = waivers_in_force(platform.audit, verdict, now)
+        made_from = _inputs(cleaned, dataset, waivers)
         # The register first: a layer that is up to date has one, whenever the process dies.
         rejected = lake.publish(
             REGISTER,
             dataset.name,
             partition,
-            inputs=_inputs(cleaned, dataset),
+            inputs=made_from,
             parts={"rows": entries},
             counts={"rows": register.rows},
             schema=[(field.name, str(field.type)) for field in _REGISTER],
@@ -104,7 +116,7 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> tuple[M
             LAYER,
             dataset.name,
             partition,
-            inputs=_inputs(cleaned, dataset),
+            inputs=made_from,
             parts={"rows": cleaned.parts["rows"], "failed": failed},
             counts={
                 "rows_in": cleaned.counts["rows"],
@@ -119,6 +131,7 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> tuple[M
                     name: [result.to_json() for result in outcome.results] for name, outcome in advisory.items()
                 },
                 "failed_keys": keys,
+                "waivers": {rule: to_json(waiver) for rule, waiver in waivers.items()},
             },
         )
     return manifest, rejected

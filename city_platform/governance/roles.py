@@ -1,0 +1,40 @@
+"""Who may decide about a dataset's quality: the members of its team whose role is data steward, and nobody else.
+
+An engineer may run things and may read every decision; an administrator too. The roles stand in the contract
+(`team.members`), so that whoever changes them does so where everybody looks.
+"""
+
+from datetime import date
+
+from city_platform.contracts.model import Contract
+from city_platform.errors import PermanentError
+
+STEWARD = "data steward"
+
+
+class NotEntitled(PermanentError):
+    """The account does not have the role that this takes."""
+
+
+def stewards(contract: Contract, day: date) -> tuple[str, ...]:
+    """The accounts that may decide on that day, in the city's time."""
+    return tuple(
+        member.account
+        for member in contract.members
+        if member.role.casefold() == STEWARD
+        and (member.first_day is None or member.first_day <= day)
+        and (member.last_day is None or day <= member.last_day)
+    )
+
+
+def require_steward(contract: Contract, account: str, day: date) -> None:
+    """Raises NotEntitled unless the account is one of the dataset's stewards."""
+    entitled = stewards(contract, day)
+    if account in entitled:
+        return
+    who = (
+        f"only {' or '.join(entitled)} may"
+        if entitled
+        else f"nobody may: no member of the team in its contract.yaml has the role '{STEWARD}' today"
+    )
+    raise NotEntitled(f"{account} may not decide about the quality of {contract.name}; {who}. Nothing was changed.")
