@@ -69,6 +69,14 @@ class Lake:
         for key in self.store.keys(_manifests(layer, dataset, partition)):
             yield Manifest.from_json(self.store.get(key))
 
+    def before(self, layer: str, dataset: str, partition: str, version: str) -> Manifest | None:
+        """The newest published manifest of another version, or None."""
+        for key in reversed(list(self.store.keys(_manifests(layer, dataset, partition)))):
+            manifest = Manifest.from_json(self.store.get(key))
+            if manifest.version != version:
+                return manifest
+        return None
+
     def partitions(self, layer: str, dataset: str) -> Sequence[str]:
         """The partitions published at least once, in order."""
         prefix = f"manifests/{layer}/{dataset}/"
@@ -100,9 +108,7 @@ class Lake:
         A reader sees the version before or this one, never a mixture, whenever the writer dies. Publishing what is
         already the newest version writes nothing and returns it. Raises PublishedMeanwhile when another writer won.
         """
-        version = version_of(
-            {part: [(_file_name(file), file.sha256) for file in files] for part, files in parts.items()}
-        )
+        version = version_of_files(parts)
         folder = f"{layer}/{dataset}/year={partition}/{version}"
         newest = self.latest(layer, dataset, partition)
         manifest = Manifest(
@@ -150,6 +156,11 @@ class Lake:
         if isinstance(file, StoredFile):
             return file
         return StoredFile(f"{folder}/{file.path.name}", file.path.stat().st_size, file.sha256, file.rows)
+
+
+def version_of_files(parts: Mapping[str, Sequence[StagedFile | StoredFile]]) -> str:
+    """The version under which these files would be published."""
+    return version_of({part: [(_file_name(file), file.sha256) for file in files] for part, files in parts.items()})
 
 
 def _file_name(file: StagedFile | StoredFile) -> str:

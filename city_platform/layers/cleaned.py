@@ -13,8 +13,10 @@ import pyarrow.compute as pc
 from city_platform.cleaning.compile import cleaning_select
 from city_platform.datasets import Dataset
 from city_platform.engines.duckdb import Session
+from city_platform.lake.lake import version_of_files
 from city_platform.lake.manifest import Manifest
 from city_platform.lake.sink import ParquetSink, workspace
+from city_platform.layers.changes import changes_since
 from city_platform.layers.platform import Platform
 from city_platform.layers.preview import preview_of
 
@@ -90,6 +92,7 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifes
                 "untyped": untyped.finish(),
             }
         preview = preview_of(session, session.parquet([file]), schema.names, contract)
+        changes = changes_since(session, lake, dataset, partition, LAYER, [file], version_of_files(parts))
         return lake.publish(
             LAYER,
             dataset.name,
@@ -105,7 +108,10 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifes
             },
             schema=[(field.name, str(field.type)) for field in schema],
             preview=preview,
-            details={"sources": [source["name"] for source in raw.details["sources"]]},
+            details={
+                "sources": [source["name"] for source in raw.details["sources"]],
+                "changes": changes.to_json() if changes else None,
+            },
         )
 
 

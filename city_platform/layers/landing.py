@@ -9,18 +9,20 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from city_platform.datasets import Dataset
+from city_platform.engines.duckdb import Session
 from city_platform.errors import PermanentError
 from city_platform.ingestion.headers import Drift
 from city_platform.ingestion.split import Split, split_source
 from city_platform.lake.lake import Lake, PublishedMeanwhile, StagedFile, sha256_of
 from city_platform.lake.manifest import Manifest, StoredFile
 from city_platform.lake.sink import workspace
+from city_platform.layers.changes import same_rows
 from city_platform.layers.platform import Platform
 
 LAYER, EVERYTHING = "landing", "all"
@@ -32,8 +34,20 @@ class SourceChanged(PermanentError):
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a fetched file came from."""
+
+    url: str
+    fetched_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
-    """One source file that counts now. `rows_by_year` says which file of the lake holds a year's rows as text."""
+    """One source file that counts now. `rows_by_year` says which file of the lake holds a year's rows as text.
+
+    `content_by_year` names the rows themselves: a new version of the file that has the same rows of a year, at other
+    places of the file perhaps, keeps the year's name, and nothing is made again for it.
+    """
 
     name: str
     sha256: str
@@ -47,14 +61,23 @@ class Source:
     drift: tuple[Drift, ...]
     original: StoredFile
     rows_by_year: Mapping[str, StoredFile]
+    content_by_year: Mapping[str, str] = field(default_factory=dict)
     rejects: tuple[StoredFile, ...] = ()
+    origin: Origin | None = None  # None: somebody brought the file
+
+    def content(self, year: str) -> str:
+        """The name of the year's rows."""
+        return self.content_by_year.get(year, self.rows_by_year[year].sha256)
 
     def to_json(self) -> Mapping[str, Any]:
-        return asdict(self) | {"landed_at": self.landed_at.isoformat()}
+        origin = self.origin and {"url": self.origin.url, "fetched_at": self.origin.fetched_at.isoformat()}
+        return asdict(self) | {"landed_at": self.landed_at.isoformat(), "origin": origin}
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> "Source":
+        origin = body.get("origin")
         changed: dict[str, Any] = {
+            "origin": origin and Origin(origin["url"], datetime.fromisoformat(origin["fetched_at"])),
             "landed_at": datetime.fromisoformat(body["landed_at"]),
             "headers": tuple(body["headers"]),
             "drift": tuple(Drift(**one) for one in body["drift"]),
@@ -84,8 +107,14 @@ def _sources_of(manifest: Manifest | None) -> Sequence[Source]:
     return [Source.from_json(body) for body in manifest.details["sources"]] if manifest else []
 
 
-def land(platform: Platform, dataset: Dataset, file: Path, progress: Callable[[int], None] | None = None) -> Landing:
-    """Lands one file. `progress` is told the rows read so far.
+def land(
+    platform: Platform,
+    dataset: Dataset,
+    file: Path,
+    progress: Callable[[int], None] | None = None,
+    origin: Origin | None = None,
+) -> Landing:
+    """Lands one file. `progress` is told the rows read so far; `origin` says where it was fetched.
 
     Raises UnreadableSource or BreakingDrift, leaving the lake as it was; OSError if the file cannot be read.
     """
@@ -108,9 +137,11 @@ def land(platform: Platform, dataset: Dataset, file: Path, progress: Callable[[i
                 digest = copying.result()
                 if _identity(file) != before:
                     raise SourceChanged(f"{file.name} was written to while it was read: land it again when it is done")
+            content = _kept_content(session, lake, dataset.name, file.name, split)
         source = _store(platform, dataset.name, file.name, digest, copy, split)
+        source = replace(source, content_by_year=content, origin=origin)
     replaced = _publish(lake, dataset, source)
-    years = {year for one in [*replaced, source] for year in one.rows_by_year}
+    years = {year for one in [*replaced, source] for year in one.rows_by_year} - content.keys()
     return Landing(dataset.name, source, known=False, years=tuple(sorted(years)))
 
 
@@ -129,6 +160,21 @@ def _copy(file: Path, copy: Path) -> str:
             sha256.update(piece)
             writer.write(piece)
     return sha256.hexdigest()
+
+
+def _kept_content(session: Session, lake: Lake, dataset: str, name: str, split: Split) -> Mapping[str, str]:
+    """For each year of which the file's older version has the same rows, the name they have there."""
+    older = next((source for source in sources(lake, dataset) if source.name == name), None)
+    if older is None or older.headers != tuple(split.headers):
+        return {}
+    kept = {}
+    for part in split.partitions:
+        there = older.rows_by_year.get(part.year)
+        if there is None or there.rows != part.rows:
+            continue
+        if same_rows(session, lake.store.local_path(there.key), part.file, split.headers):
+            kept[part.year] = older.content(part.year)
+    return kept
 
 
 def _store(platform: Platform, dataset: str, name: str, digest: str, copy: Path, split: Split) -> Source:

@@ -19,7 +19,7 @@ class DamagedSource(PermanentError):
 def inputs(platform: Platform, dataset: Dataset, partition: str) -> Mapping[str, str] | None:
     """The landed sources with rows of that year, by name; None where there are none."""
     holding = _holding(platform, dataset, partition)
-    return {source.name: source.rows_by_year[partition].sha256 for source in holding} or None
+    return {source.name: source.content(partition) for source in holding} or None
 
 
 def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifest:
@@ -54,6 +54,8 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifes
                     "sha256": source.sha256,
                     "bytes": source.size,
                     "landed_at": source.landed_at.isoformat(),
+                    "url": source.origin.url if source.origin else None,
+                    "fetched_at": source.origin.fetched_at.isoformat() if source.origin else None,
                     "rows_of_partition": source.rows_by_year[partition].rows,
                     "present": dict(source.present),
                     "drift": [drift.message for drift in source.drift],
