@@ -4,16 +4,21 @@ A rule of `rules.dqdl` that may close the gate is a blocking check; Dagster then
 same run, and the gate itself stops every other run. The rules of every other `*.dqdl` file are advisory: they warn.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 
-from assets.graph import asset_key, years
+from assets.graph import asset_key, markdown_table, years
 from city_platform.datasets import Dataset
+from city_platform.governance.decisions import to_json
 from city_platform.lake.lake import Lake
 from city_platform.lake.manifest import Manifest
 from city_platform.layers.quality_checked import LAYER, advisory_results, verdict_of
 from city_platform.quality.declared import DeclaredRule, declared_rules
+from city_platform.quality.gate import Standing
 from city_platform.quality.results import Outcome, RuleResult
 from city_platform.quality.settings import Action
 
@@ -30,13 +35,26 @@ def check_specs(dataset: Dataset) -> Iterator[dg.AssetCheckSpec]:
 def check_results(dataset: Dataset, checked: Manifest, lake: Lake) -> Iterator[dg.AssetCheckResult]:
     """What every rule found in a partition, as Dagster records it."""
     verdict = verdict_of(checked)
-    keys = checked.details["failed_keys"]
+    keys, waivers = checked.details["failed_keys"], checked.details.get("waivers", {})
     where = ", ".join(lake.store.uri(file.key) for file in checked.parts.get("failed", ()))
     for result in verdict.results if verdict else ():
-        yield _result(dataset, checked, result.rule_id, result, keys.get(result.rule_id, ()), where)
+        waiver = waivers.get(result.rule_id)
+        yield _result(dataset, checked, result.rule_id, result, keys.get(result.rule_id, ()), where, waiver)
     for name, results in advisory_results(checked).items():
         for result in results:
             yield _result(dataset, checked, _advisory_name(name, result.rule_id), result, (), "")
+
+
+def gate_metadata(dataset: Dataset, standing: Standing | None) -> Mapping[str, dg.MetadataValue]:
+    """How the gate stands after this evaluation, and the decisions that make it stand so."""
+    if standing is None:
+        return {}
+    waived = [{"rule": rule, **_waived(dataset, to_json(waiver))} for rule, waiver in sorted(standing.waivers.items())]
+    return {
+        "gate": dg.MetadataValue.text(standing.word),
+        **({"gate/why closed": dg.MetadataValue.text(" ".join(standing.reasons))} if standing.reasons else {}),
+        **({"gate/waived": dg.MetadataValue.md(markdown_table(waived))} if waived else {}),
+    }
 
 
 def _advisory_name(file: str, rule_id: str) -> str:
@@ -62,11 +80,20 @@ def _spec(dataset: Dataset, name: str, rule: DeclaredRule, *, gates: bool) -> dg
 
 
 def _result(
-    dataset: Dataset, checked: Manifest, name: str, result: RuleResult, keys: Sequence[str], where: str
+    dataset: Dataset,
+    checked: Manifest,
+    name: str,
+    result: RuleResult,
+    keys: Sequence[str],
+    where: str,
+    waiver: Mapping[str, Any] | None = None,
 ) -> dg.AssetCheckResult:
-    """ERROR stops what is downstream; a rule that quarantines rows or only warns never does."""
+    """ERROR stops what is downstream; a rule that quarantines rows, only warns or is waived never does.
+
+    A waived rule stays failed: what a steward let through is not what the rule asked for.
+    """
     gates = name == result.rule_id
-    blocks = gates and result.closes_gate
+    blocks = gates and result.closes_gate and not waiver
     return dg.AssetCheckResult(
         asset_key=asset_key(dataset, LAYER),
         check_name=name,
@@ -84,9 +111,21 @@ def _result(
             "rows failed": result.rows_failed if result.rows_failed is not None else "not counted by row",
             "share failed": _share(result),
             "action": result.action.value if gates else "advisory",
+            **(_waived(dataset, waiver) if waiver else {}),
             **({"keys of failed rows": ", ".join(keys), "failed rows": where} if keys else {}),
         },
     )
+
+
+def _waived(dataset: Dataset, waiver: Mapping[str, Any]) -> Mapping[str, str]:
+    """Who let the data through although the rule failed, until when and why."""
+    until = datetime.fromisoformat(waiver["expires_at"]).astimezone(ZoneInfo(dataset.contract.timezone))
+    return {
+        "waived by": waiver["actor"],
+        "waived until": until.isoformat(" ", "minutes"),
+        "waived because": waiver["reason"],
+        "waiver": f"entry {waiver['number']} of the audit log",
+    }
 
 
 def _share(result: RuleResult) -> float | str:

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.checks import check_results, check_specs
+from assets.checks import check_results, check_specs, gate_metadata
 from assets.graph import layer_spec, materialization, typed_failures
 from city_platform.datasets import Dataset
-from city_platform.layers import cleaned, quality_checked
+from city_platform.layers import cleaned, gated, quality_checked
 from resources.platform import PlatformResource
 
 
@@ -43,7 +43,8 @@ def quality_checked_asset(dataset: Dataset) -> dg.AssetsDefinition:
         adapters = platform.open()
         with typed_failures():
             checked, rejected = quality_checked.materialize(adapters, dataset, context.partition_key)
-        yield materialization(dataset, checked, adapters.lake)
+            standing = gated.gate(adapters, dataset, context.partition_key)
+        yield materialization(dataset, checked, adapters.lake, gate_metadata(dataset, standing))
         yield materialization(dataset, rejected, adapters.lake)
         yield from check_results(dataset, checked, adapters.lake)
 
