@@ -1,0 +1,19 @@
+"""Names of incidents: a ULID for machines, and a reference short enough to be read out on the telephone."""
+
+import secrets
+from datetime import datetime
+
+from ulid import ULID
+
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_REFERENCE_LENGTH = 6
+
+
+def new_incident_id(now: datetime) -> str:
+    """26 characters that sort by time, to the millisecond; the rest is random."""
+    return str(ULID.from_datetime(now))
+
+
+def new_public_ref(prefix: str, year: int) -> str:
+    """`VAN-2026-7K3MQ9`: one of a thousand million a year, so the store has to refuse one that is taken."""
+    return f"{prefix}-{year}-{''.join(secrets.choice(_CROCKFORD) for _ in range(_REFERENCE_LENGTH))}"

@@ -1,0 +1,270 @@
+"""Incidents in one SQLite file: durable at every accepted change, and a log of changes for the stream.
+
+Concurrent writers share one transaction, and so one flush to the disk: whoever gets the lock commits for all who wait.
+"""
+
+import json
+import os
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from city_platform.incidents import codec
+from city_platform.incidents.model import HistoryEntry, Incident
+from city_platform.incidents.repository import (
+    AlreadyDone,
+    Change,
+    Listing,
+    Mark,
+    Pattern,
+    Position,
+    RepositoryUnavailable,
+    VersionConflict,
+)
+from city_platform.ports import Clock
+
+CHANGES_AT_ONCE = 20
+_REQUESTS_AT_ONCE = 500  # in one transaction: a flush costs as much as a hundred of them
+_BUSY_SECONDS = 10.0
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS incident (
+    incident_id TEXT PRIMARY KEY, version INTEGER NOT NULL, region TEXT NOT NULL, district TEXT NOT NULL,
+    status TEXT NOT NULL, category TEXT NOT NULL, reported_by TEXT, reported_at TEXT NOT NULL, item TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS history (
+    incident_id TEXT NOT NULL, version INTEGER NOT NULL, item TEXT NOT NULL, PRIMARY KEY (incident_id, version)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS contact (incident_id TEXT PRIMARY KEY, sealed BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS mark (
+    key TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, incident_id TEXT NOT NULL, expires_at TEXT
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS change (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, incident_id TEXT NOT NULL, old TEXT, new TEXT
+);
+"""
+_INDEXES: Mapping[Pattern, str] = {
+    Pattern.REGION_STATUS: "incident_region_status",
+    Pattern.REGION_CATEGORY: "incident_region_category",
+    Pattern.DISTRICT_STATUS: "incident_district_status",
+    Pattern.DISTRICT_CATEGORY: "incident_district_category",
+    Pattern.REPORTED_BY: "incident_reported_by",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedChange:
+    """One change as it was logged: the item before (None: it is new) and after (None: it was removed)."""
+
+    sequence: int
+    at: str  # RFC 3339
+    incident_id: str
+    old: codec.Item | None
+    new: codec.Item | None
+
+
+@dataclass(slots=True)
+class _Request:
+    changes: Sequence[Change]
+    done: bool = False
+    error: Exception | None = None
+
+
+@dataclass(slots=True)
+class SqliteIncidentRepository:
+    """An IncidentRepository in one file, mode 0600. Safe between threads and between processes."""
+
+    path: Path
+    clock: Clock
+    _pending: deque[_Request] = field(default_factory=deque)
+    _writing: threading.Lock = field(default_factory=threading.Lock)
+    _mine: threading.local = field(default_factory=threading.local)
+
+    def write(self, changes: Sequence[Change]) -> None:
+        if not 1 <= len(changes) <= CHANGES_AT_ONCE:
+            raise ValueError(f"1 to {CHANGES_AT_ONCE} changes at once, not {len(changes)}")
+        request = _Request(changes)
+        self._pending.append(request)
+        with self._writing:
+            while not request.done:
+                self._commit_pending()
+        if request.error is not None:
+            raise request.error
+
+    def get(self, incident_id: str) -> Incident | None:
+        row = self._read("SELECT item FROM incident WHERE incident_id = ?", (incident_id,))
+        return codec.incident(_loaded(row[0][0])) if row else None
+
+    def list(self, listing: Listing, limit: int, after: Position | None = None) -> Sequence[Incident]:
+        chosen = " AND ".join(f"{name} = ?" for name in listing.pattern.fields)
+        sql = f"SELECT item FROM incident INDEXED BY {_INDEXES[listing.pattern]} WHERE {chosen}"
+        values: list[str | int] = list(listing.values)
+        if after is not None:
+            sql += " AND (reported_at, incident_id) < (?, ?)"
+            values += [codec.rfc3339(after.reported_at), after.incident_id]
+        rows = self._read(f"{sql} ORDER BY reported_at DESC, incident_id DESC LIMIT ?", (*values, limit))
+        return [codec.incident(_loaded(item)) for (item,) in rows]
+
+    def history(self, incident_id: str) -> Sequence[HistoryEntry]:
+        rows = self._read("SELECT item FROM history WHERE incident_id = ? ORDER BY version", (incident_id,))
+        return [codec.history_entry(_loaded(item)) for (item,) in rows]
+
+    def sealed_contact(self, incident_id: str) -> bytes | None:
+        rows = self._read("SELECT sealed FROM contact WHERE incident_id = ?", (incident_id,))
+        return bytes(rows[0][0]) if rows else None
+
+    def changes(self, after: int, limit: int) -> Sequence[LoggedChange]:
+        """The log from the first change after the sequence number `after`, in order."""
+        rows = self._read(
+            "SELECT sequence, at, incident_id, old, new FROM change WHERE sequence > ? ORDER BY sequence LIMIT ?",
+            (after, limit),
+        )
+        return [
+            LoggedChange(sequence, at, incident_id, _loaded(old) if old else None, _loaded(new) if new else None)
+            for sequence, at, incident_id, old, new in rows
+        ]
+
+    def forget_changes(self, up_to: int) -> int:
+        """Drops the log up to and with a sequence number that its reader has dealt with; how many changes that were."""
+        with self._writing, _typed():
+            connection = self._connection()
+            with _transaction(connection):
+                return connection.execute("DELETE FROM change WHERE sequence <= ?", (up_to,)).rowcount
+
+    def _commit_pending(self) -> None:
+        requests = [self._pending.popleft() for _ in range(min(len(self._pending), _REQUESTS_AT_ONCE))]
+        failure: Exception | None = None
+        try:
+            with _typed():
+                connection = self._connection()
+                with _transaction(connection):
+                    for request in requests:
+                        self._apply(connection, request)
+        except RepositoryUnavailable as error:
+            failure = error  # nothing was committed: every one of them has to hear it
+        finally:
+            for request in requests:
+                request.error = failure or request.error
+                request.done = True
+
+    def _apply(self, connection: sqlite3.Connection, request: _Request) -> None:
+        connection.execute("SAVEPOINT request")
+        try:
+            for change in request.changes:
+                self._mark(connection, change)
+            for change in request.changes:
+                self._change(connection, change)
+        except (AlreadyDone, VersionConflict) as error:
+            connection.execute("ROLLBACK TO request")
+            request.error = error
+        connection.execute("RELEASE request")
+
+    def _mark(self, connection: sqlite3.Connection, change: Change) -> None:
+        now = codec.rfc3339(self.clock.now())
+        for mark in change.marks:
+            row = connection.execute(
+                "SELECT fingerprint, incident_id FROM mark WHERE key = ? AND (expires_at IS NULL OR expires_at > ?)",
+                (mark.key, now),
+            ).fetchone()
+            if row is not None:
+                raise AlreadyDone(mark.key, incident_id=row[1], fingerprint=row[0])
+            connection.execute("INSERT OR REPLACE INTO mark VALUES (?, ?, ?, ?)", _mark_row(mark, change))
+
+    def _change(self, connection: sqlite3.Connection, change: Change) -> None:
+        incident = change.incident
+        row = connection.execute(
+            "SELECT version, item FROM incident WHERE incident_id = ?", (incident.incident_id,)
+        ).fetchone()
+        current, old = row or (0, None)
+        if current != incident.version - 1:
+            raise VersionConflict(incident.incident_id, current)
+        item = codec.to_item(incident)
+        new = _dumped(item)
+        columns = ("incident_id", "version", "region", "district", "status", "category", "reported_by", "reported_at")
+        connection.execute(
+            "INSERT OR REPLACE INTO incident VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*(item.get(name) for name in columns), new),
+        )
+        connection.execute(
+            "INSERT INTO history VALUES (?, ?, ?)",
+            (incident.incident_id, change.entry.version, _dumped(codec.to_item(change.entry))),
+        )
+        if change.sealed_contact is not None:
+            connection.execute(
+                "INSERT OR REPLACE INTO contact VALUES (?, ?)", (incident.incident_id, change.sealed_contact)
+            )
+        connection.execute(
+            "INSERT INTO change (at, incident_id, old, new) VALUES (?, ?, ?, ?)",
+            (codec.rfc3339(self.clock.now()), incident.incident_id, old, new),
+        )
+
+    def _read(self, sql: str, values: Sequence[str | int]) -> Sequence[tuple[Any, ...]]:
+        with _typed(), closing(self._connection().execute(sql, values)) as cursor:
+            return cursor.fetchall()
+
+    def _connection(self) -> sqlite3.Connection:
+        """This thread's own connection; a forked child opens its own too."""
+        mine: tuple[int, sqlite3.Connection] | None = getattr(self._mine, "connection", None)
+        if mine is None or mine[0] != os.getpid():
+            mine = (os.getpid(), self._open())
+            self._mine.connection = mine
+        return mine[1]
+
+    def _open(self) -> sqlite3.Connection:
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+        connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")  # an accepted report survives a power cut, too
+        with _transaction(connection):
+            for statement in _SCHEMA.split(";"):
+                connection.execute(statement)
+            for pattern, index in _INDEXES.items():
+                columns = ", ".join((*pattern.fields, "reported_at", "incident_id"))
+                known = " WHERE reported_by IS NOT NULL" if pattern is Pattern.REPORTED_BY else ""
+                connection.execute(f"CREATE INDEX IF NOT EXISTS {index} ON incident ({columns}){known}")
+        return connection
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+@contextmanager
+def _typed() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise RepositoryUnavailable(f"the incident store did not answer: {error}") from error
+
+
+def _mark_row(mark: Mark, change: Change) -> tuple[str, str, str, str | None]:
+    until = codec.rfc3339(mark.expires_at) if mark.expires_at else None
+    return mark.key, mark.fingerprint, change.incident.incident_id, until
+
+
+def _dumped(item: Mapping[str, Any]) -> str:
+    return json.dumps(item, ensure_ascii=False, separators=(",", ":"), default=_number)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, Decimal):
+        return float(value)  # it came from a float: the same digits come back
+    raise TypeError(f"an item holds no {type(value).__name__}")
+
+
+def _loaded(text: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(text, parse_float=Decimal)
+    return loaded

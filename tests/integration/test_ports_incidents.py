@@ -1,0 +1,243 @@
+"""The contract of the incident repository, held by every adapter."""
+
+import threading
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from city_platform.incidents.model import Incident, Media, Resolution, Severity, Status
+from city_platform.incidents.repository import (
+    AlreadyDone,
+    IncidentRepository,
+    Listing,
+    Mark,
+    Pattern,
+    Position,
+    VersionConflict,
+)
+from city_platform.local.incidents import SqliteIncidentRepository
+from tests.incidents import NOW, change, incident
+from tests.town import StandingClock
+
+EAST = Listing(Pattern.DISTRICT_STATUS, ("mount-pleasant", "reported"))
+
+
+@pytest.fixture(params=["local"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, clock: StandingClock) -> IncidentRepository:
+    assert request.param == "local"
+    clock.time = NOW
+    return SqliteIncidentRepository(tmp_path / "incidents.sqlite", clock)
+
+
+def following(before: Incident, **changes: object) -> Incident:
+    return replace(before, version=before.version + 1, **changes)  # type: ignore[arg-type]  # any field
+
+
+def test_an_incident_comes_back_as_it_was(store: IncidentRepository) -> None:
+    full = incident(
+        lat=49.2633007,
+        long=-123.0985,
+        occurred_at=NOW,
+        expected_at=NOW,
+        closed_at=NOW,
+        resolution=Resolution.FIXED,
+        severity=Severity.CRITICAL,
+        description="two\nlines, an é and a 🚲",
+        attributes={"depth_cm": 12, "width": 1.5, "items": ("bags", "other"), "lane": "kerb"},
+        media=(Media("media/1.jpg", "image/jpeg", 1234, moderated=True),),
+        duplicate_of="01J",
+        supporters=3,
+        ttl=NOW + timedelta(days=400),
+        anonymise_after=NOW,
+        assigned_to="crew 7",
+        address="453 West 12th Avenue",
+        postal_code="V5Y 1V4",
+    )
+    plain = incident(1, lat=None, long=None, reported_by=None)
+    store.write([change(full)])
+    store.write([change(plain)])
+    assert store.get(full.incident_id) == full
+    assert store.get(plain.incident_id) == plain
+    assert store.get("01J000000000000000000000XX") is None
+
+
+def test_history_keeps_every_version_and_contact_lies_apart(store: IncidentRepository) -> None:
+    first = incident()
+    store.write([change(first, sealed_contact=b"\x00sealed")])
+    second = following(first, status=Status.ACKNOWLEDGED)
+    store.write([change(second, first)])
+    assert [(one.version, one.from_status, one.to_status) for one in store.history(first.incident_id)] == [
+        (1, None, Status.REPORTED),
+        (2, Status.REPORTED, Status.ACKNOWLEDGED),
+    ]
+    assert store.sealed_contact(first.incident_id) == b"\x00sealed"
+    assert store.sealed_contact("none") is None
+
+
+def test_a_change_of_an_old_version_is_refused_and_writes_nothing(store: IncidentRepository) -> None:
+    first = incident()
+    store.write([change(first)])
+    second = following(first, title="Deeper pothole")
+    store.write([change(second, first)])
+    with pytest.raises(VersionConflict) as conflict:
+        store.write([change(following(first, title="Another"), first, marks=(Mark("m", "f"),))])
+    assert conflict.value.current == 2
+    assert store.get(first.incident_id) == second
+    assert len(store.history(first.incident_id)) == 2
+    store.write([change(following(second), second, marks=(Mark("m", "f"),))])  # the mark was not set either
+
+
+def test_a_new_incident_does_not_replace_one(store: IncidentRepository) -> None:
+    one = incident()
+    store.write([change(one)])
+    with pytest.raises(VersionConflict):
+        store.write([change(one)])
+    with pytest.raises(VersionConflict) as conflict:
+        store.write([change(following(incident(5)))])
+    assert conflict.value.current == 0
+
+
+def test_several_changes_happen_together_or_not_at_all(store: IncidentRepository) -> None:
+    one, two = incident(), incident(1)
+    store.write([change(one), change(two)])
+    closed = following(one, status=Status.DUPLICATE, duplicate_of=two.incident_id)
+    with pytest.raises(VersionConflict):
+        store.write([change(closed, one), change(replace(two, version=7), two)])
+    assert store.get(one.incident_id) == one
+    store.write([change(closed, one), change(following(two, supporters=1), two)])
+    assert store.get(two.incident_id) == following(two, supporters=1)
+
+
+def test_a_mark_stands_until_it_expires(store: IncidentRepository, clock: StandingClock) -> None:
+    one, two, three = incident(), incident(1), incident(2)
+    mark = Mark("idempotency#k", "body", NOW + timedelta(days=1))
+    store.write([change(one, marks=(mark,))])
+    with pytest.raises(AlreadyDone) as done:
+        store.write([change(two, marks=(replace(mark, fingerprint="other"),))])
+    assert (done.value.mark, done.value.incident_id, done.value.fingerprint) == (
+        "idempotency#k",
+        one.incident_id,
+        "body",
+    )
+    assert store.get(two.incident_id) is None
+    clock.time = NOW + timedelta(days=1, seconds=1)
+    store.write([change(three, marks=(mark,))])
+
+
+def test_of_many_writers_of_one_version_exactly_one_wins(store: IncidentRepository) -> None:
+    first = incident()
+    store.write([change(first)])
+    won: list[int] = []
+
+    def attempt(number: int) -> None:
+        try:
+            store.write([change(following(first, supporters=number), first)])
+            won.append(number)
+        except VersionConflict:
+            pass
+
+    threads = [threading.Thread(target=attempt, args=(number,)) for number in range(1, 9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (winner,) = won
+    after = store.get(first.incident_id)
+    assert after is not None
+    assert (after.version, after.supporters) == (2, winner)
+
+
+def test_of_many_reports_under_one_key_exactly_one_is_taken(store: IncidentRepository) -> None:
+    taken: list[str] = []
+
+    def attempt(number: int) -> None:
+        one = incident(number)
+        try:
+            store.write([change(one, marks=(Mark("k", "body"),))])
+            taken.append(one.incident_id)
+        except AlreadyDone as done:
+            taken.append(done.incident_id)
+
+    threads = [threading.Thread(target=attempt, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(taken) == 8
+    assert len(set(taken)) == 1
+
+
+def test_paging_is_stable_while_statuses_change(store: IncidentRepository) -> None:
+    written = [incident(minute) for minute in (0, 0, 0, 1, 2, 3, 4, 5)]  # three in one millisecond
+    for one in written:
+        store.write([change(one)])
+    expected = sorted(written, key=lambda one: (one.reported_at, one.incident_id), reverse=True)
+    seen: list[Incident] = []
+    after = None
+    while batch := store.list(EAST, 2, after):
+        seen += batch
+        after = Position(batch[-1].reported_at, batch[-1].incident_id)
+        if len(seen) == 2:
+            gone = expected[5]
+            store.write([change(following(gone, status=Status.ACKNOWLEDGED), gone)])
+            store.write([change(incident(60))])  # a newer one: before the place where this reader is
+    assert [one.incident_id for one in seen] == [one.incident_id for one in expected if one is not gone]
+
+
+STATUSES = st.sampled_from([Status.REPORTED, Status.ACKNOWLEDGED, Status.RESOLVED])
+PLACES = st.sampled_from([("central", "mount-pleasant"), ("central", "fairview"), ("east", "hastings-sunrise")])
+
+
+def lists_equal_a_plain_list(store: IncidentRepository) -> type[RuleBasedStateMachine]:
+    """Any sequence of reports and changes: each of the five lists is what filtering a plain list gives."""
+
+    class Model(RuleBasedStateMachine):
+        @initialize()
+        def start(self) -> None:
+            self.known: dict[str, Incident] = {}
+            self.reporter = f"reporter-{len(seen)}"
+            seen.append(self.reporter)
+
+        @rule(place=PLACES, category=st.sampled_from(["waste", "noise"]), minute=st.integers(0, 3))
+        def report(self, place: tuple[str, str], category: str, minute: int) -> None:
+            region, district = (f"{part}-{self.reporter}" for part in place)
+            one = incident(minute, region=region, district=district, category=category, reported_by=self.reporter)
+            store.write([change(one)])
+            self.known[one.incident_id] = one
+
+        @rule(status=STATUSES, pick=st.randoms(use_true_random=False))
+        def move(self, status: Status, pick) -> None:  # type: ignore[no-untyped-def]  # hypothesis' random
+            if self.known:
+                before = self.known[pick.choice(sorted(self.known))]
+                after = following(before, status=status)
+                store.write([change(after, before)])
+                self.known[after.incident_id] = after
+
+        @invariant()
+        def every_list_is_right(self) -> None:
+            for pattern in Pattern:
+                for values in {tuple(getattr(one, name) for name in pattern.fields) for one in self.known.values()}:
+                    matching = [
+                        one
+                        for one in self.known.values()
+                        if tuple(getattr(one, name) for name in pattern.fields) == values
+                    ]
+                    matching.sort(key=lambda one: (one.reported_at, one.incident_id), reverse=True)
+                    listed = store.list(Listing(pattern, values), 50)
+                    assert [one.incident_id for one in listed] == [one.incident_id for one in matching]
+
+    seen: list[str] = []
+    return Model
+
+
+def test_the_five_lists_equal_a_plain_list(store: IncidentRepository) -> None:
+    machine = lists_equal_a_plain_list(store).TestCase
+    machine.settings = settings(
+        max_examples=15, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+    machine("runTest").runTest()

@@ -1,0 +1,162 @@
+"""The service over a real store in a file: reports, replays, visibility, duplicates, supporters."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from city_platform.incidents.cursor import Cursors
+from city_platform.incidents.model import Contact, Resolution, Severity, Status, Visibility
+from city_platform.incidents.report import InvalidRequest
+from city_platform.incidents.repository import AlreadyDone, Listing, Pattern, VersionConflict
+from city_platform.incidents.roles import ANONYMOUS
+from city_platform.incidents.service import IncidentNotFound, IncidentService, KeyReused
+from city_platform.incidents.transitions import NotYours
+from city_platform.local.incidents import SqliteIncidentRepository
+from city_platform.local.keys import LocalKeyService
+from tests.incidents import (
+    ADMIN,
+    CITIZEN,
+    MANAGER,
+    NOW,
+    OFFICER,
+    OTHER,
+    STEWARD,
+    STRANGE_OFFICER,
+    reference,
+    report,
+)
+from tests.town import StandingClock
+
+HERE = Listing(Pattern.DISTRICT_CATEGORY, ("mount-pleasant", "road_damage"))
+
+
+@pytest.fixture
+def clock() -> StandingClock:
+    return StandingClock(NOW)
+
+
+@pytest.fixture
+def service(tmp_path: Path, clock: StandingClock) -> IncidentService:
+    keys = LocalKeyService(tmp_path / "keys.json")
+    keys.ensure("alias/city-platform/incidents/contact")
+    store = SqliteIncidentRepository(tmp_path / "incidents.sqlite", clock)
+    return IncidentService(store, reference(), keys, clock, Cursors(b"s" * 32))
+
+
+def test_a_refused_report_writes_nothing(service: IncidentService, tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest):
+        service.report(report(title="x"), CITIZEN)
+    assert not (tmp_path / "incidents.sqlite").exists()
+
+
+def test_the_same_key_gives_the_same_incident_and_no_second(service: IncidentService) -> None:
+    first = service.report(report(), CITIZEN, "key-1")
+    again = service.report(report(), CITIZEN, "key-1")
+    assert again.replayed
+    assert again.incident == first.incident
+    with pytest.raises(KeyReused):
+        service.report(report(title="Something else"), CITIZEN, "key-1")
+    assert not service.report(report(), OTHER, "key-1").replayed  # their own key
+    assert len(service.list(HERE, ANONYMOUS, 10).incidents) == 2
+
+
+def test_near_and_recent_reports_are_hinted_at(service: IncidentService, clock: StandingClock) -> None:
+    first = service.report(report(), CITIZEN).incident
+    near = report(lat=49.26370, long=-123.0985)  # 45 m to the north
+    far = report(lat=49.26380, long=-123.0985)  # 56 m
+    assert [one.incident_id for one in service.report(near, OTHER).possible_duplicates] == [first.incident_id]
+    assert first.incident_id not in {one.incident_id for one in service.report(far, OTHER).possible_duplicates}
+    clock.time += timedelta(days=15)
+    assert service.report(report(), OTHER).possible_duplicates == []
+
+
+def test_a_citizen_suggests_what_an_officer_decides(service: IncidentService) -> None:
+    critical = report(severity="critical")
+    assert service.report(critical, CITIZEN).incident.severity is Severity.HIGH
+    assert service.report(critical, STRANGE_OFFICER).incident.severity is Severity.HIGH
+    assert service.report(critical, OFFICER).incident.severity is Severity.CRITICAL
+
+
+def test_contact_data_are_for_the_reporter_and_the_staff(service: IncidentService, tmp_path: Path) -> None:
+    mine = service.report(report(contact={"email": "canary@example.org"}), CITIZEN).incident
+    for actor in (CITIZEN, OFFICER, ADMIN):
+        assert service.contact(mine.incident_id, actor) == Contact(email="canary@example.org")
+    for actor in (ANONYMOUS, OTHER, STRANGE_OFFICER, STEWARD):
+        with pytest.raises(NotYours):
+            service.contact(mine.incident_id, actor)
+    assert all(b"canary" not in file.read_bytes() for file in tmp_path.glob("incidents.sqlite*"))
+
+
+def test_an_anonymous_report_names_nobody(service: IncidentService) -> None:
+    hidden = service.report(report(anonymous=True), CITIZEN).incident
+    assert hidden.reported_by is None
+    assert service.list(Listing(Pattern.REPORTED_BY, ("citizen-1",)), CITIZEN, 10).incidents == []
+    with pytest.raises(NotYours):
+        service.list(Listing(Pattern.REPORTED_BY, ("citizen-1",)), OTHER, 10)
+
+
+def test_what_may_not_be_seen_is_not_found_and_not_listed(service: IncidentService) -> None:
+    private = service.report(report(visibility="private"), CITIZEN).incident
+    public = [service.report(report(), OTHER).incident for _ in range(5)]
+    with pytest.raises(IncidentNotFound):
+        service.get(private.incident_id, OTHER)
+    assert service.get(private.incident_id, CITIZEN) == private
+    seen, cursor = [], None
+    while True:
+        page = service.list(HERE, OTHER, 2, cursor)
+        seen += page.incidents
+        cursor = page.next
+        if cursor is None:
+            break
+    assert {one.incident_id for one in seen} == {one.incident_id for one in public}
+    assert len(service.list(HERE, OFFICER, 10).incidents) == 6
+
+
+def test_history_shows_others_only_what_is_public(service: IncidentService) -> None:
+    one = service.report(report(), CITIZEN).incident
+    service.comment(one.incident_id, "crew is busy", OFFICER, public=False)
+    service.comment(one.incident_id, "we come on Monday", OFFICER, public=True)
+    service.transition(one.incident_id, Status.ACKNOWLEDGED, OFFICER, note="internal")
+    staff = service.history(one.incident_id, OFFICER)
+    assert [entry.note for entry in staff] == [None, "crew is busy", "we come on Monday", "internal"]
+    shown = service.history(one.incident_id, OTHER)
+    assert [(entry.note, entry.actor) for entry in shown] == [(None, None), ("we come on Monday", None), (None, None)]
+
+
+def test_a_duplicate_brings_its_supporters(service: IncidentService) -> None:
+    original = service.report(report(), CITIZEN).incident
+    copy = service.report(report(), OTHER).incident
+    service.support(copy.incident_id, STEWARD)
+    with pytest.raises(AlreadyDone):
+        service.support(copy.incident_id, STEWARD)
+    closed = service.transition(
+        copy.incident_id, Status.DUPLICATE, OFFICER, note="the same hole", duplicate_of=original.incident_id
+    )
+    assert closed.resolution is Resolution.DUPLICATE
+    assert service.get(original.incident_id, CITIZEN).supporters == 2
+
+
+def test_an_edit_needs_the_version_it_was_made_on(service: IncidentService) -> None:
+    one = service.report(report(), CITIZEN).incident
+    after = service.edit(one.incident_id, {"title": "Two potholes"}, CITIZEN, 1)
+    assert (after.title, after.version) == ("Two potholes", 2)
+    with pytest.raises(VersionConflict):
+        service.edit(one.incident_id, {"title": "Three"}, CITIZEN, 1)
+    with pytest.raises(NotYours):
+        service.edit(one.incident_id, {"severity": "high"}, CITIZEN, 2)
+    with pytest.raises(InvalidRequest, match="hides"):
+        service.edit(one.incident_id, {"visibility": "hidden"}, OFFICER, 2)
+    assert service.edit(one.incident_id, {"visibility": "hidden"}, MANAGER, 2).visibility is Visibility.HIDDEN
+    moved = service.edit(one.incident_id, {"lat": 49.2807, "long": -123.1166}, OFFICER, 3)
+    assert (moved.region, moved.district) == ("central", "downtown")
+
+
+def test_closing_many_needs_a_manager_and_answers_for_each(service: IncidentService) -> None:
+    one, two = (service.report(report(), CITIZEN).incident.incident_id for _ in range(2))
+    service.transition(two, Status.CANCELLED, CITIZEN)
+    with pytest.raises(NotYours):
+        service.close_in_bulk([one], Status.REJECTED, OFFICER, note="spam wave", resolution=Resolution.SPAM)
+    results = service.close_in_bulk([one, two], Status.REJECTED, MANAGER, note="spam", resolution=Resolution.SPAM)
+    assert getattr(results[one], "status", None) is Status.REJECTED
+    assert "cannot become" in str(results[two])
