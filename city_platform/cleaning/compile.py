@@ -9,7 +9,7 @@ column, which lets the engine compute it once for each distinct value of a dicti
 from collections.abc import Collection, Iterable, Mapping
 
 from city_platform.cleaning.conditions import Condition
-from city_platform.cleaning.operations import Effect
+from city_platform.cleaning.operation import Effect
 from city_platform.cleaning.recipe import Recipe, Step
 from city_platform.contracts.model import Column, Contract
 from city_platform.engines.dialect import Dialect, UntypedValue
@@ -40,6 +40,7 @@ def cleaning_select(
     *,
     source_index: int,
     columns: Collection[str] | None = None,
+    keyed: str | None = None,
 ) -> str:
     """The query that cleans `relation`: the rows of one source, all text under its own headers, and `_row`.
 
@@ -50,8 +51,13 @@ def cleaning_select(
 
     With `columns` only those of the contract come out, and `_untyped` does not: the engine then plans and computes
     no more than these need.
+
+    Where `recipe.needs_secret`, `keyed` names the function of (purpose, secret, value) that
+    `protection.masking.register_keyed` made.
     """
-    stack = _Stack(contract, dialect, present)
+    if keyed is None and recipe.needs_secret:
+        raise ValueError(f"the recipe of {contract.name} needs a secret: register the function and name it")
+    stack = _Stack(contract, dialect, present, keyed)
     for step in recipe.steps:
         stack.add(step)
     return stack.select(relation, source_index, columns)
@@ -60,8 +66,10 @@ def cleaning_select(
 class _Stack:
     """The layers while they are built. A column's every value is a version, known by a name of its own: `c0`, `c1`…"""
 
-    def __init__(self, contract: Contract, dialect: Dialect, present: Mapping[str, str]) -> None:
-        self.contract, self.dialect = contract, dialect
+    def __init__(
+        self, contract: Contract, dialect: Dialect, present: Mapping[str, str], keyed_function: str | None
+    ) -> None:
+        self.contract, self.dialect, self.keyed_function = contract, dialect, keyed_function
         self.layers: list[dict[str, str]] = [{}]  # each: the versions made there -> SQL
         self.made_in: dict[str, int] = {_ROW: 0}
         self.reads: dict[str, tuple[str, ...]] = {_ROW: ()}
@@ -69,11 +77,11 @@ class _Stack:
         self.current: dict[str, str] = {}  # the recipe's name of a column -> its newest version
         for column in contract.columns:
             header = present.get(column.source_name)
-            sql = dialect.name(header) if header is not None else "CAST(NULL AS VARCHAR)"
-            self.current[column.source_name] = self._make(sql)
+            sql = dialect.name(header) if header is not None else dialect.null("VARCHAR")
+            self.current[column.source_name] = self.make(sql)
         self.removed: str | None = None
 
-    def _make(self, sql: str, *reads: str) -> str:
+    def make(self, sql: str, *reads: str) -> str:
         """A version, in the first layer that stands above everything it reads."""
         layer = max((self.made_in[read] + 1 for read in reads), default=0)
         while len(self.layers) <= layer:
@@ -95,17 +103,14 @@ class _Stack:
             case Effect.RENAMES:
                 self.current[target] = self.current.pop(source)
             case Effect.DELETES:
-                del self.current[source]
-            case Effect.REWRITES:
-                self.current[source] = self._rewritten(step, self.current[source])
-            case Effect.DERIVES:
-                self.current[target] = self._rewritten(step, self.current[source])
+                for name in step.operation.subjects(step.parameters):
+                    del self.current[name]
+            case Effect.REWRITES | Effect.DERIVES:
+                self.current |= self._computed(step) if step.operation.computes else self._rewritten(step)
             case Effect.REMOVES_ROWS:
-                self._remove(step, self._all_met(step.conditions), self._read_by(step.conditions))
-            case Effect.REMOVES_REPEATED_ROWS:
-                self._remove_repeated(step)
-            case Effect.TYPES:
-                pass  # the contract says the type; the recipe's check held the two equal
+                self._remove(step)
+            case Effect.TYPES | Effect.MOVES:
+                pass  # the contract says the types and the order; the recipe's check held them equal
 
     def _read_by(self, conditions: tuple[Condition, ...]) -> list[str]:
         return [self.current[one.column] for one in conditions]
@@ -113,37 +118,57 @@ class _Stack:
     def _all_met(self, conditions: tuple[Condition, ...]) -> str:
         return " AND ".join(f"({one.sql(self.dialect, self.current[one.column])})" for one in conditions)
 
-    def _rewritten(self, step: Step, version: str) -> str:
-        rewrites = step.operation.rewrites(self.dialect, step.parameters)
-        if not step.conditions:
-            for rewrite in rewrites:
-                version = self._make(rewrite(version), version)
-            return version
-        reads = self._read_by(step.conditions)
-        met = self._all_met(step.conditions)
-        if len(rewrites) > 1:
+    def _rewritten(self, step: Step) -> dict[str, str]:
+        """The next version of each column that the step changes from its own text alone."""
+        operation, parameters = step.operation, step.parameters
+        subjects = operation.subjects(parameters)
+        derives = operation.effect is Effect.DERIVES
+        targets = operation.created(parameters) if derives else subjects
+        rewrites = operation.rewrites(self.dialect, parameters) if operation.rewrites else ()
+        met, reads = (self._all_met(step.conditions), self._read_by(step.conditions)) if step.conditions else ("", [])
+        if met and len(rewrites) * len(targets) > 1:
             # The conditions speak of the row as it was before the step, so they are settled before its first change.
-            met = self._make(met, *reads)
+            met = self.make(met, *reads)
             reads = [met]
-        first_otherwise = "NULL" if step.operation.effect is Effect.DERIVES else version
-        for number, rewrite in enumerate(rewrites):
-            otherwise = version if number else first_otherwise
-            chosen = f"CASE WHEN {met} THEN {rewrite(version)} ELSE {otherwise} END"
-            version = self._make(chosen, version, *reads)
-        return version
+        found = {}
+        for subject, target in zip(subjects, targets, strict=True):
+            version = self.current[subject]
+            for number, rewrite in enumerate(rewrites):
+                rewritten = rewrite(version)
+                if met:
+                    otherwise = self.dialect.null("VARCHAR") if derives and not number else version
+                    rewritten = f"CASE WHEN {met} THEN {rewritten} ELSE {otherwise} END"
+                version = self.make(rewritten, version, *reads)
+            found[target] = version
+        return found
 
-    def _remove(self, step: Step, condition: str, reads: list[str]) -> None:
+    def _computed(self, step: Step) -> dict[str, str]:
+        """The next version of each column that the step computes from several columns or rows."""
+        table = _Table(self)
+        values = step.operation.computes(table, step.parameters) if step.operation.computes else {}
+        found = {}
+        for name, sql in values.items():
+            computed, reads = sql, [*table.reads]
+            if step.conditions:
+                otherwise = self.current.get(name, self.dialect.null("VARCHAR"))
+                computed = f"CASE WHEN {self._all_met(step.conditions)} THEN {sql} ELSE {otherwise} END"
+                reads += [
+                    *self._read_by(step.conditions),
+                    *(self.current[one] for one in (name,) if one in self.current),
+                ]
+            found[name] = self.make(computed, *dict.fromkeys(reads))
+        return found
+
+    def _remove(self, step: Step) -> None:
+        table = _Table(self)
+        tests = [step.operation.removes(table, step.parameters)] if step.operation.removes else []
+        condition = " AND ".join([*tests, *([self._all_met(step.conditions)] if step.conditions else [])])
+        reads = [*table.reads, *self._read_by(step.conditions)]
         removal = f"CASE WHEN {condition} THEN {self.dialect.text(step.description)} END"
         if self.removed is not None:
             removal = f"COALESCE({self.removed}, {removal})"
-            reads = [*reads, self.removed]
-        self.removed = self._make(removal, *reads)
-
-    def _remove_repeated(self, step: Step) -> None:
-        alive = [f"{self.removed} IS NULL"] if self.removed else []
-        same = ", ".join([*self.current.values(), *alive])
-        condition = f"row_number() OVER (PARTITION BY {same} ORDER BY {_ROW}) > 1"
-        self._remove(step, condition, [_ROW, *self.current.values()])
+            reads.append(self.removed)
+        self.removed = self.make(removal, *dict.fromkeys(reads))
 
     def select(self, relation: str, source_index: int, columns: Collection[str] | None) -> str:
         name = self.dialect.name
@@ -158,7 +183,7 @@ class _Stack:
                 outputs.append(f"NULLIF({text}, '') AS {name(column.name)}")
                 kept.append(text)
                 continue
-            typed = self._make(self._typed(column, text), text)
+            typed = self.make(self._typed(column, text), text)
             outputs.append(f"{typed} AS {name(column.name)}")
             kept += [text, typed]
             failed = f"({typed} IS NULL AND {text} <> '')"
@@ -168,7 +193,7 @@ class _Stack:
             f"CAST({source_index} AS INTEGER) AS _source",
             _ROW,
             *([f"{self.dialect.untyped_values(untyped)} AS _untyped"] if columns is None else []),
-            f"{self.removed or 'CAST(NULL AS VARCHAR)'} AS {_REMOVED}",
+            f"{self.removed or self.dialect.null('VARCHAR')} AS {_REMOVED}",
         ]
         for version in kept:
             self._keep(version, len(self.layers))
@@ -206,6 +231,39 @@ class _Stack:
                 return self.dialect.local_time(self.dialect.parse_timestamp(text, timezone), timezone)
             case _:
                 return self.dialect.try_cast(text, column.sql_type)
+
+
+class _Table:
+    """The table as one step finds it; remembers what the step reads."""
+
+    def __init__(self, stack: _Stack) -> None:
+        self.stack, self.dialect = stack, stack.dialect
+        self.reads: dict[str, None] = {}
+
+    def _read(self, version: str) -> str:
+        self.reads[version] = None
+        return version
+
+    def column(self, name: str) -> str:
+        return self._read(self.stack.current[name])
+
+    def every_column(self) -> list[str]:
+        return [self._read(version) for version in self.stack.current.values()]
+
+    @property
+    def row(self) -> str:
+        return self._read(_ROW)
+
+    @property
+    def kept(self) -> str:
+        return f"{self._read(self.stack.removed)} IS NULL" if self.stack.removed else "TRUE"
+
+    def keyed(self, purpose: str, secret: str, value: str) -> str:
+        given = ", ".join((self.dialect.text(purpose), self.dialect.text(secret), value))
+        return f"{self.stack.keyed_function}({given})"
+
+    def value(self, sql: str) -> str:
+        return self._read(self.stack.make(sql, *self.reads))
 
 
 def _base(column: Column) -> str:

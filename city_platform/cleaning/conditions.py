@@ -44,7 +44,8 @@ def choices(value: str) -> tuple[str, ...]:
     return (value,)
 
 
-def _is_number(value: str) -> bool:
+def is_number(value: str) -> bool:
+    """Whether a text is a finite number in digits."""
     try:
         float(value)
     except ValueError:
@@ -57,11 +58,11 @@ def _text(value: str) -> str | None:
 
 
 def _number(value: str) -> str | None:
-    return None if _is_number(value) else f'Value must be a number, not "{value}"'
+    return None if is_number(value) else f'Value must be a number, not "{value}"'
 
 
 def _bounds(value: str) -> str | None:
-    if len(choices(value)) == 2 and all(_is_number(one) for one in choices(value)):  # noqa: PLR2004 - two bounds
+    if len(choices(value)) == 2 and all(is_number(one) for one in choices(value)):  # noqa: PLR2004 - two bounds
         return None
     return f'Value must be two numbers as ["1","5"], not "{value}"'
 

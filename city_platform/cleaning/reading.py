@@ -1,17 +1,19 @@
 """Reading one step of a recipe and finding all that is wrong with it."""
 
 import difflib
-import functools
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
-import duckdb
-
-from city_platform.cleaning.conditions import CONDITIONS, Condition
-from city_platform.cleaning.operations import OPERATIONS, Effect, Kind, Operation, Parameter
+from city_platform.cleaning.conditions import CONDITIONS, Condition, is_number
+from city_platform.cleaning.expressions import ExpressionError, condition_columns, value_columns
+from city_platform.cleaning.operation import Effect, Kind, Operation, Parameter, listed
+from city_platform.cleaning.operations import OPERATIONS
+from city_platform.cleaning.patterns import pattern_problem
 from city_platform.cleaning.positioned import Node
+from city_platform.cleaning.steps.refused import REFUSED
 from city_platform.errors import Finding
 
 _LONGEST_VALUE = 32768  # characters, DataBrew's limit of a parameter's value
@@ -62,6 +64,10 @@ class StepReader:
         if name is None:
             return None
         operation = OPERATIONS.get(name)
+        if name in REFUSED:
+            reason, remedy = REFUSED[name]
+            self._find(parts["Operation"], f"{name} has no place in a dataset's recipe: {reason}", remedy)
+            return None
         if operation is None:
             self._find(parts["Operation"], f"unknown operation {name}", _instead(name, OPERATIONS))
             return None
@@ -116,34 +122,62 @@ class StepReader:
                 self._parameter(known[name], value, node)
 
     def _parameter(self, parameter: Parameter, value: str, node: Node) -> None:
-        if parameter.allowed and value not in parameter.allowed:
-            self._find(node, f"{parameter.name} cannot be {value}", _instead(value, parameter.allowed))
         match parameter.kind:
             case Kind.COLUMN:
                 self._existing(value, node)
-            case Kind.NEW_COLUMN if value in self.columns:
-                self._find(node, f"there is a column {value} already", "delete or rename it first, or choose a name")
-            case Kind.FLAG if value not in {"true", "false"}:
-                self._find(node, f"{parameter.name} cannot be {value}", 'write "true" or "false"')
+            case Kind.COLUMNS:
+                self._listed(value, node)
+            case Kind.NEW_COLUMN:
+                self._absent(value, node)
+            case Kind.CONDITION:
+                self._expression(value, node, condition_columns)
+            case Kind.EXPRESSION:
+                self._expression(value, node, value_columns)
             case Kind.PATTERN:
                 problem = pattern_problem(value)
                 if problem:
                     self._find(node, f"not a regular expression the engine knows: {problem}", "correct the pattern")
-            case Kind.CATEGORIES:
-                self._categories(value, node)
+            case Kind.CHOICES:
+                self._choices(parameter, value, node)
+            case Kind.TEXT if parameter.allowed and value not in parameter.allowed:
+                self._find(node, f"{parameter.name} cannot be {value}", _instead(value, parameter.allowed))
+            case _ if parameter.kind in _FORMS and not _FORMS[parameter.kind][0](value):
+                self._find(node, f"{parameter.name} cannot be {value}", f"write {_FORMS[parameter.kind][1]}")
+
+    def _choices(self, parameter: Parameter, value: str, node: Node) -> None:
+        given = listed(value)
+        for one in given:
+            if one not in parameter.allowed:
+                self._find(node, f"{parameter.name} cannot hold {one}", _instead(one, parameter.allowed))
+        if not given:
+            example = json.dumps(json.dumps(list(parameter.allowed[:1])))
+            self._find(node, f"{parameter.name} is no JSON list of texts", f"write {example}")
+
+    def _listed(self, value: str, node: Node) -> None:
+        names = listed(value)
+        for name in names:
+            self._existing(name, node)
+        if not names:
+            self._find(node, "not a JSON list of columns", r'write "[\"one\",\"other\"]"')
+        elif len(set(names)) < len(names):
+            self._find(node, "a column is named twice", "name it once")
+
+    def _expression(self, value: str, node: Node, columns: Callable[[str], list[str]]) -> None:
+        try:
+            for name in columns(value):
+                self._existing(name, node)
+        except ExpressionError as error:
+            problem, _, remedy = str(error).partition(" -> ")
+            self._find(node, problem, remedy)
+
+    def _absent(self, value: str, node: Node) -> None:
+        if value in self.columns:
+            self._find(node, f"there is a column {value} already", "delete or rename it first, or choose a name")
 
     def _existing(self, value: str, node: Node) -> None:
         if value not in self.columns:
             remedy = _instead(value, self.columns)
             self._find(node, f"there is no column {value} at this point of the recipe", remedy)
-
-    def _categories(self, value: str, node: Node) -> None:
-        try:
-            read = json.loads(value)
-        except json.JSONDecodeError:
-            read = None
-        if not isinstance(read, dict) or not read or not all(isinstance(one, str) for one in read.values()):
-            self._find(node, "categoryMap is no JSON object of texts", r'write "{\"old\":\"new\"}"')
 
     def _conditions(self, reading: Reading, given: Node | None) -> None:
         if given is None:
@@ -170,50 +204,82 @@ class StepReader:
     def _whole(self, reading: Reading, action: Node) -> None:
         """What no parameter alone shows."""
         operation, parameters = reading.operation, reading.parameters
-        if operation.needs_conditions and not reading.conditions and not self.findings:
+        for group in operation.one_of:
+            given = [name for name in group if name in parameters]
+            if len(given) != 1:
+                problem = f"{operation.name} has both {' and '.join(given)}" if given else f"{operation.name} has none"
+                self._find(action, f"{problem} of {' and '.join(group)}", f"give one of {' and '.join(group)}")
+        if self.findings:
+            return
+        if operation.needs_conditions and not reading.conditions:
             self._find(action, f"{operation.name} without a condition removes no row", "add ConditionExpressions")
-        if operation.effect not in {Effect.REWRITES, Effect.DERIVES, Effect.REMOVES_ROWS} and reading.conditions:
+        changes = operation.effect in {Effect.REWRITES, Effect.DERIVES, Effect.REMOVES_ROWS}
+        if not changes and reading.conditions:
             self._find(action, f"{operation.name} takes no conditions", "remove ConditionExpressions")
-        source = parameters.get("sourceColumn", "")
-        if operation.effect in {Effect.REWRITES, Effect.DERIVES, Effect.TYPES} and self.columns.get(source):
-            remedy = "move this step before the column's CHANGE_DATA_TYPE"
-            self._find(action, f"{operation.name} on {source}, which has its type already", remedy)
-        if operation.name == "REMOVE_COMBINED":
-            self._combined(parameters, action)
-        if "pattern" in parameters and "value" in parameters:
-            self._groups(parameters["pattern"], parameters["value"], action)
-
-    def _combined(self, parameters: Mapping[str, str], action: Node) -> None:
-        if "true" not in parameters.values():
-            self._find(action, "REMOVE_COMBINED removes nothing: none of its flags is true", "set one to true")
-        for flag, needs in (("removeCustomValue", "customValue"), ("removeCustomCharacters", "customCharacters")):
-            if parameters.get(flag) == "true" and needs not in parameters:
-                self._find(action, f"{flag} is true and {needs} is missing", f'add "{needs}"')
-
-    def _groups(self, pattern: str, value: str, action: Node) -> None:
-        try:
-            groups = re.compile(pattern).groups
-        except re.error:
-            return  # not Python's dialect; whether it is the engine's is checked with the pattern
-        for number in re.findall(r"(?<!\\)\$([0-9])", value):
-            if int(number) > groups:
-                problem = f"the value names group ${number}, the pattern has {groups}"
-                self._find(action, problem, "add parentheses to the pattern, or write \\$ for a dollar")
+        if operation.effect in {Effect.REWRITES, Effect.DERIVES, Effect.TYPES}:
+            for name in operation.reads(parameters):
+                if self.columns.get(name):
+                    remedy = "move this step before the column's CHANGE_DATA_TYPE"
+                    self._find(action, f"{operation.name} on {name}, which has its type already", remedy)
+        wrong = operation.check(parameters)
+        if wrong is not None:
+            problem, _, remedy = wrong.partition(" -> ")
+            self._find(action, problem, remedy)
+            return
+        if operation.targets is not None:
+            for name in operation.created(parameters):
+                self._absent(name, action)
 
 
-def pattern_problem(pattern: str) -> str | None:
-    """What RE2, the engine's library of regular expressions, has against the pattern."""
+def _is_categories(value: str) -> bool:
+    read = _json(value)
+    return isinstance(read, dict) and bool(read) and all(isinstance(one, str) for one in read.values())
+
+
+def _is_delimiter(read: object) -> bool:
+    return (
+        isinstance(read, dict)
+        and set(read) <= {"pattern", "includeInSplit"}
+        and isinstance(read.get("pattern"), str)
+        and bool(read["pattern"])
+        and isinstance(read.get("includeInSplit", False), bool)
+    )
+
+
+def _are_delimiters(value: str) -> bool:
+    read = _json(value)
+    return isinstance(read, list) and bool(read) and all(_is_delimiter(one) for one in read)
+
+
+def _is_moment(value: str) -> bool:
+    if not re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}( [0-9]{2}:[0-9]{2}:[0-9]{2})?", value):
+        return False
     try:
-        _engine().cursor().execute("SELECT regexp_matches('', ?)", [pattern])
-    except duckdb.Error as error:
-        return str(error).partition(": ")[2] or str(error)
-    return None
+        datetime.fromisoformat(value)
+    except ValueError:
+        return False
+    return True
 
 
-@functools.cache
-def _engine() -> duckdb.DuckDBPyConnection:
-    """An empty database that lives as long as the process: opening one costs more than a hundred patterns."""
-    return duckdb.connect(config={"threads": 1})
+def _json(value: str) -> object:
+    try:
+        return json.loads(value)
+    except (json.JSONDecodeError, RecursionError):
+        return None
+
+
+# What a parameter's text must be like, and what to write.
+_FORMS: Mapping[Kind, tuple[Callable[[str], bool], str]] = {
+    Kind.FLAG: (lambda value: value in {"true", "false"}, '"true" or "false"'),
+    Kind.CATEGORIES: (_is_categories, r'a JSON object of texts as "{\"old\":\"new\"}"'),
+    Kind.NUMBER: (is_number, 'a number, as "2.5"'),
+    Kind.COUNT: (lambda value: bool(re.fullmatch("[0-9]{1,5}", value)), 'a whole number from 0, as "3"'),
+    Kind.POSITION: (lambda value: bool(re.fullmatch("[1-9][0-9]{0,4}", value)), 'a whole number from 1, as "3"'),
+    Kind.INDEX: (lambda value: bool(re.fullmatch("-?[0-9]{1,15}", value)), 'a whole number, as "-3"'),
+    Kind.MOMENT: (_is_moment, 'a date or time, as "2024-05-01" or "2024-05-01 10:30:00"'),
+    Kind.DELIMITER: (lambda value: _is_delimiter(_json(value)), r'"{\"pattern\":\",\",\"includeInSplit\":false}"'),
+    Kind.DELIMITERS: (_are_delimiters, r'"[{\"pattern\":\",\",\"includeInSplit\":false}]"'),
+}
 
 
 def _quoted(node: Node) -> str:

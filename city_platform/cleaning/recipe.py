@@ -7,13 +7,14 @@ A recipe has no version of its own: DataBrew counts 1.0, 2.0 as it publishes, so
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from city_platform.cleaning.conditions import Condition
-from city_platform.cleaning.operations import DATABREW_TYPES, Effect, Operation
+from city_platform.cleaning.operation import Effect, Operation
 from city_platform.cleaning.positioned import read_json
 from city_platform.cleaning.reading import Reading, StepReader
+from city_platform.cleaning.values import DATABREW_TYPES
 from city_platform.contracts.model import Column, Contract
 from city_platform.errors import Finding
 
@@ -49,6 +50,11 @@ class Recipe:
     steps: tuple[Step, ...]
     hash: str
 
+    @property
+    def needs_secret(self) -> bool:
+        """Whether some step works under the dataset's secret."""
+        return any(step.operation.needs_secret for step in self.steps)
+
 
 def parse_recipe(text: str, file: str, contract: Contract) -> tuple[Recipe | None, list[Finding]]:
     """The recipe, or None and every mistake of the file, each with its line and what to write instead."""
@@ -76,6 +82,9 @@ def parse_recipe(text: str, file: str, contract: Contract) -> tuple[Recipe | Non
         problem = f"{len(document.value)} steps; DataBrew takes at most {MOST_STEPS}"
         findings.append(Finding(file, extra.line, extra.column, problem, "join steps or drop some"))
     findings.extend(_against_contract(file, document.line, contract, columns, types))
+    moves = [step for step in steps if step.operation.effect is Effect.MOVES]
+    if moves and not findings:
+        findings.extend(_order(file, moves[-1].line, contract, columns))
     if findings:
         return None, sorted(set(findings))
     return Recipe(tuple(steps), _hash(steps)), []
@@ -99,20 +108,45 @@ def _hash(steps: Sequence[Step]) -> str:
 
 def _apply(reading: Reading, columns: dict[str, bool], types: dict[str, Reading]) -> None:
     """What a step does to the names and types the next step sees."""
-    source, target = reading.parameters.get("sourceColumn", ""), reading.parameters.get("targetColumn", "")
-    match reading.operation.effect:
+    operation, parameters = reading.operation, reading.parameters
+    source, target = parameters.get("sourceColumn", ""), parameters.get("targetColumn", "")
+    match operation.effect:
         case Effect.RENAMES:
-            columns[target] = columns.pop(source)
+            renamed = {target if name == source else name: typed for name, typed in columns.items()}
+            columns.clear()
+            columns.update(renamed)
             if source in types:
                 types[target] = types.pop(source)
         case Effect.DELETES:
-            del columns[source]
-            types.pop(source, None)
+            for name in operation.subjects(parameters):
+                del columns[name]
+                types.pop(name, None)
         case Effect.DERIVES:
-            columns[target] = False
+            columns.update(dict.fromkeys(operation.created(parameters), False))
+        case Effect.MOVES:
+            _move(operation.name, parameters, columns)
         case Effect.TYPES:
             columns[source] = True
             types[source] = reading
+
+
+def _move(how: str, parameters: Mapping[str, str], columns: dict[str, bool]) -> None:
+    """Gives a column another place among the others."""
+    source, beside = parameters["sourceColumn"], parameters.get("targetColumn", "")
+    others = [name for name in columns if name != source]
+    places: dict[str, Callable[[], int]] = {
+        "MOVE_TO_START": lambda: 0,
+        "MOVE_TO_END": lambda: len(others),
+        "MOVE_TO_INDEX": lambda: int(parameters["targetIndex"]),
+        "MOVE_BEFORE": lambda: others.index(beside),
+        "MOVE_AFTER": lambda: others.index(beside) + 1,
+    }
+    if source == beside:
+        return
+    others.insert(places[how](), source)
+    moved = {name: columns[name] for name in others}
+    columns.clear()
+    columns.update(moved)
 
 
 def _apply_roughly(reading: Reading, columns: dict[str, bool], types: dict[str, Reading]) -> None:
@@ -120,6 +154,8 @@ def _apply_roughly(reading: Reading, columns: dict[str, bool], types: dict[str, 
     source, target = reading.parameters.get("sourceColumn"), reading.parameters.get("targetColumn")
     if reading.operation.effect is Effect.DERIVES and target:
         columns.setdefault(target, False)
+    elif reading.operation.effect in {Effect.MOVES, Effect.DELETES}:
+        return
     elif source in columns and (target or reading.operation.effect is not Effect.RENAMES):
         if reading.operation.effect is Effect.TYPES:
             columns[source] = True
@@ -160,6 +196,17 @@ def _against_contract(
                 place = given.places.get("columnDataType", (given.line, given.column))
                 findings.append(Finding(file, *place, problem, f'write "columnDataType": "{wanted}"'))
     return findings
+
+
+def _order(file: str, line: int, contract: Contract, columns: Mapping[str, bool]) -> list[Finding]:
+    """The contract orders the columns; a recipe that moves them must come to the same order."""
+    wanted = [column.name for column in contract.columns]
+    given = [name for name in columns if name in wanted]
+    if given == wanted:
+        return []
+    place = next(number for number, (one, other) in enumerate(zip(given, wanted, strict=True)) if one != other)
+    problem = f"the recipe leaves {given[place]} where the contract has {wanted[place]}"
+    return [Finding(file, line, 1, problem, "move it there, or leave moving out: the contract orders the columns")]
 
 
 def _add(operation: str, **parameters: str) -> str:

@@ -5,14 +5,15 @@ Every `sql` argument and result is a SQL expression; names and values from outsi
 `text`.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 # What the platform calls white space: a regular expression's \\s leaves out the no-break space of copied web pages.
-_WHITESPACE = (" ", "\t", "\n", "\r", "\u00a0")
+WHITESPACE = (" ", "\t", "\n", "\r", "\u00a0")
 _WHITESPACE_SQL = "' ' || chr(9) || chr(10) || chr(13) || chr(160)"
-_WHITESPACE_RUN = r"[ \t\n\r\x{A0}]+"
+WHITESPACE_RUN = r"[ \t\n\r\x{A0}]+"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,24 +31,43 @@ class Dialect(Protocol):
 
     def name(self, identifier: str) -> str: ...
     def text(self, value: str) -> str: ...
+    def null(self, sql_type: str) -> str: ...
+    def as_text(self, sql: str) -> str: ...
     def try_cast(self, sql: str, sql_type: str) -> str: ...
     def parse_date(self, sql: str, formats: Sequence[str]) -> str: ...
     def parse_timestamp(self, sql: str, timezone: str) -> str: ...
+    def parse_wall_time(self, sql: str) -> str: ...
+    def date_part(self, part: str, sql: str) -> str: ...
+    def add_time(self, sql: str, units: str, count: int) -> str: ...
+    def add_seconds(self, moment: str, seconds: str) -> str: ...
+    def whole_units(self, first: str, second: str, units: str) -> str: ...
     def trim(self, sql: str) -> str: ...
     def collapse_whitespace(self, sql: str) -> str: ...
     def normalize_whitespace(self, sql: str) -> str: ...
-    def capital_case(self, sql: str) -> str: ...
+    def capital_after(self, sql: str, delimiter: str) -> str: ...
     def contains(self, sql: str, part: str) -> str: ...
     def starts_with(self, sql: str, prefix: str) -> str: ...
     def ends_with(self, sql: str, suffix: str) -> str: ...
     def replace_text(self, sql: str, part: str, replacement: str) -> str: ...
-    def first_match(self, sql: str, pattern: str) -> str: ...
+    def first_match(self, sql: str, pattern: str, group: int = 0) -> str: ...
     def format_date(self, sql: str, date_format: str) -> str: ...
     def untyped_values(self, values: Sequence["UntypedValue"]) -> str: ...
     def matches_fully(self, sql: str, pattern: str) -> str: ...
     def contains_match(self, sql: str, pattern: str) -> str: ...
-    def replace_all(self, sql: str, pattern: str, replacement: str) -> str: ...
+    def replace_all(self, sql: str, pattern: str, replacement_text: str) -> str: ...
     def local_time(self, sql: str, timezone: str) -> str: ...
+    def join(self, values: Sequence[str], delimiter: str) -> str: ...
+    def last_value(self, sql: str, order: str) -> str: ...
+    def hashed_number(self, number: str, salt: str) -> str: ...
+
+
+def replacement(value: str, group: Callable[[str], str], literal: Callable[[str], str]) -> str:
+    """A replacement text, with `$1` for a group and `\\$` for a dollar, in the words of an engine."""
+
+    def one(match: re.Match[str]) -> str:
+        return group(match["group"]) if match["group"] else literal(match["escaped"] or match["plain"])
+
+    return re.sub(r"\$(?P<group>[0-9])|\\(?P<escaped>.)|(?P<plain>.)", one, value, flags=re.DOTALL)
 
 
 class DuckDBDialect:
@@ -60,6 +80,14 @@ class DuckDBDialect:
     def text(self, value: str) -> str:
         """A string literal."""
         return "'" + value.replace("'", "''") + "'"
+
+    def null(self, sql_type: str) -> str:
+        """A null of a type."""
+        return f"CAST(NULL AS {sql_type})"
+
+    def as_text(self, sql: str) -> str:
+        """A number as text."""
+        return f"CAST({sql} AS VARCHAR)"
 
     def try_cast(self, sql: str, sql_type: str) -> str:
         """The value as `sql_type`, or null. Whole-number types take only whole numbers: '12.5' is null, '43.0' is 43.
@@ -108,9 +136,33 @@ class DuckDBDialect:
         first = f"CASE WHEN {self.local_time(earlier, timezone)} = {wall} THEN {earlier} ELSE {later} END"
         return f"CASE WHEN {usual} OR {offset} THEN {zoned} WHEN {naive} THEN {first} END"
 
+    def parse_wall_time(self, sql: str) -> str:
+        """An ISO 8601 date or time as the TIMESTAMP it shows, any offset left out; null for everything else."""
+        time = r"([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?)?"
+        shape = rf"^ *([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}{time})([zZ]|[+-][0-9]{{2}}(:?[0-9]{{2}})?)? *$"
+        return f"TRY_CAST(regexp_extract({sql}, {self.text(shape)}, 1) AS TIMESTAMP)"
+
+    def date_part(self, part: str, sql: str) -> str:
+        """A whole number: year, quarter, month, week (ISO 8601), day, hour, minute or second of a TIMESTAMP."""
+        return f"extract({part} FROM {sql})"
+
+    def add_time(self, sql: str, units: str, count: int) -> str:
+        """A TIMESTAMP some units (YEARS to MICROSECONDS) later."""
+        months = {"YEARS": 12, "QUARTERS": 3}
+        amount = f"{count * months[units]} MONTHS" if units in months else f"{count} {units}"
+        return f"({sql} + INTERVAL '{amount}')"
+
+    def add_seconds(self, moment: str, seconds: str) -> str:
+        """The TIMESTAMP that many whole seconds after `moment`, a time as text."""
+        return f"(TIMESTAMP {self.text(moment)} + to_seconds({seconds}))"
+
+    def whole_units(self, first: str, second: str, units: str) -> str:
+        """How many complete units lie between two TIMESTAMPs; negative where the second is earlier."""
+        return f"date_sub('{units.removesuffix('S').lower()}', {first}, {second})"
+
     def trim(self, sql: str) -> str:
         """Without white space at either end: space, tab, line breaks, no-break space."""
-        ends = " OR ".join(f"{test(sql, one)}" for one in _WHITESPACE for test in (self.starts_with, self.ends_with))
+        ends = " OR ".join(f"{test(sql, one)}" for one in WHITESPACE for test in (self.starts_with, self.ends_with))
         return f"CASE WHEN {ends} THEN trim({sql}, {_WHITESPACE_SQL}) ELSE {sql} END"
 
     def collapse_whitespace(self, sql: str) -> str:
@@ -123,15 +175,15 @@ class DuckDBDialect:
         return f"CASE WHEN {dirty} THEN trim({self._one_space(sql)}) ELSE {sql} END"
 
     def _has_runs(self, sql: str) -> str:
-        return " OR ".join(self.contains(sql, part) for part in ("  ", *_WHITESPACE[1:]))
+        return " OR ".join(self.contains(sql, part) for part in ("  ", *WHITESPACE[1:]))
 
     def _one_space(self, sql: str) -> str:
-        return f"regexp_replace({sql}, '{_WHITESPACE_RUN}', ' ', 'g')"
+        return f"regexp_replace({sql}, {self.text(WHITESPACE_RUN)}, ' ', 'g')"
 
-    def capital_case(self, sql: str) -> str:
-        """The first letter of every word a capital, all others small; words end at a space."""
-        word = "upper(word[1]) || word[2:]"
-        return f"array_to_string(list_transform(string_split(lower({sql}), ' '), lambda word: {word}), ' ')"
+    def capital_after(self, sql: str, delimiter: str) -> str:
+        """The first letter, and that after every occurrence of the delimiter, a capital; the others stay."""
+        word, text = "upper(word[1]) || word[2:]", self.text(delimiter)
+        return f"array_to_string(list_transform(string_split({sql}, {text}), lambda word: {word}), {text})"
 
     def contains(self, sql: str, part: str) -> str:
         """Whether the text holds `part`, letter by letter."""
@@ -149,12 +201,13 @@ class DuckDBDialect:
         """Every occurrence of `part` replaced, no regular expression."""
         return f"replace({sql}, {self.text(part)}, {self.text(replacement)})"
 
-    def first_match(self, sql: str, pattern: str) -> str:
-        """What the regular expression matches first, or null."""
-        return f"CASE WHEN {self.contains_match(sql, pattern)} THEN regexp_extract({sql}, {self.text(pattern)}) END"
+    def first_match(self, sql: str, pattern: str, group: int = 0) -> str:
+        """What the regular expression, or a group of it, matches first, or null."""
+        found = f"regexp_extract({sql}, {self.text(pattern)}, {group})"
+        return f"CASE WHEN {self.contains_match(sql, pattern)} THEN {found} END"
 
     def format_date(self, sql: str, date_format: str) -> str:
-        """A DATE as text in a strftime format."""
+        """A DATE or TIMESTAMP as text in a strftime format."""
         return f"strftime({sql}, {self.text(date_format)})"
 
     def untyped_values(self, values: Sequence[UntypedValue]) -> str:
@@ -179,10 +232,27 @@ class DuckDBDialect:
         """Whether some part of the text matches the regular expression."""
         return f"regexp_matches({sql}, {self.text(pattern)})"
 
-    def replace_all(self, sql: str, pattern: str, replacement: str) -> str:
-        """Every match replaced."""
-        return f"regexp_replace({sql}, {self.text(pattern)}, {self.text(replacement)}, 'g')"
+    def replace_all(self, sql: str, pattern: str, replacement_text: str) -> str:
+        """Every match replaced; `$1` in the replacement is the match's first group."""
+        words = replacement(replacement_text, lambda group: f"\\{group}", lambda one: "\\\\" if one == "\\" else one)
+        return f"regexp_replace({sql}, {self.text(pattern)}, {self.text(words)}, 'g')"
 
     def local_time(self, sql: str, timezone: str) -> str:
         """A TIMESTAMP WITH TIME ZONE as the wall clock's TIMESTAMP in `timezone`."""
         return f"timezone({self.text(timezone)}, {sql})"
+
+    def join(self, values: Sequence[str], delimiter: str) -> str:
+        """The texts that are there, joined; empty where none is."""
+        given = ", ".join(f"NULLIF({one}, '')" for one in values)
+        return f"concat_ws({self.text(delimiter)}, {given})"
+
+    def last_value(self, sql: str, order: str) -> str:
+        """The nearest value that is not null, of this row or those before it."""
+        return (
+            f"last_value({sql} IGNORE NULLS) OVER (ORDER BY {order} ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
+        )
+
+    def hashed_number(self, number: str, salt: str) -> str:
+        """A whole number from 0 to 2^31 - 1 that the number and the salt fix and nothing else tells."""
+        digest = f"substr(md5({self.text(salt + '/')} || CAST({number} AS VARCHAR)), 1, 8)"
+        return f"(CAST('0x' || {digest} AS BIGINT) % 2147483648)"

@@ -128,7 +128,7 @@ def test_other_texts_are_no_timestamps(connection: duckdb.DuckDBPyConnection, te
     [
         DIALECT.trim("x"),
         DIALECT.normalize_whitespace("x"),
-        DIALECT.capital_case("x"),
+        DIALECT.capital_after("x", " "),
         DIALECT.first_match("x", "a"),
         DIALECT.parse_timestamp("x", ZONE),
         DIALECT.parse_date("x", ("%Y",)),
@@ -140,9 +140,19 @@ def test_null_stays_null(connection: duckdb.DuckDBPyConnection, sql: str) -> Non
 
 
 def test_capital_case_and_first_match(connection: duckdb.DuckDBPyConnection) -> None:
-    assert value(connection, DIALECT.capital_case("x"), "mcLEAN de  lA rue") == "Mclean De  La Rue"
+    assert value(connection, DIALECT.capital_after("x", " "), "mcLEAN de  lA rue") == "McLEAN De  LA Rue"
     assert value(connection, DIALECT.first_match("x", "[0-9]+"), "a12b3") == "12"
     assert value(connection, DIALECT.first_match("x", "[0-9]+"), "ab") is None
+
+
+@pytest.mark.parametrize(
+    ("replacement", "expected"),
+    [("$2-$1", "2-1"), (r"\$1", "$1"), (r"a\\b", r"a\b"), ("x$", "x$"), (r"\x", "x")],
+)
+def test_replacements_name_groups_with_a_dollar(
+    connection: duckdb.DuckDBPyConnection, replacement: str, expected: str
+) -> None:
+    assert value(connection, DIALECT.replace_all("x", "([0-9])([0-9])", replacement), "12") == expected
 
 
 def test_untyped_values_lists_only_the_failed(connection: duckdb.DuckDBPyConnection) -> None:
