@@ -111,7 +111,7 @@ def test_a_tampered_log_closes_every_waived_gate(judged: Platform, trees: Datase
 
 
 def test_dagster_runs_on_after_a_waiver_and_stops_again_after_its_end(
-    judged: Platform, trees: Dataset, desk: Desk, home: Path
+    judged: Platform, trees: Dataset, home: Path
 ) -> None:
     job = build_definitions(home, FIXTURES).resolve_job_def("materialize_trees")
 
@@ -124,7 +124,7 @@ def test_dagster_runs_on_after_a_waiver_and_stops_again_after_its_end(
             raise_on_error=False,
         )
         (check,) = [one for one in result.get_asset_check_evaluations() if one.check_name == RULE]
-        (layer,) = [one for one in result.asset_materializations_for_node("trees__quality_checked")][:1]
+        layer = next(iter(result.asset_materializations_for_node("trees__quality_checked")))
         return result.success, check, dict(layer.metadata)
 
     with dg.instance_for_test() as instance:
