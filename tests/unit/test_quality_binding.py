@@ -162,7 +162,7 @@ def test_rules_are_declared_in_words() -> None:
     )
     assert [one.explanation for one in declared_rules(ruleset)] == [
         "The share of rows with a value in Status has to be at least 95 %.",
-        "Every value in FeePaid has to be at least 0, looking only at rows where FeePaid is not null.",
-        "Every value in ExpiredDate has to be after 3 days before today.",
+        "FeePaid has to be at least 0 in every row that has a value there.",
+        "ExpiredDate has to be given and within the last 3 days in every row.",
         "Every row needs a value in Status, or no two rows may have the same value in FeePaid.",
     ]
