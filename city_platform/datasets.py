@@ -8,7 +8,9 @@ curated.sql     the published summary
 """
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from city_platform.cleaning.recipe import Recipe, parse_recipe
@@ -18,8 +20,10 @@ from city_platform.contracts.model import Contract, PortalSource
 from city_platform.contracts.odcs import instead
 from city_platform.errors import Finding, InvalidDefinition
 from city_platform.quality.binding import check_ruleset
-from city_platform.quality.model import Ruleset
+from city_platform.quality.model import Item, Rule, Ruleset, leaves
 from city_platform.quality.parser import parse_ruleset
+from city_platform.quality.references import COMPARING, PRIMARY, ReferenceUse, reference_columns, reference_uses
+from city_platform.quality.variables import resolved
 
 CONTRACT, RECIPE, RULES, CURATED = "contract.yaml", "recipe.json", "rules.dqdl", "curated.sql"
 FILES = {
@@ -51,6 +55,16 @@ class Dataset:
     curated_hash: str
 
     @property
+    def rulesets(self) -> tuple[Ruleset, ...]:
+        """The gate's and the advisory ones."""
+        return (self.rules, *(ruleset for _, ruleset in self.advisory))
+
+    @property
+    def references(self) -> tuple[ReferenceUse, ...]:
+        """The other datasets that its rules compare with."""
+        return tuple(sorted({use for ruleset in self.rulesets for use in reference_uses(ruleset)}))
+
+    @property
     def sources(self) -> tuple[PortalSource, ...]:
         """The portal's datasets that its rows come from."""
         return self.contract.sources
@@ -64,9 +78,54 @@ def load_datasets(root: Path) -> tuple[Dataset, ...]:
     folders = sorted(one for one in root.iterdir() if one.is_dir() and not _hidden(one))
     loaded = [load_dataset(folder) for folder in folders]
     findings = [finding for _, found in loaded for finding in found]
+    datasets = tuple(dataset for dataset, _ in loaded if dataset is not None)
+    if not findings:
+        findings = reference_findings(datasets)
     if findings:
         raise InvalidDefinition(findings)
-    return tuple(dataset for dataset, _ in loaded if dataset is not None)
+    return datasets
+
+
+def reference_findings(datasets: Sequence[Dataset]) -> list[Finding]:
+    """What is wrong with rules that compare with other datasets: an unknown dataset or column, or a circle."""
+    known = {dataset.name: dataset for dataset in datasets}
+    findings = []
+    for dataset in datasets:
+        for ruleset in dataset.rulesets:
+            for rule in (leaf for item in ruleset.rules for leaf in _plain_leaves(item, ruleset)):
+                for name, column in reference_columns(rule):
+                    findings += _unknown(known, name, column, rule, ruleset.file)
+    try:
+        in_order_of_reference(datasets)
+    except CycleError as error:
+        names: list[str] = error.args[1]
+        problem = f"datasets whose rules wait for each other: {' -> '.join(names)}"
+        place = f"{known[names[0]].folder.parent.name}/{names[0]}/{RULES}"
+        findings.append(Finding(place, 0, 0, problem, "let only one of them compare with the other"))
+    return findings
+
+
+def in_order_of_reference(datasets: Sequence[Dataset]) -> tuple[Dataset, ...]:
+    """The same datasets, each behind those that its rules compare with; raises CycleError where they go in a circle."""
+    waiting = {dataset.name: {use.dataset for use in dataset.references} for dataset in datasets}
+    known = {dataset.name: dataset for dataset in datasets}
+    return tuple(known[name] for name in TopologicalSorter(waiting).static_order() if name in known)
+
+
+def _plain_leaves(item: Item, ruleset: Ruleset) -> tuple[Rule, ...]:
+    return tuple(rule for rule in leaves(resolved(item, ruleset)) if rule.type in COMPARING)
+
+
+def _unknown(known: Mapping[str, Dataset], name: str, column: str, rule: Rule, file: str) -> list[Finding]:
+    if name == PRIMARY:
+        return []
+    if name not in known:
+        return [Finding(file, rule.line, rule.column, f"there is no dataset {name}", instead(name, list(known)))]
+    names = [one.name for one in known[name].contract.columns]
+    if not column or column.casefold() in {one.casefold() for one in names}:
+        return []
+    problem = f'{name} has no column "{column}"'
+    return [Finding(file, rule.line, rule.column, problem, instead(column, names))]
 
 
 def load_dataset(folder: Path) -> tuple[Dataset | None, list[Finding]]:

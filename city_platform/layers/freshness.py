@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from city_platform.datasets import Dataset
 from city_platform.governance.decisions import read_decisions
-from city_platform.layers import cleaned, curated, encrypted, gated, landing, quality_checked, raw
+from city_platform.layers import cleaned, curated, encrypted, gated, landing, quality_checked, raw, surroundings
 from city_platform.layers.platform import Platform
 
 # In the order in which they are made.
@@ -45,7 +45,8 @@ def closed(platform: Platform, dataset: Dataset, partition: str) -> bool:
 
 
 def work_key(platform: Platform, dataset: Dataset, partition: str) -> str:
-    """Names the work that would bring the partition up to date: same sources, definitions and decisions, same key.
+    """Names the work that would bring the partition up to date: same sources, definitions, decisions and references,
+    same key.
 
     Every waiver counts, in force or not: giving one is other work, and so is its end.
     """
@@ -55,6 +56,7 @@ def work_key(platform: Platform, dataset: Dataset, partition: str) -> str:
         definitions,
         [_revision(layer) for layer in LAYERS],
         _waivers(platform, dataset, partition),
+        surroundings.basis_of(platform, dataset, partition).versions,
     ]
     digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:16]
     return f"{dataset.name}/{partition}/{digest}"

@@ -7,6 +7,7 @@ from city_platform.lake.manifest import Manifest
 from city_platform.layers import cleaned, quality_checked
 from city_platform.layers.platform import Platform
 from city_platform.layers.quality_checked import PASSED, passed_relation
+from city_platform.layers.surroundings import basis_of
 from city_platform.quality.gate import Decisions, Standing, admit, standing
 
 
@@ -26,6 +27,7 @@ def gate(platform: Platform, dataset: Dataset, partition: str, decisions: Decisi
         ruleset_hash=dataset.ruleset_hash,
         decisions=read_decisions(platform.audit) if decisions is None else decisions,
         now=platform.clock.now(),
+        rests_on=basis_of(platform, dataset, partition).versions,
     )
 
 
@@ -46,6 +48,7 @@ def trusted(platform: Platform, dataset: Dataset, partition: str, session: Sessi
         ruleset_hash=dataset.ruleset_hash,
         decisions=read_decisions(platform.audit),
         now=platform.clock.now(),
+        rests_on=basis_of(platform, dataset, partition).versions,
     )
     allowed = lake.require(quality_checked.LAYER, dataset.name, partition)
     passed_relation(session, lake.paths(allowed, "rows"), lake.paths(allowed, "failed"))

@@ -1,12 +1,13 @@
 """Quality-checked: the cleaned rows split into passed and failed, and the verdict that opens or closes the gate.
 
 `failed` holds the rows that fail a rule, with the rules and reasons; the passed rows are all others, read from the
-cleaned files as the complement of `failed` (see `passed_relation`).
+cleaned files as the complement of `failed` (see `passed`).
 
 Beside it the rejected rows' register: one entry for each row or value that did not make it, with the reason and
 without the values, so that stewards see everything that was held back in one place.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,23 +16,26 @@ import pyarrow as pa
 from city_platform.datasets import Dataset
 from city_platform.engines.duckdb import Session
 from city_platform.governance.decisions import to_json, waivers_in_force
+from city_platform.governance.history import EvaluationHistory, EvaluationRecord
 from city_platform.lake.lake import StagedFile
 from city_platform.lake.manifest import Manifest
 from city_platform.lake.sink import ParquetSink, workspace
+from city_platform.layers.passed import passed_rows
 from city_platform.layers.platform import Platform
 from city_platform.layers.preview import preview_of
+from city_platform.layers.surroundings import CHECKED, RAW, basis_of
 from city_platform.quality.declared import declared_rules
 from city_platform.quality.evaluate import evaluate
 from city_platform.quality.gate import Waiver
 from city_platform.quality.results import Evaluation, RuleResult
 from city_platform.quality.verdict import Verdict
 
-LAYER, UPSTREAM, REGISTER = "quality_checked", "cleaned", "rejected"
+LAYER, UPSTREAM, REGISTER = CHECKED, "cleaned", "rejected"
 REVISION = "1"  # raise it when this module starts to write other rows from the same inputs
 
 KEYS_SHOWN = 20
 PASSED = "passed"
-_ALL, _FAILED = "cleaned_rows", "failed_rows"
+_ALL = "cleaned_rows"
 _REGISTER = pa.schema(
     [
         ("_source", pa.int32()),
@@ -44,7 +48,8 @@ _REGISTER = pa.schema(
 
 
 def inputs(platform: Platform, dataset: Dataset, partition: str) -> Mapping[str, str] | None:
-    """Cleaned version, rules, and the waivers in force of the newest verdict; None while there is no cleaned data.
+    """Cleaned version, rules, the waivers in force of the newest verdict, and the versions of what rules look at
+    besides the rows; None while there is no cleaned data.
 
     So a waiver that is given, and one that expires, has the partition judged again: its checks say how it stands.
     """
@@ -52,10 +57,13 @@ def inputs(platform: Platform, dataset: Dataset, partition: str) -> Mapping[str,
     if cleaned is None:
         return None
     judged = verdict_of(platform.lake.latest(LAYER, dataset.name, partition))
-    return _inputs(cleaned, dataset, waivers_in_force(platform.audit, judged, platform.clock.now()))
+    waivers = waivers_in_force(platform.audit, judged, platform.clock.now())
+    return _inputs(cleaned, dataset, waivers, basis_of(platform, dataset, partition).versions)
 
 
-def _inputs(cleaned: Manifest, dataset: Dataset, waivers: Mapping[str, Waiver]) -> Mapping[str, str]:
+def _inputs(
+    cleaned: Manifest, dataset: Dataset, waivers: Mapping[str, Waiver], rests_on: Mapping[str, str]
+) -> Mapping[str, str]:
     numbers = sorted({waiver.number for waiver in waivers.values()})
     return {
         UPSTREAM: cleaned.version,
@@ -63,6 +71,7 @@ def _inputs(cleaned: Manifest, dataset: Dataset, waivers: Mapping[str, Waiver]) 
         "contract": dataset.contract_hash,
         "revision": REVISION,
         **({"waivers": " ".join(map(str, numbers))} if numbers else {}),
+        **rests_on,
     }
 
 
@@ -75,11 +84,17 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> tuple[M
     lake, contract = platform.lake, dataset.contract
     cleaned = lake.require(UPSTREAM, dataset.name, partition)
     now = platform.clock.now()
+    basis = basis_of(platform, dataset, partition)
     with workspace(lake) as folder, platform.engine.session() as session:
         session.view(_ALL, lake.paths(cleaned, "rows"))
         columns = {column.name: column.sql_type for column in contract.columns}
-        evaluation = evaluate(session, _ALL, dataset.rules, columns, now)
-        advisory = {name: evaluate(session, _ALL, ruleset, columns, now) for name, ruleset in dataset.advisory}
+        surroundings = basis.opened(session, lake, lake.latest(RAW, dataset.name, partition))
+        started = time.monotonic()
+        evaluation = evaluate(session, _ALL, dataset.rules, columns, now, surroundings)
+        advisory = {
+            name: evaluate(session, _ALL, ruleset, columns, now, surroundings) for name, ruleset in dataset.advisory
+        }
+        seconds = time.monotonic() - started
         failed, failed_rows = _write_failed(session, evaluation, dataset, folder / "failed-00000.parquet")
         failed_paths = [file.path for file in failed]
         passed_relation(session, lake.paths(cleaned, "rows"), failed_paths)
@@ -99,9 +114,13 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> tuple[M
             rows_passed=evaluation.rows - failed_rows,
             rows_failed=failed_rows,
             results=evaluation.results,
+            rests_on=basis.versions,
         )
         waivers = waivers_in_force(platform.audit, verdict, now)
-        made_from = _inputs(cleaned, dataset, waivers)
+        made_from = _inputs(cleaned, dataset, waivers, basis.versions)
+        # Before the layer: an up-to-date layer has its evaluation in the history, whenever the process dies, and the
+        # run after that finds it there and records nothing twice.
+        EvaluationHistory(lake.store).record(_recorded(verdict, evaluation, advisory, seconds))
         # The register first: a layer that is up to date has one, whenever the process dies.
         rejected = lake.publish(
             REGISTER,
@@ -131,6 +150,7 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> tuple[M
                     name: [result.to_json() for result in outcome.results] for name, outcome in advisory.items()
                 },
                 "failed_keys": keys,
+                "unmeasured": dict(evaluation.unmeasured),
                 "waivers": {rule: to_json(waiver) for rule, waiver in waivers.items()},
             },
         )
@@ -138,17 +158,30 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> tuple[M
 
 
 def passed_relation(session: Session, rows: Sequence[Path], failed: Sequence[Path]) -> None:
-    """Makes the passed rows readable under the name `PASSED`: the cleaned rows without those in failed/.
+    """Makes the passed rows readable under the name `PASSED`."""
+    session.execute(f"CREATE OR REPLACE TEMP VIEW {PASSED} AS {passed_rows(session, rows, failed)}")
 
-    They are not written a second time: that took as long as all rules together, and two copies can disagree. The
-    order of the rows is not kept.
-    """
-    session.view(_ALL, rows)
-    sql = f"SELECT * FROM {_ALL}"
-    if failed:
-        session.view(_FAILED, failed)
-        sql += f" ANTI JOIN {_FAILED} USING (_source, _row)"
-    session.execute(f"CREATE OR REPLACE TEMP VIEW {PASSED} AS {sql}")
+
+def _recorded(
+    verdict: Verdict, evaluation: Evaluation, advisory: Mapping[str, Evaluation], seconds: float
+) -> EvaluationRecord:
+    figures: dict[str, float] = {}
+    for one in (evaluation, *advisory.values()):
+        figures |= one.figures
+    return EvaluationRecord(
+        dataset=verdict.dataset,
+        partition=verdict.partition,
+        data_version=verdict.data_version,
+        ruleset_hash=verdict.ruleset_hash,
+        rests_on=verdict.rests_on,
+        evaluated_at=verdict.evaluated_at,
+        seconds=round(seconds, 3),
+        rows=verdict.rows,
+        rows_failed=verdict.rows_failed,
+        results=verdict.results,
+        advisory={name: one.results for name, one in advisory.items()},
+        figures=figures,
+    )
 
 
 def verdict_of(manifest: Manifest | None) -> Verdict | None:

@@ -110,8 +110,12 @@ def standing(
     ruleset_hash: str,
     decisions: Decisions,
     now: datetime,
+    rests_on: Mapping[str, str] | None = None,
 ) -> Standing:
-    """How the gate stands for that data under that ruleset. `now` is aware."""
+    """How the gate stands for that data under that ruleset. `now` is aware.
+
+    `rests_on` are the versions that stand now of what rules look at besides the rows; None: those of the verdict.
+    """
     decisions = decisions.about(dataset, partition)
     for rejection in decisions.rejections:
         if rejection.data_version == data_version:
@@ -120,7 +124,7 @@ def standing(
                 "Land corrected data; a rejected version never passes."
             )
             return Standing((reason,), rejection=rejection)
-    misfit = _misfit(verdict, dataset, partition, data_version, ruleset_hash)
+    misfit = _misfit(verdict, dataset, partition, data_version, ruleset_hash) or _moved(verdict, rests_on)
     if verdict is None or misfit:
         return Standing((misfit,))
     if not verdict.failed_rules:
@@ -151,6 +155,7 @@ def admit(
     ruleset_hash: str,
     decisions: Decisions,
     now: datetime,
+    rests_on: Mapping[str, str] | None = None,
 ) -> Standing:
     """The open gate's standing for exactly this data under exactly this ruleset; raises GateClosed."""
     found = standing(
@@ -161,6 +166,7 @@ def admit(
         ruleset_hash=ruleset_hash,
         decisions=decisions,
         now=now,
+        rests_on=rests_on,
     )
     if not found.open:
         raise GateClosed(f"{dataset} {partition}: {' '.join(found.reasons)}")
@@ -182,6 +188,15 @@ def _misfit(verdict: Verdict | None, dataset: str, partition: str, data_version:
     if verdict.rows <= 0:
         return f"the partition has no rows, and nothing is no evidence. Check the source, then: {_AGAIN}"
     return ""
+
+
+def _moved(verdict: Verdict | None, rests_on: Mapping[str, str] | None) -> str:
+    """What the verdict rests on besides the data and rules, and has changed since; empty where nothing has."""
+    if verdict is None or rests_on is None or dict(verdict.rests_on) == dict(rests_on):
+        return ""
+    names = sorted(verdict.rests_on.keys() | rests_on.keys())
+    changed = [name for name in names if verdict.rests_on.get(name) != rests_on.get(name)]
+    return f"what the rules compare with has changed since the verdict ({', '.join(changed)}). {_AGAIN}"
 
 
 def _failures(

@@ -49,14 +49,27 @@ def is_dynamic(condition: Condition | None) -> bool:
     return bool(called_functions(condition) - {"now"})
 
 
-def needs_history(ruleset: Ruleset) -> bool:
-    """Whether any rule of the set compares with earlier evaluations."""
+def watched_measures(ruleset: Ruleset) -> frozenset[str]:
+    """The measures whose earlier figures the rules of a set compare with."""
+    found: set[str] = set()
     for item in ruleset.rules:
         try:
             rules = leaves(resolved(item, ruleset))
         except UnknownVariable:
-            continue
+            continue  # `check_ruleset` reports it
         for rule in rules:
-            if rule.type == "DetectAnomalies" or is_dynamic(rule.condition) or is_dynamic(rule.tag("threshold")):
-                return True
-    return False
+            found.update(_watched(rule))
+    return frozenset(found)
+
+
+def _watched(rule: Rule) -> set[str]:
+    if rule.type == "DetectAnomalies":
+        rule = detected(rule)
+    elif not is_dynamic(rule.condition) and not is_dynamic(rule.tag("threshold")):
+        return set()
+    rule_type = RULE_TYPES.get(rule.type)
+    if rule_type is None:
+        return set()
+    # The figures of a column's values are those of its texts' lengths where it holds texts.
+    kinds = (replace(rule, type=name) for name in ("ColumnValues", "ColumnLength") if rule_type.compliance)
+    return {measure_of(rule), *(measure_of(kind, part) for kind in kinds for part in (MINIMUM, MAXIMUM))}

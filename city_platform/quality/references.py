@@ -124,11 +124,15 @@ def own_columns(rule: Rule) -> tuple[str, ...]:
 
 
 def reference_columns(rule: Rule) -> tuple[tuple[str, str], ...]:
-    """The columns of other datasets that a comparing rule names, as (dataset, column); raises NotEvaluable."""
+    """The columns of other datasets that a comparing rule names, as (dataset, column); raises NotEvaluable.
+
+    A rule that names a dataset and no column of it has one pair with an empty column.
+    """
     if rule.type == "AggregateMatch":
         return tuple((side.use.dataset, side.column) for side in aggregates(rule) if side.use is not None)
     asked = compared(rule)
-    return tuple((asked.use.dataset, there) for _, there in (*asked.keys, *(asked.matched or ())))
+    pairs = (*asked.keys, *(asked.matched or ()))
+    return tuple((asked.use.dataset, there) for _, there in pairs) or ((asked.use.dataset, ""),)
 
 
 def _referential(rule: Rule, texts: list[str]) -> Compared:

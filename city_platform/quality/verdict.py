@@ -1,7 +1,8 @@
 """What an evaluation decided about one partition, kept beside the data and read by the gate."""
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -19,7 +20,8 @@ class UnreadableVerdict(PermanentError):
 class Verdict:
     """Whether one partition's data of one version may be released under one ruleset.
 
-    `rows` = `rows_passed` + `rows_failed`; `evaluated_at` is aware.
+    `rows` = `rows_passed` + `rows_failed`; `evaluated_at` is aware. `rests_on` names what rules looked at besides the
+    rows (other datasets, earlier evaluations), each with its version.
     """
 
     dataset: str
@@ -32,6 +34,7 @@ class Verdict:
     rows_passed: int
     rows_failed: int
     results: tuple[RuleResult, ...]
+    rests_on: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def failed_rules(self) -> tuple[str, ...]:

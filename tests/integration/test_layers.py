@@ -57,7 +57,8 @@ def test_every_row_is_accounted_for(platform: Platform, trees: Dataset, tmp_path
     with platform.engine.session() as session:
         trusted(platform, trees, "2024", session)
         passed = session.rows(f"SELECT count(*) FROM {PASSED}")[0][0]
-        both = session.rows(f"SELECT count(*) FROM {PASSED} SEMI JOIN failed_rows USING (_source, _row)")[0][0]
+        failed_rows = session.parquet(platform.lake.paths(made["quality_checked"], "failed"))
+        both = session.rows(f"SELECT count(*) FROM {PASSED} SEMI JOIN {failed_rows} AS f USING (_source, _row)")[0][0]
     assert landed.source.rows == passed + failed + doubles + landed.source.unplaced
     assert both == 0
     assert made["encrypted"].counts == {"rows": passed}
