@@ -11,6 +11,7 @@ from assets.curated import curated_asset
 from assets.encrypted import encrypted_asset
 from assets.jobs import governance_job, materialization_job
 from assets.landing import landing_job
+from assets.profile import profile_asset
 from assets.quality_checked import quality_checked_asset
 from assets.raw import raw_asset
 from city_platform.datasets import load_datasets
@@ -38,7 +39,7 @@ def build_definitions(home: Path, datasets_folder: Path = ROOT / "datasets") -> 
     land = landing_job(datasets)
     materialize = [materialization_job(dataset) for dataset in datasets]
     govern = [governance_job(dataset) for dataset in datasets]
-    layers = (raw_asset, cleaned_asset, quality_checked_asset, curated_asset, encrypted_asset)
+    layers = (raw_asset, cleaned_asset, profile_asset, quality_checked_asset, curated_asset, encrypted_asset)
     assets = [layer(dataset) for dataset in datasets for layer in layers]
     return dg.Definitions(
         assets=assets,

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from assets.jobs import materialization_job_name
-from city_platform.layers import quality_checked
+from assets.jobs import layer_selection, materialization_job_name
 from city_platform.orchestration import PartitionRun
 from definitions import ROOT, build_definitions
 
@@ -44,7 +43,6 @@ class DagsterOrchestrator:
     def materialize(
         self, home: Path, dataset: str, partition: str, layers: Sequence[str], on_layer: Callable[[str], None]
     ) -> PartitionRun:
-        register = [quality_checked.REGISTER] if quality_checked.LAYER in layers else []
         run_id = str(uuid.uuid4())
         instance = _instance(home)
 
@@ -64,7 +62,7 @@ class DagsterOrchestrator:
                 run_id=run_id,
                 instance=instance,
                 partition_key=partition,
-                asset_selection=[dg.AssetKey([dataset, layer]) for layer in [*layers, *register]],
+                asset_selection=layer_selection(dataset, layers),
                 run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
                 raise_on_error=False,
             )

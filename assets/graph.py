@@ -92,8 +92,10 @@ def column_schema(columns: Sequence[Column]) -> dg.TableSchema:
     )
 
 
-def materialization(dataset: Dataset, manifest: Manifest, lake: Lake) -> dg.MaterializeResult[None]:
-    """What a published version tells the UI: counts, bytes, digest, places, columns and a preview."""
+def materialization(
+    dataset: Dataset, manifest: Manifest, lake: Lake, more: Mapping[str, dg.MetadataValue] | None = None
+) -> dg.MaterializeResult[None]:
+    """What a published version tells the UI: counts, bytes, digest, places, columns, a preview and `more`."""
     metadata: dict[str, dg.MetadataValue] = {
         "dagster/row_count": dg.MetadataValue.int(manifest.counts["rows"]),
         "bytes": dg.MetadataValue.int(manifest.size),
@@ -114,7 +116,8 @@ def materialization(dataset: Dataset, manifest: Manifest, lake: Lake) -> dg.Mate
             )
         )
     if manifest.preview:
-        metadata["preview"] = dg.MetadataValue.md(_markdown(manifest.preview))
+        metadata["preview"] = dg.MetadataValue.md(markdown_table(manifest.preview))
+    metadata |= more or {}
     return dg.MaterializeResult(
         asset_key=asset_key(dataset, manifest.layer),
         metadata=metadata,
@@ -139,10 +142,10 @@ def _file_table(manifest: Manifest, lake: Lake) -> str:
         for part, files in manifest.parts.items()
         for file in files
     ]
-    return _markdown(rows)
+    return markdown_table(rows)
 
 
-def _markdown(rows: Sequence[Mapping[str, object]]) -> str:
+def markdown_table(rows: Sequence[Mapping[str, object]]) -> str:
     """A table in Markdown; a cell's own bars and line breaks are kept from breaking it."""
     if not rows:
         return "(none)"

@@ -9,9 +9,15 @@ from dagster._core.definitions.unresolved_asset_job_definition import (
 
 from assets.graph import asset_key
 from city_platform.datasets import Dataset
-from city_platform.layers import quality_checked
+from city_platform.layers import cleaned, profile, quality_checked
 
-__all__ = ["UnresolvedAssetJobDefinition", "governance_job", "materialization_job", "materialization_job_name"]
+__all__ = [
+    "UnresolvedAssetJobDefinition",
+    "governance_job",
+    "layer_selection",
+    "materialization_job",
+    "materialization_job_name",
+]
 
 
 def materialization_job_name(dataset: str) -> str:
@@ -25,6 +31,12 @@ def materialization_job(dataset: Dataset) -> UnresolvedAssetJobDefinition:
         selection=dg.AssetSelection.groups(dataset.name),
         description=f"{dataset.contract.title}: every layer of one year.",
     )
+
+
+def layer_selection(dataset: str, layers: Sequence[str]) -> list[dg.AssetKey]:
+    """The assets of these layers, with those that are made beside a layer from the same rows."""
+    beside = {cleaned.LAYER: profile.LAYER, quality_checked.LAYER: quality_checked.REGISTER}
+    return [dg.AssetKey([dataset, name]) for name in [*layers, *(beside[one] for one in layers if one in beside)]]
 
 
 def governance_job(dataset: Dataset) -> UnresolvedAssetJobDefinition:

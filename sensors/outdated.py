@@ -4,10 +4,9 @@ from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
-from assets.graph import asset_key
-from assets.jobs import UnresolvedAssetJobDefinition, materialization_job_name
+from assets.jobs import UnresolvedAssetJobDefinition, layer_selection, materialization_job_name
 from city_platform.datasets import Dataset
-from city_platform.layers import freshness, quality_checked
+from city_platform.layers import freshness
 from city_platform.layers.platform import Platform
 from resources.platform import PlatformResource
 
@@ -40,7 +39,7 @@ def outdated_requests(
                     run_key=f"{work}/{attempt + 1}",
                     job_name=job_name,
                     partition_key=partition,
-                    asset_selection=_selection(dataset, layers),
+                    asset_selection=layer_selection(dataset.name, layers),
                     tags={WORK_TAG: work},
                 )
 
@@ -61,12 +60,6 @@ def outdated_sensor(datasets: Sequence[Dataset], jobs: Sequence[UnresolvedAssetJ
             yield request
 
     return outdated_partitions
-
-
-def _selection(dataset: Dataset, layers: Sequence[str]) -> list[dg.AssetKey]:
-    """The assets that make these layers; the register of rejections is made with the quality-checked layer."""
-    register = [quality_checked.REGISTER] if quality_checked.LAYER in layers else []
-    return [asset_key(dataset, layer) for layer in [*layers, *register]]
 
 
 _UNFINISHED = (

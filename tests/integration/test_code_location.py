@@ -37,7 +37,7 @@ def sensor_context(town: dg.Definitions, home: Path, instance: dg.DagsterInstanc
 
 
 def test_the_keys_are_these(city: dg.Definitions) -> None:
-    layers = ("cleaned", "curated", "encrypted", "quality_checked", "raw", "rejected")
+    layers = ("cleaned", "curated", "encrypted", "profile", "quality_checked", "raw", "rejected")
     expected = {f"{dataset.name}/{layer}" for dataset in load_datasets(ROOT / "datasets") for layer in layers}
     assert {key.to_user_string() for key in city.resolve_all_asset_keys()} == expected
     assert {"business_licences/raw", "parking_tickets/raw"} <= expected
@@ -53,6 +53,7 @@ def test_lineage_says_what_is_read(city: dg.Definitions) -> None:
     assert upstream == {
         "raw": [],
         "cleaned": ["raw"],
+        "profile": ["cleaned"],
         "quality_checked": ["cleaned"],
         "rejected": ["cleaned"],
         "curated": ["quality_checked"],
@@ -260,12 +261,12 @@ def test_every_materialization_says_what_it_made(
         result = town.resolve_job_def("materialize_trees").execute_in_process(partition_key="2024", instance=instance)
         events = [one.step_materialization_data for one in result.all_events if one.is_step_materialization]
         made = {one.materialization.asset_key.path[-1]: one.materialization for one in events}
-    assert set(made) == {"raw", "cleaned", "quality_checked", "rejected", "curated", "encrypted"}
+    assert set(made) == {"raw", "cleaned", "profile", "quality_checked", "rejected", "curated", "encrypted"}
     for layer, materialization in made.items():
         told = materialization.metadata
         assert {"dagster/row_count", "bytes", "sha256", "version", "dagster/uri", "files"} <= set(told), layer
         assert materialization.partition == "2024"
         assert "Sam Poole" not in str(told)
-        if layer not in {"rejected", "encrypted"}:
+        if layer not in {"rejected", "encrypted", "profile"}:
             assert "dagster/column_schema" in told, layer
     assert "Acer rubrum" in str(made["cleaned"].metadata["preview"].value)
