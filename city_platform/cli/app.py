@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from city_platform.cli.profile import app as profile_app
 from city_platform.cli.session import EXIT_CODES, FAILED, OK, REFUSED, Session, size
 
 app = typer.Typer(
@@ -21,6 +22,7 @@ datasets_app = typer.Typer(help="The datasets' folders.", no_args_is_help=True)
 keys_app = typer.Typer(help="The keys of the encrypted layer.", no_args_is_help=True)
 app.add_typer(datasets_app, name="datasets")
 app.add_typer(keys_app, name="keys")
+app.add_typer(profile_app)
 
 DEMO_YEARS = (2022, 2023, 2024)
 

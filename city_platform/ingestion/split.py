@@ -79,7 +79,7 @@ def split_source(
     """
     out.mkdir(parents=True, exist_ok=True, mode=0o700)
     with TemporaryDirectory(prefix="scratch-", dir=out) as scratch:
-        table = _open(path, session, Path(scratch))
+        table = open_table(path, session, Path(scratch))
         if not table.names:
             _refuse_hopeless(path.name, 0, None, table.unreadable.lines)
         match = match_headers(table.names, contract)
@@ -110,7 +110,7 @@ def split_source(
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
+class SourceTable:
     """A recognised file: its columns' names and the readers of its rows, to be tried in this order."""
 
     names: tuple[str, ...]
@@ -118,7 +118,8 @@ class _Table:
     unreadable: Unreadable  # filled while the last reader reads
 
 
-def _open(path: Path, session: Session, scratch: Path) -> _Table:
+def open_table(path: Path, session: Session, scratch: Path) -> SourceTable:
+    """Recognises the file; `scratch` is a folder for what unpacking it needs. Raises UnreadableSource."""
     form = recognise(path)
     plain = path
     if form.gzip:
@@ -130,15 +131,15 @@ def _open(path: Path, session: Session, scratch: Path) -> _Table:
         case FormatKind.CSV:
             names = named_headers(form.headers)
             fast = partial(flawless_rows, plain, form, names, session)
-            return _Table(names, (fast, partial(exact_rows, plain, form, names, unreadable)), unreadable)
+            return SourceTable(names, (fast, partial(exact_rows, plain, form, names, unreadable)), unreadable)
         case FormatKind.JSON_LINES:
             spool = spool_json_lines(plain, path.name, scratch, unreadable)
             names = named_headers(spool.keys)
-            return _Table(names, (partial(spool.rows, names),), unreadable)
+            return SourceTable(names, (partial(spool.rows, names),), unreadable)
         case FormatKind.XLSX:
             sheet = open_sheet(plain, path.name)
             names = named_headers(sheet.headers)
-            return _Table(names, (partial(sheet.rows, names),), unreadable)
+            return SourceTable(names, (partial(sheet.rows, names),), unreadable)
 
 
 def _snapshot_year(name: str, partitioning: Partitioning, landed: datetime | None) -> str:
