@@ -8,6 +8,7 @@ from assets.checks import check_results, check_specs, gate_metadata
 from assets.graph import layer_spec, materialization, typed_failures
 from city_platform.datasets import Dataset
 from city_platform.layers import cleaned, gated, quality_checked
+from city_platform.quality.references import Extent
 from resources.platform import PlatformResource
 
 
@@ -22,7 +23,7 @@ def quality_checked_asset(dataset: Dataset) -> dg.AssetsDefinition:
         "rows split into passed and failed, with the verdict that opens the gate.",
         kinds={"duckdb", "parquet"},
         deps=[cleaned.LAYER],
-    )
+    ).merge_attributes(deps=_references(dataset))
     register = layer_spec(
         dataset,
         quality_checked.REGISTER,
@@ -49,3 +50,21 @@ def quality_checked_asset(dataset: Dataset) -> dg.AssetsDefinition:
         yield from check_results(dataset, checked, adapters.lake)
 
     return check
+
+
+def _references(dataset: Dataset) -> list[dg.AssetDep]:
+    """The other datasets that the rules compare with, so that the graph shows them.
+
+    The sensor for outdated partitions runs what a changed reference makes outdated; nothing here starts a run.
+    """
+    extents: dict[str, set[Extent]] = {}
+    for use in dataset.references:
+        extents.setdefault(use.dataset, set()).add(use.extent)
+    same_year = dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True)
+    return [
+        dg.AssetDep(
+            dg.AssetKey([name, quality_checked.LAYER]),
+            partition_mapping=dg.AllPartitionMapping() if Extent.ALL in found else same_year,
+        )
+        for name, found in extents.items()
+    ]

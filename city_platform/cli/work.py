@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from city_platform.cli.session import Session
-from city_platform.datasets import Dataset
+from city_platform.datasets import Dataset, in_order_of_reference
 from city_platform.errors import PermanentError
 from city_platform.layers import freshness
 from city_platform.layers.landing import Landing, land
@@ -58,24 +58,31 @@ def land_files(
 
 
 def bring_up_to_date(session: Session, platform: Platform, datasets: Sequence[Dataset]) -> list[PartitionRun]:
-    """Runs every layer that is behind, partition by partition, through the orchestrator."""
-    behind = [
-        (dataset, partition, layers)
-        for dataset in datasets
+    """Runs every layer that is behind, partition by partition, through the orchestrator.
+
+    A dataset comes after those its rules compare with and a year after the years before it, and each is looked at
+    when its turn comes: what was made meanwhile may be what its rules look at.
+    """
+    ordered = in_order_of_reference(datasets)
+    behind = sum(
+        len(freshness.outdated(platform, dataset, partition))
+        for dataset in ordered
         for partition in freshness.partitions(platform, dataset)
-        if (layers := freshness.outdated(platform, dataset, partition))
-    ]
+    )
     if not behind:
         return []
     runs = []
     with progress(session) as bars:
-        bar = bars.add_task("starting", total=sum(len(layers) for _, _, layers in behind))
+        bar = bars.add_task("starting", total=behind)
         conductor = orchestrator()
-        for dataset, partition, layers in behind:
-            bars.update(bar, description=f"{dataset.name} {partition}")
 
-            def done(_layer: str) -> None:
-                bars.advance(bar)
+        def done(_layer: str) -> None:
+            bars.advance(bar)
 
-            runs.append(conductor.materialize(session.home, dataset.name, partition, layers, done))
+        for dataset in ordered:
+            for partition in freshness.partitions(platform, dataset):
+                layers = freshness.outdated(platform, dataset, partition)
+                if layers:
+                    bars.update(bar, description=f"{dataset.name} {partition}")
+                    runs.append(conductor.materialize(session.home, dataset.name, partition, layers, done))
     return runs
