@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from city_platform.cli.changes import app as changes_app
+from city_platform.cli.fetch import app as fetch_app
 from city_platform.cli.profile import app as profile_app
 from city_platform.cli.session import EXIT_CODES, FAILED, OK, REFUSED, Session, size
 
@@ -22,6 +24,8 @@ datasets_app = typer.Typer(help="The datasets' folders.", no_args_is_help=True)
 keys_app = typer.Typer(help="The keys of the encrypted layer.", no_args_is_help=True)
 app.add_typer(datasets_app, name="datasets")
 app.add_typer(keys_app, name="keys")
+app.add_typer(fetch_app)
+app.add_typer(changes_app)
 app.add_typer(profile_app)
 
 DEMO_YEARS = (2022, 2023, 2024)
