@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from city_platform.cli.audit import app as audit_app
 from city_platform.cli.changes import app as changes_app
 from city_platform.cli.fetch import app as fetch_app
 from city_platform.cli.profile import app as profile_app
+from city_platform.cli.quality import app as quality_app
 from city_platform.cli.session import EXIT_CODES, FAILED, OK, REFUSED, Session, size
 
 app = typer.Typer(
@@ -27,6 +29,8 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(fetch_app)
 app.add_typer(changes_app)
 app.add_typer(profile_app)
+app.add_typer(quality_app, name="quality")
+app.add_typer(audit_app, name="audit")
 
 DEMO_YEARS = (2022, 2023, 2024)
 
@@ -57,7 +61,8 @@ def demo(
 
     session = Session.start(home, as_json=as_json)
     with session.errors():
-        platform, datasets = session.platform(), session.datasets()
+        platform = session.platform()
+        datasets = {name: dataset for name, dataset in session.datasets().items() if name in SAMPLE_FILES}
         folder = session.home / "samples"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         started = time.monotonic()

@@ -101,13 +101,13 @@ def _contract(reader: Reader) -> Contract | None:
     cadence = _cadence(reader)
     freshness = _freshness(reader)
     tags = reader.get(("tags",))
+    members = read_members(reader)
     fields = {
         "id": reader.text(("id",), "write a text", by_standard=True),
         "title": _title(reader, schema, name),
         "purpose": _purpose(reader),
         "version": reader.text(("version",), "write a text", by_standard=True),
         "owner": _owner(reader),
-        "members": read_members(reader),
         "domain": reader.text(("domain",), "add 'domain:', as 'licensing' or 'transportation'"),
         "licence": _required_text(reader, custom, "licence", "the licence's name"),
         "source_url": _source_url(reader, portal),
@@ -124,6 +124,7 @@ def _contract(reader: Reader) -> Contract | None:
         partitioning=replace(partitioning, timezone=fields["timezone"] or partitioning.timezone),
         latest_by=latest_by,
         sources=portal,
+        members=members,
         tags=tuple(str(tag) for tag in tags) if isinstance(tags, list) else (),
         extra={key: str(one.value) for key, one in custom.items() if key not in CONTRACT_PROPERTIES},
         **fields,

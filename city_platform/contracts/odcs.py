@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
+import jsonschema_rs
 from jsonschema import Draft201909Validator
 from jsonschema.exceptions import ValidationError
 
@@ -44,8 +45,23 @@ def _validator() -> Draft201909Validator:
     return Draft201909Validator(schema())
 
 
+@cache
+def _quick_validator() -> jsonschema_rs.Draft201909Validator:
+    return jsonschema_rs.Draft201909Validator(dict(schema()))
+
+
+def _fits(value: object) -> bool:
+    """Whether the value fits the standard, in a hundredth of the time that explaining takes."""
+    try:
+        return _quick_validator().is_valid(value)
+    except ValueError:  # a key that is no text: not JSON, so for the other one to explain
+        return False
+
+
 def check_standard(document: Document, file: str) -> list[Finding]:
     """Every way in which the document departs from the standard, each at its line."""
+    if _fits(document.value):
+        return []
     errors = [leaf for error in _validator().iter_errors(document.value) for leaf in _leaves(error, ())]
     findings: dict[tuple[Place, str], Finding] = {}
     broken = {path for path, error in errors if error.validator != "unevaluatedProperties"}

@@ -1,0 +1,20 @@
+-- What the employees of each department who earn more than the threshold were paid in the year.
+-- Reads `trusted`, the rows that passed the rules. Names are personal and positions would tell who is meant: both stay
+-- out, and departments with fewer than ten such employees are counted together.
+WITH departments AS (
+    SELECT
+        CASE WHEN count(*) OVER (PARTITION BY Department) >= 10 THEN Department ELSE 'Smaller departments' END AS Department,
+        Remuneration,
+        Expenses
+    FROM trusted
+)
+
+SELECT
+    Department AS "Department",
+    CASE WHEN count(*) >= 10 THEN count(*) END AS "Employees Above Threshold", -- empty: fewer than ten
+    CASE WHEN count(*) >= 10 THEN CAST(median(Remuneration) AS DECIMAL(14, 2)) END AS "Median Remuneration",
+    CASE WHEN count(*) >= 10 THEN CAST(sum(Remuneration) / count(Remuneration) AS DECIMAL(14, 2)) END AS "Mean Remuneration",
+    CASE WHEN count(*) >= 10 THEN CAST(median(Expenses) AS DECIMAL(14, 2)) END AS "Median Expenses"
+FROM departments
+GROUP BY Department
+ORDER BY "Department" NULLS LAST
