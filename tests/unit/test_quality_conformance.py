@@ -136,6 +136,15 @@ CASES = [
     Case('Mean "c" > 0', "NULL", "FAIL", None, None, "INTEGER"),
     Case('Sum "c" = 0.3', "0.1, 0.2, NULL", "PASS", 0.3, None, "DOUBLE"),
     Case('StandardDeviation "c" = 2', "2, 4, 4, 4, 5, 5, 7, 9", "PASS", 2, None, "INTEGER"),  # population
+    Case('Variance "c" = 4', "2, 4, 4, 4, 5, 5, 7, 9", "PASS", 4, None, "INTEGER"),  # population
+    Case('Mean "c" = 2 where "n > 1"', "9, 2, NULL", "PASS", 2, None, "INTEGER"),
+    Case('Completeness "c" = 0.5 where "n > 1"', "'a', 'b', NULL", "PASS", 0.5, (3,)),
+    Case('IsUnique "c" where "n > 1"', "'a', 'a', 'b'", "PASS", 1, ()),
+    Case('DistinctValuesCount "c" "n" = 3', "'a', 'a', 'a'", "PASS", 3),
+    Case('Entropy "c" = 0', "'a', 'a'", "PASS", 0),
+    Case('ColumnCorrelation "n" "c" > 0', "1, 1, 1", "FAIL", None, None, "INTEGER"),  # no spread, no correlation
+    Case('DataFreshness "c" > 30 days', "DATE '2024-01-01', DATE '2024-02-28'", "FAIL", 0.5, (2,), "DATE"),
+    Case('ColumnDataType "c" = "Boolean"', "'true', 'yes', 'x'", "FAIL", 2 / 3, (3,)),
     Case('Entropy "c" between 0.69 and 0.7', "'a', 'b', NULL", "PASS", math.log(2)),  # natural logarithm
     Case('ColumnCorrelation "n" "c" = -1', "3, 2, 1", "PASS", -1, None, "INTEGER"),
 ]

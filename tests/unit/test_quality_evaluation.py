@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
+from itertools import pairwise
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -11,7 +13,9 @@ from hypothesis import strategies as st
 from city_platform.engines.duckdb import DuckDBEngine, Session
 from city_platform.quality.evaluate import evaluate
 from city_platform.quality.parser import parse_ruleset
+from city_platform.quality.references import Extent, ReferenceUse
 from city_platform.quality.results import Evaluation, Outcome
+from city_platform.quality.surroundings import Reference, Surroundings
 
 NOW = datetime(2024, 3, 1, tzinfo=UTC)
 COLUMNS = {"n": "BIGINT", "word": "VARCHAR", "amount": "DOUBLE", "day": "DATE"}
@@ -42,6 +46,7 @@ BY_ROW = [
     'CustomSql "select * from primary where n > 0"',
     'CustomSql "select n, word from primary group by n, word having count(*) = 1"',
     '(IsComplete "n") or (ColumnValues "word" = "a")',
+    'ReferentialIntegrity "n,word" "other.{n,word}" = 1.0',
     '(IsUnique "word") and (ColumnValues "n" > 0 where "amount > 0")',
 ]
 WHOLE = [
@@ -53,28 +58,47 @@ WHOLE = [
     'ColumnCorrelation "n" "amount" > 0',
     'DistinctValuesCount "word" > 2',
     'UniqueValueRatio "word" > 0.5',
+    'Variance "amount" < 1',
+    'DatasetMatch "other" "n" "word" > 0.5',
+    'RowCountMatch "other" > 1',
+    'AggregateMatch "sum(amount)" "avg(other.amount)" > 1',
     'IsComplete "nowhere"',
 ]
+OTHER = "VALUES (1, 'a', 0.1), (2, NULL, 0.2), (3, 'b', 0.3)"
+AROUND = Surroundings(
+    references={
+        ReferenceUse("other", extent): Reference("other", {"n": "INTEGER", "word": "VARCHAR", "amount": "DOUBLE"})
+        for extent in Extent
+    }
+)
 
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
     with DuckDBEngine(tmp_path_factory.mktemp("engine")).session() as opened:
+        opened.execute(f"CREATE TEMP TABLE other AS SELECT * FROM ({OTHER}) AS v(n, word, amount)")
         yield opened
 
 
-def judged(session: Session, rows: list[tuple[object, ...]], rules: list[str], action: str) -> Evaluation:
+def table(rows: list[tuple[object, ...]]) -> pa.Table:
     types = [pa.int64(), pa.string(), pa.float64(), pa.date32()]
     columns = [pa.array([row[place] for row in rows], kind) for place, kind in enumerate(types)]
-    position = pa.array(range(len(rows)), pa.int64())
-    session.connection.register("source", pa.table([*columns, position], names=[*COLUMNS, "_row"]))
+    return pa.table([*columns, pa.array(range(len(rows)), pa.int64())], names=[*COLUMNS, "_row"])
+
+
+def judged(session: Session, rows: list[tuple[object, ...]], rules: list[str], action: str) -> Evaluation:
+    session.connection.register("source", table(rows))
     session.execute("CREATE OR REPLACE TEMP TABLE t AS SELECT * FROM source")
+    return evaluated(session, rules, action)
+
+
+def evaluated(session: Session, rules: list[str], action: str) -> Evaluation:
     labelled = ", ".join(
         f'({rule}) labels=["action"="{action}", "name"="rule_{place}"]' for place, rule in enumerate(rules)
     )
     ruleset, findings = parse_ruleset(f"Rules = [ {labelled} ]", "rules.dqdl")
     assert ruleset is not None, findings
-    return evaluate(session, "t", ruleset, COLUMNS, NOW)
+    return evaluate(session, "t", ruleset, COLUMNS, NOW, AROUND)
 
 
 def failed(session: Session, evaluation: Evaluation) -> dict[int, list[str]]:
@@ -114,7 +138,7 @@ def test_the_partition_and_its_rows_agree(session: Session, rows: list[tuple[obj
     if result.metric_value is None:
         assert result.outcome in {Outcome.WARN, Outcome.FAIL}
         return
-    if result.metric_name in {"compliance", "completeness", "complete_and_unique"}:
+    if result.metric_name in {"compliance", "completeness", "complete_and_unique", "referential_integrity"}:
         share = (result.rows_checked - result.rows_failed) / result.rows_checked
         assert result.metric_value == pytest.approx(share)
     if result.outcome is Outcome.WARN:  # a part had nothing to judge, the rest no fault to find
@@ -130,6 +154,27 @@ def test_the_order_of_the_rows_does_not_matter(
 ) -> None:
     first, second = (judged(session, one, BY_ROW + WHOLE, "halt").results for one in rows)
     assert first == second
+
+
+@settings(quick, max_examples=10)
+@given(st.lists(ROW, min_size=1, max_size=12), st.sets(st.integers(0, 12)))
+def test_how_the_rows_are_split_into_files_does_not_matter(
+    session: Session, tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[object, ...]], cuts: set[int]
+) -> None:
+    whole, folder = table(rows), tmp_path_factory.mktemp("files")
+    edges = sorted({0, len(rows), *(cut for cut in cuts if cut < len(rows))})
+    files = [folder / f"{start}.parquet" for start in edges[:-1]]
+    for file, (start, end) in zip(files, pairwise(edges), strict=True):
+        pq.write_table(whole.slice(start, end - start), file)
+    in_one = judged(session, rows, BY_ROW + WHOLE, "quarantine")
+    failing = failed(session, in_one)
+    session.execute("DROP TABLE t")
+    session.view("t", files)
+    in_many = evaluated(session, BY_ROW + WHOLE, "quarantine")
+    found = failed(session, in_many)
+    session.execute("DROP VIEW t")
+    assert (in_many.results, in_many.figures) == (in_one.results, in_one.figures)
+    assert found == failing
 
 
 @pytest.mark.parametrize(
