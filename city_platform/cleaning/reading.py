@@ -11,9 +11,9 @@ from city_platform.cleaning.conditions import CONDITIONS, Condition, is_number
 from city_platform.cleaning.expressions import ExpressionError, condition_columns, value_columns
 from city_platform.cleaning.operation import Effect, Kind, Operation, Parameter, listed
 from city_platform.cleaning.operations import OPERATIONS
-from city_platform.cleaning.patterns import pattern_problem
 from city_platform.cleaning.positioned import Node
 from city_platform.cleaning.steps.refused import REFUSED
+from city_platform.engines.patterns import pattern_problem
 from city_platform.errors import Finding
 
 _LONGEST_VALUE = 32768  # characters, DataBrew's limit of a parameter's value

@@ -22,8 +22,8 @@ from city_platform.cleaning.operation import (
     flag,
     listed,
 )
-from city_platform.cleaning.patterns import pattern_problem
 from city_platform.engines.dialect import Dialect
+from city_platform.engines.patterns import pattern_problem
 
 _SYMBOL = Parameter("maskSymbol", "one character")
 _ALPHABET = Parameter(
