@@ -18,7 +18,9 @@ class HashSets:
 
     def function(self, query: str) -> str:
         """Registers the hashes a query returns in its first column; the function's name."""
-        hashes = np.sort(_numbers(self._session.connection.sql(query).to_arrow_table()[0].combine_chunks()))
+        # Chunk by chunk: joining no chunks at all makes pyarrow import pandas.
+        found = [_numbers(chunk) for chunk in self._session.connection.sql(query).to_arrow_table()[0].chunks]
+        hashes = np.sort(np.concatenate(found)) if found else np.empty(0, dtype=np.uint64)
 
         def contains(asked: pa.ChunkedArray | pa.Array) -> pa.Array:
             values = _numbers(asked.combine_chunks() if isinstance(asked, pa.ChunkedArray) else asked)
