@@ -53,7 +53,7 @@ def cleaning_select(
     no more than these need.
 
     Where `recipe.needs_secret`, `keyed` names the function of (purpose, secret, value) that
-    `protection.masking.register_keyed` made.
+    `protection.keyed.register_keyed` made.
     """
     if keyed is None and recipe.needs_secret:
         raise ValueError(f"the recipe of {contract.name} needs a secret: register the function and name it")

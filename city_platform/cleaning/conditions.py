@@ -1,7 +1,7 @@
 """A step's conditions, as DataBrew names them: which rows the step touches.
 
-A comparison with a missing value is not met, as in SQL; IS_MISSING asks for it. IS_INVALID is not among them: it
-asks for a column's type, and every step here works on the source's text.
+A comparison with a missing value is not met, as in SQL; IS_MISSING asks for it. IS_INVALID asks whether a text is no
+value of the type that the column comes to have; its Value is filled in when the recipe is read.
 """
 
 import json
@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from city_platform.cleaning.values import valid
 from city_platform.engines.dialect import Dialect
 
 
@@ -68,7 +69,7 @@ def _bounds(value: str) -> str | None:
 
 
 def _nothing(value: str) -> str | None:
-    return "IS_MISSING takes no Value" if value else None
+    return "it takes no Value" if value else None
 
 
 def _listed(dialect: Dialect, value: str) -> str:
@@ -104,6 +105,9 @@ CONDITIONS: Mapping[str, ConditionKind] = MappingProxyType(
         "LESS_THAN_EQUAL": ConditionKind("is a smaller number or the same", _compared("<="), _number),
         "GREATER_THAN": ConditionKind("is a larger number", _compared(">"), _number),
         "GREATER_THAN_EQUAL": ConditionKind("is a larger number or the same", _compared(">="), _number),
+        "IS_INVALID": ConditionKind(
+            "is there and not of the column's type", lambda d, c, v: f"({c} <> '' AND NOT ({valid(d, c, v)}))", _nothing
+        ),
         "IS_MISSING": ConditionKind("is null or empty", lambda _d, c, _v: f"({c} IS NULL OR {c} = '')", _nothing),
     }
 )

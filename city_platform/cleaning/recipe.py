@@ -8,7 +8,7 @@ A recipe has no version of its own: DataBrew counts 1.0, 2.0 as it publishes, so
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from city_platform.cleaning.conditions import Condition
 from city_platform.cleaning.operation import Effect, Operation
@@ -82,6 +82,7 @@ def parse_recipe(text: str, file: str, contract: Contract) -> tuple[Recipe | Non
         problem = f"{len(document.value)} steps; DataBrew takes at most {MOST_STEPS}"
         findings.append(Finding(file, extra.line, extra.column, problem, "join steps or drop some"))
     findings.extend(_against_contract(file, document.line, contract, columns, types))
+    steps = _with_types(steps, contract)
     moves = [step for step in steps if step.operation.effect is Effect.MOVES]
     if moves and not findings:
         findings.extend(_order(file, moves[-1].line, contract, columns))
@@ -104,6 +105,23 @@ def _hash(steps: Sequence[Step]) -> str:
         for step in steps
     ]
     return hashlib.sha256(json.dumps(said, ensure_ascii=False).encode()).hexdigest()
+
+
+def _with_types(steps: Sequence[Step], contract: Contract) -> list[Step]:
+    """IS_INVALID learns the type that its column has when the recipe is done; one of no type is text."""
+    types = {column.name: databrew_type(column) for column in contract.columns}
+    found: list[Step] = []
+    for step in reversed(steps):
+        for name in step.operation.created(step.parameters):
+            became = types.pop(name, "string")
+            if step.operation.effect is Effect.RENAMES:
+                types[step.parameters["sourceColumn"]] = became
+        conditions = tuple(
+            replace(one, value=types.get(one.column, "string")) if one.name == "IS_INVALID" else one
+            for one in step.conditions
+        )
+        found.append(replace(step, conditions=conditions))
+    return found[::-1]
 
 
 def _apply(reading: Reading, columns: dict[str, bool], types: dict[str, Reading]) -> None:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from city_platform.cleaning.compile import cleaning_select
+from city_platform.contracts.model import Classification
 from city_platform.datasets import Dataset
 from city_platform.engines.duckdb import Session
 from city_platform.lake.lake import version_of_files
@@ -19,6 +20,9 @@ from city_platform.lake.sink import ParquetSink, workspace
 from city_platform.layers.changes import changes_since
 from city_platform.layers.platform import Platform
 from city_platform.layers.preview import preview_of
+from city_platform.protection.classification import master_key
+from city_platform.protection.keyed import register_keyed
+from city_platform.protection.masking import pseudonym_key
 
 LAYER, UPSTREAM = "cleaned", "raw"
 REVISION = "1"  # raise it when this module starts to write other rows from the same inputs
@@ -60,10 +64,11 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifes
     paths = lake.paths(raw, "rows")
     with workspace(lake) as folder, platform.engine.session() as session:
         sources = [(path, source["present"]) for path, source in zip(paths, raw.details["sources"], strict=True)]
-        older = _older_of_the_same_key(session, dataset, sources)
+        keyed = _keyed(platform, dataset, session) if dataset.recipe.needs_secret else None
+        older = _older_of_the_same_key(session, dataset, sources, keyed)
         # Computed by the engine: a number handed to Arrow makes it import pandas, which takes a second.
         position = f"_source * {_SOURCE_STRIDE} + _row AS _position"
-        reader = session.stream(f"SELECT *, {position} FROM ({_select(session, dataset, sources)})")
+        reader = session.stream(f"SELECT *, {position} FROM ({_select(session, dataset, sources, keyed)})")
         schema = pa.schema([field for field in reader.schema if field.name not in _WORKING])
         file = folder / "part-00000.parquet"
         with (
@@ -115,8 +120,18 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifes
         )
 
 
+def _keyed(platform: Platform, dataset: Dataset, session: Session) -> str:
+    """The function of the recipe's steps that need the dataset's secret."""
+    platform.keys.ensure(master_key(dataset.name, Classification.PERSONAL))
+    return register_keyed(session, pseudonym_key(platform.keys, platform.lake.store, dataset.name))
+
+
 def _select(
-    session: Session, dataset: Dataset, sources: Sequence[_Source], columns: Collection[str] | None = None
+    session: Session,
+    dataset: Dataset,
+    sources: Sequence[_Source],
+    keyed: str | None,
+    columns: Collection[str] | None = None,
 ) -> str:
     """All sources of the year, in their order, under the contract's names and types."""
     selects = [
@@ -128,13 +143,16 @@ def _select(
             session.parquet([path]),
             source_index=index,
             columns=columns,
+            keyed=keyed,
         )
         for index, (path, present) in enumerate(sources)
     ]
     return " UNION ALL ".join(f"({select})" for select in selects)
 
 
-def _older_of_the_same_key(session: Session, dataset: Dataset, sources: Sequence[_Source]) -> pa.Array:
+def _older_of_the_same_key(
+    session: Session, dataset: Dataset, sources: Sequence[_Source], keyed: str | None
+) -> pa.Array:
     """Positions of rows that another row of the same key supersedes: the newest by `latest_by` stays.
 
     Ties go to the source that landed last, then to the later row. A row with a null in its key has no key.
@@ -146,7 +164,7 @@ def _older_of_the_same_key(session: Session, dataset: Dataset, sources: Sequence
     key = ", ".join(session.dialect.name(name) for name in names)
     complete = " AND ".join(f"{session.dialect.name(name)} IS NOT NULL" for name in names)
     session.execute(
-        f"CREATE TEMP TABLE repeated AS SELECT {key} FROM ({_select(session, dataset, sources, names)}) "
+        f"CREATE TEMP TABLE repeated AS SELECT {key} FROM ({_select(session, dataset, sources, keyed, names)}) "
         f"WHERE {complete} AND _removed IS NULL GROUP BY ALL HAVING count(*) > 1"
     )
     if not session.rows("SELECT count(*) FROM repeated")[0][0]:
@@ -156,7 +174,7 @@ def _older_of_the_same_key(session: Session, dataset: Dataset, sources: Sequence
     found = session.stream(
         f"SELECT _source * {_SOURCE_STRIDE} + _row AS _position FROM (SELECT _source, _row, "
         f"row_number() OVER (PARTITION BY {key} ORDER BY {newest_first}_source DESC, _row DESC) AS place "
-        f"FROM ({_select(session, dataset, sources, [*names, *latest])}) "
+        f"FROM ({_select(session, dataset, sources, keyed, [*names, *latest])}) "
         f"SEMI JOIN repeated USING ({key}) WHERE _removed IS NULL) WHERE place > 1"
     )
     return found.read_all()["_position"].combine_chunks()

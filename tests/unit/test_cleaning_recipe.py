@@ -98,6 +98,80 @@ MISTAKES = [
         "must be a number",
         "smaller",
     ),
+    (step("MERGE", sourceColumns="City", targetColumn="T"), "not a JSON list of columns", "one"),
+    (step("MERGE", sourceColumns='["City","Cty"]', targetColumn="T"), "no column Cty", "City"),
+    (step("YEAR", targetColumn="T"), "YEAR has none of", "give one of"),
+    (step("YEAR", sourceColumn="City", value="2024-01-01", targetColumn="T"), "has both", "give one of"),
+    (step("DELETE"), "DELETE has none of", "sourceColumns"),
+    (step("LEFT", sourceColumn="City", position="-1", targetColumn="T"), "position cannot be -1", "whole number"),
+    (step("ADD", sourceColumn1="City", value2="1e", targetColumn="T"), "value2 cannot be 1e", "a number"),
+    (
+        step("SUBSTRING", sourceColumn="City", startPosition="3", endPosition="2", targetColumn="T"),
+        "endPosition 2 is before",
+        "exchange",
+    ),
+    (step("SPLIT_COLUMN_SINGLE_DELIMITER", sourceColumn="City", pattern=",", limit="21"), "at most 20", "1 to 20"),
+    (
+        step("SPLIT_COLUMN_MULTIPLE_DELIMITER", sourceColumn="City", patternOptions='[{"p":1}]', limit="1"),
+        "patternOptions cannot be",
+        "includeInSplit",
+    ),
+    (
+        step(
+            "BOOLEAN_OPERATION",
+            valueExpression="`Cty` < 1",
+            trueValueExpression="a",
+            falseValueExpression="b",
+            targetColumn="T",
+        ),
+        "no column Cty",
+        "City",
+    ),
+    (
+        step(
+            "BOOLEAN_OPERATION",
+            valueExpression="City < 1",
+            trueValueExpression="a",
+            falseValueExpression="b",
+            targetColumn="T",
+        ),
+        "is no column",
+        "back ticks",
+    ),
+    (
+        step("CASE_OPERATION", valueExpression="case when `City` = then 1 end", targetColumn="T"),
+        "not an expression",
+        "`",
+    ),
+    (
+        step("CASE_OPERATION", valueExpression="case when length(`City`) = 1 then 'x' end", targetColumn="T"),
+        "is not known here",
+        "contains",
+    ),
+    (step("DATE_ADD", sourceColumn="City", units="DAY", dateAddValue="1", targetColumn="T"), "units cannot be", "DAYS"),
+    (
+        step("DATE_ADD", sourceColumn="City", units="YEARS", dateAddValue="99999", targetColumn="T"),
+        "more than 10,000 years",
+        "correct",
+    ),
+    (
+        step("CONVERT_TIMEZONE", sourceColumn="City", toTimeZone="PST", targetColumn="T"),
+        "toTimeZone PST",
+        "America/Vancouver",
+    ),
+    (step("DATE_FORMAT", sourceColumn="City", dateTimeFormat="yyyy-DD", targetColumn="T"), "has DD", "yyyy"),
+    (step("MASK_RANGE", sourceColumns='["City"]', maskSymbol="##"), "one character", "#"),
+    (step("MASK_DATE", sourceColumns='["City"]', maskSymbol="#", redact='["CENTURY"]'), "CENTURY", "YEAR"),
+    (
+        step("REPLACE_WITH_RANDOM_BETWEEN", sourceColumns='["City"]', lowerBound="2", upperBound="1"),
+        "below lowerBound",
+        "correct",
+    ),
+    (
+        step("CRYPTOGRAPHIC_HASH", sourceColumns='["City"]', secretId="s", algorithm="MD5"),
+        "algorithm cannot be MD5",
+        "HMAC_SHA256",
+    ),
     ({"RecipeAction": {}}, "a step has no RecipeAction", "Action"),
     ("UPPER_CASE", "a step is an object, not a text", "Action"),
 ]
@@ -118,6 +192,39 @@ def test_all_mistakes_at_once_and_columns_of_values() -> None:
     place = findings(RENAME, TYPE, step("UPPER_CASE", sourceColumn="Cty"))[0]
     line = written(RENAME, TYPE, step("UPPER_CASE", sourceColumn="Cty")).splitlines()[3]
     assert place.column == line.index('"Cty"') + 1
+
+
+@pytest.mark.parametrize(
+    ("steps", "order"),
+    [
+        ([step("MOVE_TO_END", sourceColumn="Year")], "City"),
+        ([step("MOVE_TO_START", sourceColumn="City")], "City"),
+        ([step("MOVE_AFTER", sourceColumn="Year", targetColumn="City")], "City"),
+        ([step("MOVE_BEFORE", sourceColumn="City", targetColumn="Year")], "City"),
+        ([step("MOVE_TO_INDEX", sourceColumn="City", targetIndex="0")], "City"),
+        ([step("MOVE_TO_END", sourceColumn="Year"), step("MOVE_TO_INDEX", sourceColumn="Year", targetIndex="0")], ""),
+    ],
+)
+def test_moved_columns_must_come_to_the_contracts_order(steps: list[Any], order: str) -> None:
+    found = findings(RENAME, TYPE, *steps)
+    assert [one.problem for one in found] == (
+        [f"the recipe leaves {order} where the contract has Year"] if order else []
+    )
+    assert all(one.line == 4 for one in found)
+
+
+def test_several_columns_are_deleted_and_a_column_stays_in_its_place_when_renamed() -> None:
+    copies = [step("DUPLICATE", sourceColumn="City", targetColumn=name) for name in ("one", "other")]
+    assert findings(*copies, step("DELETE", sourceColumns='["one","other"]'), RENAME, TYPE) == []
+    found = findings(RENAME, TYPE, *copies, step("DELETE", sourceColumns='["one"]'), step("DELETE", sourceColumn="one"))
+    assert [one.line for one in found] == [7]
+
+
+@pytest.mark.parametrize("name", ["GROUP_BY", "PIVOT", "UNPIVOT", "JOIN", "NOW", "ENCRYPT", "SORT"])
+def test_steps_without_a_place_in_a_recipe_say_why_and_what_instead(name: str) -> None:
+    (found,) = findings(RENAME, TYPE, step(name))
+    assert (found.line, found.problem.startswith(f"{name} has no place in a dataset's recipe: ")) == (4, True)
+    assert found.remedy
 
 
 def test_the_output_must_equal_the_contract() -> None:
