@@ -1,29 +1,30 @@
 """Rows of a CSV file, by two readers that agree.
 
-DuckDB reads a flawless file in parallel, at the speed of a bare scan, and stops at the first broken line. It is not
-asked to set broken lines aside (`store_rejects`, `ignore_errors`): after a quote that is never closed DuckDB 2.0 then
-loses up to every following row without recording one of them. The exact reader takes over instead: several times
-slower, it keeps every line it cannot read with its number and reason, and after a broken quote goes on with the very
-next line. And because a file read from several places at once is only as good as the guess where a record begins,
-the records are counted independently; a difference also calls the exact reader.
+Arrow reads a flawless file at the speed of a bare scan, and stops at the first broken line. It is lenient where a
+record is not: text after a closing quote it takes for a part of the cell. So the file's bytes are looked at once more,
+independently: every quote has to stand where a cell begins or ends, every line to end as the header's does, and there
+have to be as many records as rows. A file that is not like that is left to the exact reader: several times slower, it
+keeps every line it cannot read with its number and reason, and after a broken quote goes on with the very next line.
 """
 
 import csv
 from collections import deque
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
-import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 
-from city_platform.engines.duckdb import Session
 from city_platform.ingestion.formats import BOM, SourceFormat
 from city_platform.ingestion.lines import MAX_LINE_BYTES, NOT_UTF8, Unreadable, physical_lines, text_batch
 
 _BATCH_ROWS = 16_384
-_BUFFER_BYTES = 16 << 20  # of DuckDB's scan: half its default saves 0.1 GB and costs nothing
 _BATCH_BYTES = 8 << 20
+# Arrow reads a record that begins in one block and ends in the next, and no longer one: none above MAX_LINE_BYTES.
+_BLOCK_BYTES = MAX_LINE_BYTES // 2
+_BLOCKS_A_BATCH = 8  # what is done once a batch would cost as much as reading if it were done once a block
 _SCAN_BYTES = 256 * 1024  # stays in the processor's cache: four times faster than a megabyte
 _LF, _CR, _QUOTE = 10, 13, 34
 _BROKEN_QUOTE = "a quote is never closed, or text follows a closing quote"
@@ -33,36 +34,74 @@ class NotFlawless(Exception):
     """The fast reader met something it cannot be trusted with."""
 
 
-def flawless_rows(path: Path, form: SourceFormat, names: Sequence[str], session: Session) -> Iterator[pa.RecordBatch]:
+def flawless_rows(path: Path, form: SourceFormat, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """All rows in order as text, empty cells null; raises NotFlawless where `exact_rows` has to read the file.
 
     Batches given out before that are to be thrown away.
     """
-    if form.header_line > 1:  # DuckDB takes the blank line for the header
+    if form.header_line > 1:  # Arrow takes the blank line for the header
         raise NotFlawless
     rows = 0
     try:
-        for batch in session.stream(_scan_sql(path, form, len(names), session)):
+        waiting: list[pa.RecordBatch] = []
+        for batch in read_blocks(path, form, len(names)):
             rows += batch.num_rows
-            yield pa.RecordBatch.from_arrays(batch.columns, names=list(names))
-    except (OSError, duckdb.InvalidInputException) as error:
-        # Through the Arrow stream every failure of the engine is an OSError.
-        if "interrupt" in str(error).lower():
-            raise duckdb.InterruptException(str(error)) from error
+            waiting.append(batch)
+            if len(waiting) == _BLOCKS_A_BATCH:
+                yield _joined(waiting, names)
+                waiting = []
+        if waiting:
+            yield _joined(waiting, names)
+    except pa.ArrowInvalid as error:
         raise NotFlawless from error
-    if rows not in _record_counts(path, form, one_column=len(names) == 1):
+    if not _quotes_hold(path, form) or rows not in _record_counts(path, form, one_column=len(names) == 1):
         raise NotFlawless
 
 
-def _scan_sql(path: Path, form: SourceFormat, columns: int, session: Session) -> str:
-    text = session.dialect.text
-    # Names by position: headers repeat, and the engine compares them regardless of case.
-    listed = ", ".join(f"'c{place}': 'VARCHAR'" for place in range(columns))
-    return (
-        f"SELECT * FROM read_csv({text(str(path))}, auto_detect = false, columns = {{{listed}}}, header = true, "
-        f"delim = {text(form.delimiter)}, quote = '\"', escape = '\"', strict_mode = true, null_padding = false, "
-        f"compression = 'none', buffer_size = {_BUFFER_BYTES}, max_line_size = {MAX_LINE_BYTES})"
-    )
+def read_blocks(path: Path, form: SourceFormat, columns: int) -> Iterator[pa.RecordBatch]:
+    """The rows as Arrow reads them, block by block; raises ArrowInvalid where it cannot."""
+    texts = {f"c{place}": pa.string() for place in range(columns)}  # by position: headers repeat
+    with pa.OSFile(str(path)) as file:  # by its path Arrow would unpack what is called .gz
+        yield from pyarrow.csv.open_csv(
+            file,
+            pyarrow.csv.ReadOptions(block_size=_BLOCK_BYTES, column_names=list(texts), skip_rows_after_names=1),
+            pyarrow.csv.ParseOptions(
+                delimiter=form.delimiter,
+                newlines_in_values=True,
+                # An empty line of a one-column file is an empty cell.
+                ignore_empty_lines=columns > 1,
+            ),
+            pyarrow.csv.ConvertOptions(column_types=texts, null_values=[""], strings_can_be_null=True),
+        )
+
+
+def _joined(batches: Sequence[pa.RecordBatch], names: Sequence[str]) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays(pa.concat_batches(batches).columns, names=list(names))
+
+
+def _quotes_hold(path: Path, form: SourceFormat) -> bool:
+    """Whether quotes, two by two, stand where a cell begins and ends, and every line ends as the header's does.
+
+    A quote inside a quoted cell is written twice, which is one cell's end beside another's beginning.
+    """
+    newline, stray = (_CR, _LF) if form.newline == "\r" else (_LF, _CR)
+    edge = np.zeros(256, np.bool_)
+    edge[[ord(form.delimiter), _LF, _CR, _QUOTE]] = True
+    quotes = 0
+    before = np.array([newline], np.uint8)
+    for block in chain(_blocks(path), [before]):
+        # Looked at is every byte that has its neighbours here: the last one waits for the next block.
+        tape = np.concatenate((before, block))
+        places = np.flatnonzero(tape[1:-1] == _QUOTE) + 1
+        begins, ends = places[quotes % 2 :: 2], places[1 - quotes % 2 :: 2]
+        if not (edge[tape[begins - 1]].all() and edge[tape[ends + 1]].all()):
+            return False
+        quotes += len(places)
+        strays = tape[1:-1] == stray
+        if strays.any() and (newline == _CR or (strays & (tape[2:] != _LF)).any()):
+            return False
+        before = tape[-2:]
+    return quotes % 2 == 0
 
 
 def _record_counts(path: Path, form: SourceFormat, *, one_column: bool) -> Iterator[int]:

@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from city_platform.contracts.model import Contract, Partitioning
-from city_platform.engines.duckdb import Session
 from city_platform.ingestion.delimited import NotFlawless, exact_rows, flawless_rows
 from city_platform.ingestion.formats import FormatKind, UnreadableSource, recognise
 from city_platform.ingestion.headers import BreakingDrift, Drift, HeaderMatch, match_headers, named_headers
@@ -64,7 +63,6 @@ class Split:
 def split_source(
     path: Path,
     contract: Contract,
-    session: Session,
     out: Path,
     progress: Progress | None = None,
     landed: datetime | None = None,
@@ -79,7 +77,7 @@ def split_source(
     """
     out.mkdir(parents=True, exist_ok=True, mode=0o700)
     with TemporaryDirectory(prefix="scratch-", dir=out) as scratch:
-        table = open_table(path, session, Path(scratch))
+        table = open_table(path, Path(scratch))
         if not table.names:
             _refuse_hopeless(path.name, 0, None, table.unreadable.lines)
         match = match_headers(table.names, contract)
@@ -118,7 +116,7 @@ class SourceTable:
     unreadable: Unreadable  # filled while the last reader reads
 
 
-def open_table(path: Path, session: Session, scratch: Path) -> SourceTable:
+def open_table(path: Path, scratch: Path) -> SourceTable:
     """Recognises the file; `scratch` is a folder for what unpacking it needs. Raises UnreadableSource."""
     form = recognise(path)
     plain = path
@@ -130,7 +128,7 @@ def open_table(path: Path, session: Session, scratch: Path) -> SourceTable:
     match form.kind:
         case FormatKind.CSV:
             names = named_headers(form.headers)
-            fast = partial(flawless_rows, plain, form, names, session)
+            fast = partial(flawless_rows, plain, form, names)
             return SourceTable(names, (fast, partial(exact_rows, plain, form, names, unreadable)), unreadable)
         case FormatKind.JSON_LINES:
             spool = spool_json_lines(plain, path.name, scratch, unreadable)

@@ -21,7 +21,7 @@ from city_platform.ingestion.unpacking import create_private
 
 ROW_GROUP_ROWS = 32_768
 ROW_GROUP_BYTES = 4 << 20
-_LANES = 2
+LANES = 2
 _BATCHES_UNDERWAY = 2
 _SAMPLE_ROWS = 4_096
 _DICTIONARY_SHARE = 0.1  # a column with more distinct values than this in the sample is written plainly
@@ -32,7 +32,7 @@ class YearFiles:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._lanes = [ThreadPoolExecutor(1, f"year-files-{lane}") for lane in range(_LANES)]
+        self._lanes = [ThreadPoolExecutor(1, f"year-files-{lane}") for lane in range(LANES)]
         self._files: dict[str, _YearFile] = {}
         self._underway: deque[list[Future[None]]] = deque()
 
@@ -66,7 +66,7 @@ class YearFiles:
         return {name: (file.path, file.rows) for name, file in sorted(self._files.items())}
 
     def _submit(self, name: str, work: Callable[..., None], *args: object) -> Future[None]:
-        lane = list(self._files).index(name) % _LANES
+        lane = list(self._files).index(name) % LANES
         return self._lanes[lane].submit(work, *args)
 
 

@@ -129,14 +129,15 @@ def land(
     with workspace(lake) as folder:
         copy, rows = folder / "original", folder / "rows"
         rows.mkdir(mode=0o700)
-        with ThreadPoolExecutor(1, thread_name_prefix="copy") as copier, platform.engine.session() as session:
+        with ThreadPoolExecutor(1, thread_name_prefix="copy") as copier:
             copying = copier.submit(_copy, file, copy)
             try:
-                split = split_source(file, dataset.contract, session, rows, progress, platform.clock.now())
+                split = split_source(file, dataset.contract, rows, progress, platform.clock.now())
             finally:
                 digest = copying.result()
                 if _identity(file) != before:
                     raise SourceChanged(f"{file.name} was written to while it was read: land it again when it is done")
+        with platform.engine.session() as session:
             content = _kept_content(session, lake, dataset.name, file.name, split)
         source = _store(platform, dataset.name, file.name, digest, copy, split)
         source = replace(source, content_by_year=content, origin=origin)

@@ -36,7 +36,7 @@ def profile_file(path: Path, timezone: str, progress: Progress | None = None) ->
     with TemporaryDirectory(prefix="profile-") as scratch, DuckDBEngine(Path(scratch)).session() as session:
         if is_parquet:
             return _parquet(session, path, timezone, progress)
-        with _rows(session, path, Path(scratch)) as (rows, names, findings):
+        with _rows(path, Path(scratch)) as (rows, names, findings):
             columns = [ColumnToProfile(name) for name in names]
             profile = measure(session, session.parquet([rows]), columns, path.name, timezone, progress)
             return replace(profile, findings=(*profile.findings, *findings))
@@ -55,9 +55,9 @@ def _parquet(session: Session, path: Path, timezone: str, progress: Progress | N
 
 
 @contextmanager
-def _rows(session: Session, path: Path, scratch: Path) -> Iterator[tuple[Path, Sequence[str], Sequence[str]]]:
+def _rows(path: Path, scratch: Path) -> Iterator[tuple[Path, Sequence[str], Sequence[str]]]:
     """The file's rows as a Parquet file of texts, its columns' names and what could not be read."""
-    table = open_table(path, session, scratch)
+    table = open_table(path, scratch)
     if not table.names:
         raise UnreadableSource(path.name, "the file holds no rows that can be read", "Fetch it again")
     names = _distinct(table.names)
@@ -74,7 +74,7 @@ def _rows(session: Session, path: Path, scratch: Path) -> Iterator[tuple[Path, S
 
 def _write(batches: Iterator[pa.RecordBatch], rows: Path, names: Sequence[str]) -> None:
     schema = pa.schema([(name, pa.string()) for name in names])
-    with pq.ParquetWriter(rows, schema, compression="lz4") as writer:
+    with pq.ParquetWriter(rows, schema, compression="lz4", write_statistics=False, use_dictionary=False) as writer:
         for batch in batches:
             writer.write_batch(pa.RecordBatch.from_arrays(batch.columns, schema=schema))
 

@@ -9,11 +9,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from city_platform.contracts.model import Classification, Column, Contract, Partitioning, YearStyle
-from city_platform.engines.duckdb import DuckDBEngine, EngineDeadline, Session
+from city_platform.ingestion import year_files
 from city_platform.ingestion.formats import UnreadableSource
 from city_platform.ingestion.split import Split, split_source
 
@@ -41,12 +42,6 @@ def contract(partitioning: Partitioning, *source_names: str) -> Contract:
 PARKS = contract(Partitioning("Year", YearStyle.FOUR_DIGITS), "Year", "Name", "Note")
 
 
-@pytest.fixture
-def session(tmp_path: Path) -> Iterator[Session]:
-    with DuckDBEngine(tmp_path / "engine").session() as opened:
-        yield opened
-
-
 def check(done: Split) -> None:
     """Every row is in one place, in order."""
     assert done.rows == sum(part.rows for part in done.partitions) + done.unplaced
@@ -71,11 +66,11 @@ def _many_quoted_lines(path: Path, records: int, broken_at: int | None = None) -
                 file.write('2023;"never closed;x\r\n')
 
 
-def test_quoted_line_breaks_across_all_buffers(session: Session, tmp_path: Path) -> None:
+def test_quoted_line_breaks_across_all_buffers(tmp_path: Path) -> None:
     path = tmp_path / "quoted.csv"
     _many_quoted_lines(path, 80_000)
     assert path.stat().st_size > 40_000_000
-    done = split_source(path, PARKS, session, tmp_path / "out")
+    done = split_source(path, PARKS, tmp_path / "out")
     check(done)
     assert (done.rows, done.unreadable, len(done.partitions)) == (80_000, 0, 4)
     for part in done.partitions:
@@ -83,15 +78,15 @@ def test_quoted_line_breaks_across_all_buffers(session: Session, tmp_path: Path)
             assert int(row["Note"]) == row["_row"]
 
 
-def test_a_quote_never_closed_among_quoted_cells(session: Session, tmp_path: Path) -> None:
+def test_a_quote_never_closed_among_quoted_cells(tmp_path: Path) -> None:
     path = tmp_path / "quoted.csv"
     _many_quoted_lines(path, 20_000, broken_at=9_999)
-    done = split_source(path, PARKS, session, tmp_path / "out")
+    done = split_source(path, PARKS, tmp_path / "out")
     check(done)
     assert (done.rows, done.unreadable) == (20_000, 1)
 
 
-def test_a_quote_never_closed_costs_one_line(session: Session, tmp_path: Path) -> None:
+def test_a_quote_never_closed_costs_one_line(tmp_path: Path) -> None:
     """DuckDB asked to go on by itself loses most of such a file: the reason for the exact reader."""
     path = tmp_path / "plain.csv"
     with path.open("w") as file:
@@ -100,18 +95,18 @@ def test_a_quote_never_closed_costs_one_line(session: Session, tmp_path: Path) -
             file.write("2023;abc;x\n")
             if row == 500_000:
                 file.write('2023;"never closed;x\n')
-    done = split_source(path, PARKS, session, tmp_path / "out")
+    done = split_source(path, PARKS, tmp_path / "out")
     assert (done.rows, done.unreadable) == (1_500_000, 1)
     assert done.unreadable_file is not None
     assert pq.read_table(done.unreadable_file)["line"].to_pylist() == [500_003]
 
 
 @pytest.mark.parametrize("newline", [b"\n", b"\r"])
-def test_a_line_of_fifty_megabytes(newline: bytes, session: Session, tmp_path: Path) -> None:
+def test_a_line_of_fifty_megabytes(newline: bytes, tmp_path: Path) -> None:
     path = tmp_path / "long.csv"
     good = newline.join([b"2023;a;b"] * 5_000)
     path.write_bytes(newline.join([b"Year;Name;Note", good, b"2023;" + b"x" * 50_000_000 + b";y", good, b""]))
-    done = split_source(path, PARKS, session, tmp_path / "out")
+    done = split_source(path, PARKS, tmp_path / "out")
     assert (done.rows, done.unreadable) == (10_000, 1)
     assert done.unreadable_file is not None
     assert pq.read_table(done.unreadable_file).select(["line", "reason"]).to_pylist() == [
@@ -119,43 +114,46 @@ def test_a_line_of_fifty_megabytes(newline: bytes, session: Session, tmp_path: P
     ]
     path.write_bytes(b"x" * 50_000_000)
     with pytest.raises(UnreadableSource, match="the header is longer"):
-        split_source(path, PARKS, session, tmp_path / "again")
+        split_source(path, PARKS, tmp_path / "again")
 
 
-def test_gzip_is_as_good_as_plain(session: Session, tmp_path: Path) -> None:
+def test_gzip_is_as_good_as_plain(tmp_path: Path) -> None:
     plain, packed = tmp_path / "a.csv", tmp_path / "a.csv.gz"
     plain.write_bytes(b"Year;Name;Note\n" + b"".join(b"%d;a;%d\n" % (2020 + n % 3, n) for n in range(300_000)))
     packed.write_bytes(gzip.compress(plain.read_bytes(), 1))
-    one = split_source(plain, PARKS, session, tmp_path / "one")
-    other = split_source(packed, PARKS, session, tmp_path / "other")
+    one = split_source(plain, PARKS, tmp_path / "one")
+    other = split_source(packed, PARKS, tmp_path / "other")
     assert [part.file.read_bytes() for part in one.partitions] == [part.file.read_bytes() for part in other.partitions]
     assert {file.suffix for file in (tmp_path / "other").iterdir()} == {".parquet"}
     cut = tmp_path / "cut.csv.gz"
     cut.write_bytes(packed.read_bytes()[:-100_000])
     with pytest.raises(UnreadableSource, match="cut off or damaged"):
-        split_source(cut, PARKS, session, tmp_path / "cut")
+        split_source(cut, PARKS, tmp_path / "cut")
     assert list((tmp_path / "cut").iterdir()) == []
 
 
-def test_the_same_bytes_whatever_the_number_of_threads(tmp_path: Path) -> None:
+@pytest.fixture
+def threads_of_arrow() -> Iterator[None]:
+    """Their number as it was, afterwards."""
+    before = pa.cpu_count()
+    yield
+    pa.set_cpu_count(before)
+
+
+@pytest.mark.usefixtures("threads_of_arrow")
+def test_the_same_bytes_whatever_the_number_of_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(
         b"Year;Name;Note\n" + b"".join(b"%d;%d;%s\n" % (2020 + n * n % 7, n, b"z" * (n % 90)) for n in range(700_000))
     )
     written = []
     for threads in (1, 2, 4):
-        with DuckDBEngine(tmp_path / "engine", threads=threads).session() as session:
-            done = split_source(path, PARKS, session, tmp_path / f"out{threads}")
+        monkeypatch.setattr(year_files, "LANES", threads)
+        pa.set_cpu_count(threads)
+        done = split_source(path, PARKS, tmp_path / f"out{threads}")
         assert pq.ParquetFile(done.partitions[0].file).num_row_groups > 1
         written.append([part.file.read_bytes() for part in done.partitions])
     assert written[0] == written[1] == written[2]
-
-
-def test_the_deadline_of_the_engine_holds(tmp_path: Path) -> None:
-    path = tmp_path / "a.csv"
-    path.write_bytes(b"Year;Name;Note\n" + b"2023;aaaaaaaaaaaaaaaaaaaaaa;b\n" * 3_000_000)
-    with pytest.raises(EngineDeadline), DuckDBEngine(tmp_path / "engine", deadline=0.05).session() as session:
-        split_source(path, PARKS, session, tmp_path / "out")
 
 
 def _workbook(path: Path, rows: list[list[str]]) -> None:
@@ -185,7 +183,7 @@ def _text(value: str) -> str:
     return f'<c t="inlineStr"><is><t xml:space="preserve">{value}</t></is></c>'
 
 
-def test_a_workbook(session: Session, tmp_path: Path) -> None:
+def test_a_workbook(tmp_path: Path) -> None:
     path = tmp_path / "book.xlsx"
     header = [_text("Year"), _text("Name"), _text("Note")]
     body = [
@@ -194,7 +192,7 @@ def test_a_workbook(session: Session, tmp_path: Path) -> None:
         ["<c><v>2024</v></c>", '<c t="b"><v>1</v></c>', "<c><v>1e21</v></c>"],
     ]
     _workbook(path, [header, *body])
-    done = split_source(path, PARKS, session, tmp_path / "out")
+    done = split_source(path, PARKS, tmp_path / "out")
     check(done)
     assert [pq.read_table(part.file).to_pylist() for part in done.partitions] == [
         [{"Year": "2023", "Name": "two\nlines", "Note": "0.1", "_row": 0}],
@@ -202,13 +200,13 @@ def test_a_workbook(session: Session, tmp_path: Path) -> None:
     ]
     packed = tmp_path / "book.xlsx.gz"
     packed.write_bytes(gzip.compress(path.read_bytes()))
-    assert split_source(packed, PARKS, session, tmp_path / "packed").rows == 2
+    assert split_source(packed, PARKS, tmp_path / "packed").rows == 2
     _workbook(path, [header])
     with pytest.raises(UnreadableSource, match="a header and no rows"):
-        split_source(path, PARKS, session, tmp_path / "none")
+        split_source(path, PARKS, tmp_path / "none")
     _workbook(path, [])
     with pytest.raises(UnreadableSource, match="no sheet of the workbook"):
-        split_source(path, PARKS, session, tmp_path / "empty")
+        split_source(path, PARKS, tmp_path / "empty")
 
 
 LICENCE_HEADERS = """FOLDERYEAR LicenceRSN LicenceNumber LicenceRevisionNumber BusinessName BusinessTradeName Status
@@ -223,8 +221,8 @@ LICENCES = contract(Partitioning("FOLDERYEAR", YearStyle.TWO_DIGITS), *LICENCE_H
     ("name", "rows"),
     [("portal-subset-2025.csv", 3_385), ("api-rows-2013-2024.csv", 10_000), ("api-rows-2024-plus.csv", 10_000)],
 )
-def test_every_licence_file(name: str, rows: int, session: Session, tmp_path: Path) -> None:
-    done = split_source(REAL / "business-licences" / name, LICENCES, session, tmp_path / "out")
+def test_every_licence_file(name: str, rows: int, tmp_path: Path) -> None:
+    done = split_source(REAL / "business-licences" / name, LICENCES, tmp_path / "out")
     check(done)
     assert (done.rows, done.unreadable, done.unplaced, done.drift) == (rows, 0, 0, ())
     assert list(done.present) == [column.source_name for column in LICENCES.columns]
@@ -232,13 +230,13 @@ def test_every_licence_file(name: str, rows: int, session: Session, tmp_path: Pa
 
 @real_data
 @pytest.mark.real_data
-def test_the_parking_file(session: Session, tmp_path: Path) -> None:
+def test_the_parking_file(tmp_path: Path) -> None:
     tickets = contract(
         Partitioning("EntryDate", YearStyle.DATE, ("%m/%d/%Y",)),
         *["Block", "Street", "EntryDate", "Bylaw", "Section", "Status", "InfractionText", "Year", "BI_ID"],
     )
     path = REAL / "parking-tickets" / "parking_tickets_1.jsonl.gz"
-    done = split_source(path, tickets, session, tmp_path / "out")
+    done = split_source(path, tickets, tmp_path / "out")
     check(done)
     with gzip.open(path) as lines:
         assert done.rows == sum(1 for _ in lines)
@@ -247,13 +245,11 @@ def test_the_parking_file(session: Session, tmp_path: Path) -> None:
 
 @real_data
 @pytest.mark.real_data
-def test_the_permits_workbook_and_a_file_with_carriage_returns_alone(session: Session, tmp_path: Path) -> None:
+def test_the_permits_workbook_and_a_file_with_carriage_returns_alone(tmp_path: Path) -> None:
     permits = contract(
         Partitioning("IssueYear", YearStyle.FOUR_DIGITS), "PermitNumber", "IssueYear", "ProjectDescription"
     )
-    done = split_source(
-        REAL / "issued-building-permits/2023_issued-building-permits.xlsx", permits, session, tmp_path / "x"
-    )
+    done = split_source(REAL / "issued-building-permits/2023_issued-building-permits.xlsx", permits, tmp_path / "x")
     check(done)
     assert (done.rows, done.unplaced, [part.year for part in done.partitions]) == (4_662, 0, ["2023"])
     descriptions = pq.read_table(done.partitions[0].file)["ProjectDescription"].to_pylist()
@@ -263,8 +259,8 @@ def test_the_permits_workbook_and_a_file_with_carriage_returns_alone(session: Se
     original = REAL / "vpd-crime/crimedata_csv_AllNeighbourhoods_2022.csv"
     returns = tmp_path / "returns.csv"
     returns.write_bytes(original.read_bytes().replace(b"\n", b"\r"))
-    one = split_source(original, crime, session, tmp_path / "lf")
-    other = split_source(returns, crime, session, tmp_path / "cr")
+    one = split_source(original, crime, tmp_path / "lf")
+    other = split_source(returns, crime, tmp_path / "cr")
     check(one)
     assert one.rows == other.rows > 30_000
     assert [part.file.read_bytes() for part in one.partitions] == [part.file.read_bytes() for part in other.partitions]
@@ -281,24 +277,24 @@ def test_the_permits_workbook_and_a_file_with_carriage_returns_alone(session: Se
         ("animal-control/animal-control-inventory-register_2022-02.csv", "DateImpounded"),
     ],
 )
-def test_other_files_by_date(name: str, column: str, session: Session, tmp_path: Path) -> None:
+def test_other_files_by_date(name: str, column: str, tmp_path: Path) -> None:
     dated = contract(Partitioning("", YearStyle.DATE), column)
     dated = replace(dated, partitioning=Partitioning(column, YearStyle.DATE))
-    done = split_source(REAL / name, dated, session, tmp_path / "out")
+    done = split_source(REAL / name, dated, tmp_path / "out")
     check(done)
     assert done.unreadable == 0
 
 
-def test_a_snapshot_is_of_the_year_in_its_name_or_of_the_day_it_landed(session: Session, tmp_path: Path) -> None:
+def test_a_snapshot_is_of_the_year_in_its_name_or_of_the_day_it_landed(tmp_path: Path) -> None:
     parks = replace(PARKS, partitioning=Partitioning(None, YearStyle.SNAPSHOT, last_year=2030))
     header = ";".join(column.source_name for column in parks.columns)
     rows = "\n".join(";".join("1" for _ in parks.columns) for _ in range(3))
     new_year_eve = datetime(2025, 1, 1, 7, 59, tzinfo=UTC)  # in Vancouver it is still 2024
     for name, landed, year in (("list_2019.csv", new_year_eve, "2019"), ("list.csv", new_year_eve, "2024")):
         (tmp_path / name).write_text(f"{header}\n{rows}\n")
-        done = split_source(tmp_path / name, parks, session, tmp_path / f"out-{name}", landed=landed)
+        done = split_source(tmp_path / name, parks, tmp_path / f"out-{name}", landed=landed)
         assert [(part.year, part.rows) for part in done.partitions] == [(year, 3)]
     (tmp_path / "list_2031.csv").write_text(f"{header}\n{rows}\n")
     for file, moment in (("list.csv", None), ("list_2031.csv", new_year_eve)):
         with pytest.raises(UnreadableSource, match="nothing tells the year"):
-            split_source(tmp_path / file, parks, session, tmp_path / "refused", landed=moment)
+            split_source(tmp_path / file, parks, tmp_path / "refused", landed=moment)

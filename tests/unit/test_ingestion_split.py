@@ -17,7 +17,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from city_platform.contracts.model import Classification, Column, Contract, Partitioning, YearStyle
-from city_platform.engines.duckdb import DuckDBEngine, Session
 from city_platform.ingestion.delimited import NotFlawless, exact_rows, flawless_rows
 from city_platform.ingestion.formats import UnreadableSource, recognise
 from city_platform.ingestion.headers import BreakingDrift
@@ -47,16 +46,10 @@ def contract(*source_names: str) -> Contract:
 PARKS = contract("Year", "Name")
 
 
-@pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
-    with DuckDBEngine(tmp_path_factory.mktemp("engine")).session() as opened:
-        yield opened
-
-
-def split(content: bytes, session: Session, tmp_path: Path, form: Contract = PARKS) -> Split:
+def split(content: bytes, tmp_path: Path, form: Contract = PARKS) -> Split:
     path = tmp_path / "source.csv"
     path.write_bytes(content)
-    done = split_source(path, form, session, tmp_path / "out")
+    done = split_source(path, form, tmp_path / "out")
     assert done.rows == sum(part.rows for part in done.partitions) + done.unplaced
     return done
 
@@ -100,10 +93,8 @@ TWO_ROWS = [("2023", "Stanley"), ("2024", "Queen E")]
         ),
     ],
 )
-def test_reads_every_dialect(
-    content: bytes, expected: list[tuple[str | None, ...]], session: Session, tmp_path: Path
-) -> None:
-    done = split(content, session, tmp_path)
+def test_reads_every_dialect(content: bytes, expected: list[tuple[str | None, ...]], tmp_path: Path) -> None:
+    done = split(content, tmp_path)
     assert rows(done) == expected
     assert (done.unreadable, done.unplaced, done.unreadable_file, done.unplaced_file) == (0, 0, None, None)
     assert set((tmp_path / "out").iterdir()) == {part.file for part in done.partitions}
@@ -132,9 +123,9 @@ GOOD = "".join(f"{2020 + place % 3};park {place}\n" for place in range(2_000)).e
     ],
 )
 def test_broken_lines_are_kept_with_number_and_reason_and_the_rest_goes_on(
-    damage: bytes, line_reasons: list[tuple[int, str]], session: Session, tmp_path: Path
+    damage: bytes, line_reasons: list[tuple[int, str]], tmp_path: Path
 ) -> None:
-    done = split(b"Year;Name\n" + GOOD + damage + GOOD, session, tmp_path)
+    done = split(b"Year;Name\n" + GOOD + damage + GOOD, tmp_path)
     assert [(line, reason) for line, reason, _ in unreadable(done)] == line_reasons
     assert all(len(text) <= 1_000 for _, _, text in unreadable(done))
     assert done.unreadable == len(line_reasons)
@@ -142,7 +133,7 @@ def test_broken_lines_are_kept_with_number_and_reason_and_the_rest_goes_on(
     assert names == [f"park {place}" for place in range(2_000)] * 2
 
 
-def test_broken_json_lines(session: Session, tmp_path: Path) -> None:
+def test_broken_json_lines(tmp_path: Path) -> None:
     good = b"".join(b'{"Year": 2023, "Name": "%d"}\n' % place for place in range(1_000))
     bad = [
         b'{"Year": 2023, "Na\n',
@@ -152,22 +143,22 @@ def test_broken_json_lines(session: Session, tmp_path: Path) -> None:
         b'{"Name": "\\ud800"}\n',
         b'{"Name": ' + b"[" * 100_000 + b"\n",
     ]
-    done = split(good + b"".join(bad) + good, session, tmp_path)
+    done = split(good + b"".join(bad) + good, tmp_path)
     assert (done.rows, done.unreadable) == (2_000, len(bad))
     assert [line for line, _, _ in unreadable(done)] == list(range(1_001, 1_001 + len(bad)))
 
 
-def test_a_late_json_key_is_a_new_column(session: Session, tmp_path: Path) -> None:
+def test_a_late_json_key_is_a_new_column(tmp_path: Path) -> None:
     early = b'{"Year": 2023, "Name": "a"}\n' * 40_000
-    done = split(early + b'{"Year": 2024, "Late": 1e5}\n', session, tmp_path)
+    done = split(early + b'{"Year": 2024, "Late": 1e5}\n', tmp_path)
     assert [(one.kind, one.column) for one in done.drift] == [("new-column", "Late")]
     assert rows(done)[-1] == ("2024", None, "1e5")
     assert rows(done)[0] == ("2023", "a", None)
     assert done.rows == 40_001
 
 
-def test_rows_without_a_year_are_kept_beside(session: Session, tmp_path: Path) -> None:
-    done = split(b"Year;Name\n" + GOOD + b";lost\n1066;older\n" + GOOD, session, tmp_path)
+def test_rows_without_a_year_are_kept_beside(tmp_path: Path) -> None:
+    done = split(b"Year;Name\n" + GOOD + b";lost\n1066;older\n" + GOOD, tmp_path)
     assert done.unplaced == 2
     assert done.unplaced_file is not None
     assert done.unplaced_file.stat().st_mode & 0o777 == 0o600
@@ -193,37 +184,35 @@ def test_rows_without_a_year_are_kept_beside(session: Session, tmp_path: Path) -
         (b'{"Year": 2023,\n "Name":\n "' + SECRET.encode() + b'"}\n', "not valid JSON"),
     ],
 )
-def test_what_is_no_dataset_is_refused_without_showing_values(
-    content: bytes, problem: str, session: Session, tmp_path: Path
-) -> None:
+def test_what_is_no_dataset_is_refused_without_showing_values(content: bytes, problem: str, tmp_path: Path) -> None:
     with pytest.raises(UnreadableSource, match=problem) as refusal:
-        split(content, session, tmp_path)
+        split(content, tmp_path)
     assert SECRET not in str(refusal.value)
 
 
 @pytest.mark.parametrize("content", [b"Breed;Color\nLab;Black\n", b"Year;Name;name\n2023;a;b\n", b'{"Year": 2023}\n'])
-def test_breaking_drift_stops_before_any_row(content: bytes, session: Session, tmp_path: Path) -> None:
+def test_breaking_drift_stops_before_any_row(content: bytes, tmp_path: Path) -> None:
     told: list[int] = []
     path = tmp_path / "source.csv"
     path.write_bytes(content)
     with pytest.raises(BreakingDrift):
-        split_source(path, PARKS, session, tmp_path / "out", told.append)
+        split_source(path, PARKS, tmp_path / "out", told.append)
     assert told == []
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_empty_and_odd_headers_become_columns(session: Session, tmp_path: Path) -> None:
-    done = split(b'Year;Name;;"a\nb"\n2023;x;y;z\n', session, tmp_path)
+def test_empty_and_odd_headers_become_columns(tmp_path: Path) -> None:
+    done = split(b'Year;Name;;"a\nb"\n2023;x;y;z\n', tmp_path)
     assert done.headers == ("Year", "Name", "column_3", "a\nb")
     assert rows(done) == [("2023", "x", "y", "z")]
 
 
-def test_same_input_same_bytes_and_progress(session: Session, tmp_path: Path) -> None:
+def test_same_input_same_bytes_and_progress(tmp_path: Path) -> None:
     path = tmp_path / "source.csv"
     path.write_bytes(b"Year;Name\n" + GOOD * 20)
     told: list[int] = []
-    first = split_source(path, PARKS, session, tmp_path / "first", told.append)
-    second = split_source(path, PARKS, session, tmp_path / "second")
+    first = split_source(path, PARKS, tmp_path / "first", told.append)
+    second = split_source(path, PARKS, tmp_path / "second")
     assert [part.file.read_bytes() for part in first.partitions] == [
         part.file.read_bytes() for part in second.partitions
     ]
@@ -247,7 +236,6 @@ _CELLS = st.text(st.sampled_from("ab;,\t|\"'\n\r é漢\u2028\\#"), max_size=6)
     packed=st.booleans(),
 )
 def test_whatever_the_csv_module_writes_is_read_back(
-    session: Session,
     table: Sequence[tuple[str, ...]],
     delimiter: str,
     newline: str,
@@ -266,7 +254,7 @@ def test_whatever_the_csv_module_writes_is_read_back(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "source.csv"
         path.write_bytes(gzip.compress(content) if packed else content)
-        done = split_source(path, contract("Year", "Name", "Note"), session, Path(folder) / "out")
+        done = split_source(path, contract("Year", "Name", "Note"), Path(folder) / "out")
         assert rows(done) == expected
         assert done.unreadable == 0
         if not packed:
@@ -278,7 +266,7 @@ def test_whatever_the_csv_module_writes_is_read_back(
             ]
             assert (exact, lost.lines) == (expected, [])
             try:
-                fast = [row for batch in flawless_rows(path, form, form.headers, session) for row in batch.to_pylist()]
+                fast = [row for batch in flawless_rows(path, form, form.headers) for row in batch.to_pylist()]
             except NotFlawless:
                 return
             assert [tuple(row.values()) for row in fast] == expected
