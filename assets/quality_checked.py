@@ -7,6 +7,7 @@ import dagster as dg
 from assets.checks import check_results, check_specs, gate_metadata
 from assets.graph import layer_spec, materialization, typed_failures
 from city_platform.datasets import Dataset
+from city_platform.lake.manifest import Manifest
 from city_platform.layers import cleaned, gated, quality_checked
 from city_platform.quality.references import Extent
 from resources.platform import PlatformResource
@@ -45,11 +46,18 @@ def quality_checked_asset(dataset: Dataset) -> dg.AssetsDefinition:
         with typed_failures():
             checked, rejected = quality_checked.materialize(adapters, dataset, context.partition_key)
             standing = gated.gate(adapters, dataset, context.partition_key)
-        yield materialization(dataset, checked, adapters.lake, gate_metadata(dataset, standing))
+        shown = gate_metadata(dataset, standing) | _compared_with(checked)
+        yield materialization(dataset, checked, adapters.lake, shown)
         yield materialization(dataset, rejected, adapters.lake)
         yield from check_results(dataset, checked, adapters.lake)
 
     return check
+
+
+def _compared_with(checked: Manifest) -> dict[str, dg.MetadataValue]:
+    """The versions of what the rules looked at besides the rows, where they looked at anything."""
+    verdict = quality_checked.verdict_of(checked)
+    return {"compared with": dg.MetadataValue.json(dict(verdict.rests_on))} if verdict and verdict.rests_on else {}
 
 
 def _references(dataset: Dataset) -> list[dg.AssetDep]:
