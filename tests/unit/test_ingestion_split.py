@@ -78,7 +78,7 @@ TWO_ROWS = [("2023", "Stanley"), ("2024", "Queen E")]
         (b"\n\nYear;Name\n\n2023;Stanley\n\n\n2024;Queen E\n\n", TWO_ROWS),
         (b"Year;Name\r\n2023;Stanley\n2024;Queen E\r\n", TWO_ROWS),  # mixed line endings
         (b"Year;Name\n2023;Stanley;;\n2024;Queen E;\n", TWO_ROWS),  # empty cells beyond the header's
-        (gzip.compress(b"Year;Name\n2023;Stanley\n") + gzip.compress(b"2024;Queen E\n"), TWO_ROWS),
+        (gzip.compress(b"Year;Name\n2023;Stanley\n", mtime=0) + gzip.compress(b"2024;Queen E\n", mtime=0), TWO_ROWS),
         (b'Year;Name\n2023;"a\nb"\n2024;"c\r\nd;""e"""\n', [("2023", "a\nb"), ("2024", 'c\r\nd;"e"')]),
         (b'Year;Name\r2023;"a\nb"\r2024;"c\rd"\r', [("2023", "a\nb"), ("2024", "c\rd")]),
         (b'Year;Name\n2023;""\n2024;\n', [("2023", None), ("2024", None)]),
