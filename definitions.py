@@ -14,14 +14,18 @@ from assets.landing import landing_job
 from assets.profile import profile_asset
 from assets.quality_checked import quality_checked_asset
 from assets.raw import raw_asset
+from assets.source import fetching_job, source_spec
 from city_platform.datasets import load_datasets
 from resources.platform import PlatformResource
+from resources.portal import PortalResource
 from schedules.governance import governance_schedule
-from schedules.ingestion import ingestion_schedule
+from schedules.ingestion import fetch_schedules, ingestion_schedule
 from sensors.drop_folder import drop_folder_sensor
 from sensors.outdated import outdated_sensor
+from sensors.portal import portal_sensor
 
 ROOT = Path(__file__).parent
+FETCH = "CITY_PLATFORM_FETCH"
 
 # Partitions on checks are a preview feature of Dagster's and it uses beta ones itself; the pinned version and our
 # tests hold what we rely on, so nobody needs to be warned at every start.
@@ -29,26 +33,40 @@ for category in (dg.PreviewWarning, dg.BetaWarning):
     warnings.filterwarnings("ignore", category=category)
 
 
-def build_definitions(home: Path, datasets_folder: Path = ROOT / "datasets") -> dg.Definitions:
+def build_definitions(home: Path, datasets_folder: Path = ROOT / "datasets", *, fetch: bool = False) -> dg.Definitions:
     """Everything Dagster knows, over the data below `home`. Opens nothing and reads no secret.
+
+    With `fetch` the sensor and the schedules that ask the open data portal run from the start; without it they wait
+    until somebody switches them on.
 
     Raises InvalidDefinition with every mistake of every dataset's folder.
     """
     datasets = load_datasets(datasets_folder)
     drop = home / "drop"
-    land = landing_job(datasets)
+    land, fetching = landing_job(datasets), fetching_job(datasets)
     materialize = [materialization_job(dataset) for dataset in datasets]
     govern = [governance_job(dataset) for dataset in datasets]
     layers = (raw_asset, cleaned_asset, profile_asset, quality_checked_asset, curated_asset, encrypted_asset)
     assets = [layer(dataset) for dataset in datasets for layer in layers]
     return dg.Definitions(
-        assets=assets,
-        jobs=[land, *materialize, *govern],
-        sensors=[drop_folder_sensor(drop, datasets, land), outdated_sensor(datasets, materialize)],
-        schedules=[ingestion_schedule(drop, datasets, land), *map(governance_schedule, datasets, govern)],
-        resources={"platform": PlatformResource(home=str(home))},
+        assets=[*assets, *(source_spec(dataset) for dataset in datasets if dataset.sources)],
+        jobs=[land, fetching, *materialize, *govern],
+        sensors=[
+            drop_folder_sensor(drop, datasets, land),
+            outdated_sensor(datasets, materialize),
+            portal_sensor(datasets, fetching, running=fetch),
+        ],
+        schedules=[
+            ingestion_schedule(drop, datasets, land),
+            *fetch_schedules(datasets, fetching, running=fetch),
+            *map(governance_schedule, datasets, govern),
+        ],
+        resources={"platform": PlatformResource(home=str(home)), "portal": PortalResource()},
         executor=dg.in_process_executor,  # a run is its own process already; a process a step costs seconds
     )
 
 
-defs = build_definitions(Path(os.environ.get("CITY_PLATFORM_HOME", ROOT / ".city-platform")).absolute())
+defs = build_definitions(
+    Path(os.environ.get("CITY_PLATFORM_HOME", ROOT / ".city-platform")).absolute(),
+    fetch=os.environ.get(FETCH) == "on",
+)

@@ -62,16 +62,22 @@ def layer_spec(
 
 
 def layer_asset(
-    dataset: Dataset, spec: dg.AssetSpec, make: Callable[[Platform, Dataset, str], Manifest]
+    dataset: Dataset,
+    spec: dg.AssetSpec,
+    make: Callable[[Platform, Dataset, str], Manifest],
+    more: Callable[[Manifest], Mapping[str, dg.MetadataValue]] | None = None,
 ) -> dg.AssetsDefinition:
-    """The asset of a layer that is one function of the platform, the dataset and the year."""
+    """The asset of a layer that is one function of the platform, the dataset and the year.
+
+    `more` is the metadata that only this layer has.
+    """
 
     @dg.multi_asset(name="__".join(spec.key.path), specs=[spec])
     def layer(context: dg.AssetExecutionContext, platform: PlatformResource) -> dg.MaterializeResult[None]:
         adapters = platform.open()
         with typed_failures():
             manifest = make(adapters, dataset, context.partition_key)
-        return materialization(dataset, manifest, adapters.lake)
+        return materialization(dataset, manifest, adapters.lake, more(manifest) if more else None)
 
     return layer
 

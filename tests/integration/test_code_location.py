@@ -38,7 +38,9 @@ def sensor_context(town: dg.Definitions, home: Path, instance: dg.DagsterInstanc
 
 def test_the_keys_are_these(city: dg.Definitions) -> None:
     layers = ("cleaned", "curated", "encrypted", "profile", "quality_checked", "raw", "rejected")
-    expected = {f"{dataset.name}/{layer}" for dataset in load_datasets(ROOT / "datasets") for layer in layers}
+    datasets = load_datasets(ROOT / "datasets")
+    expected = {f"{dataset.name}/{layer}" for dataset in datasets for layer in layers}
+    expected |= {f"{dataset.name}/source" for dataset in datasets if dataset.sources}
     assert {key.to_user_string() for key in city.resolve_all_asset_keys()} == expected
     assert {"business_licences/raw", "parking_tickets/raw"} <= expected
 
@@ -51,7 +53,8 @@ def test_lineage_says_what_is_read(city: dg.Definitions) -> None:
         if key.path[0] == "parking_tickets"
     }
     assert upstream == {
-        "raw": [],
+        "source": [],
+        "raw": ["source"],
         "cleaned": ["raw"],
         "profile": ["cleaned"],
         "quality_checked": ["cleaned"],
@@ -69,7 +72,8 @@ def test_every_asset_introduces_itself(city: dg.Definitions) -> None:
         assert spec.kinds, name
         assert spec.group_name == spec.key.path[0], name
         assert {"layer", "classification", "cadence"} <= set(spec.tags), name
-        assert isinstance(spec.partitions_def, dg.TimeWindowPartitionsDefinition), name
+        if spec.key.path[-1] != "source":
+            assert isinstance(spec.partitions_def, dg.TimeWindowPartitionsDefinition), name
         if spec.key.path[-1] in {"cleaned", "quality_checked", "encrypted"}:
             schema = spec.metadata["dagster/column_schema"]
             assert all(column.description and column.tags["classification"] for column in schema.columns), name
@@ -94,9 +98,11 @@ def test_building_the_definitions_touches_nothing(tmp_path: Path) -> None:
 
 def test_jobs_sensors_and_schedules(town: dg.Definitions) -> None:
     repository = town.get_repository_def()
-    assert {"land", "materialize_trees", "govern_trees"} <= set(repository.job_names)
-    assert {sensor.name for sensor in repository.sensor_defs} == {"drop_folder", "outdated_partitions"}
-    assert {schedule.name for schedule in repository.schedule_defs} == {"daily_ingestion", "weekly_governance_trees"}
+    assert {"land", "fetch", "materialize_trees", "govern_trees"} <= set(repository.job_names)
+    assert {sensor.name for sensor in repository.sensor_defs} == {"drop_folder", "outdated_partitions", "portal"}
+    fetches = {"daily_fetch", "weekly_fetch", "monthly_fetch"}
+    schedules = {schedule.name for schedule in repository.schedule_defs}
+    assert schedules == {"daily_ingestion", "weekly_governance_trees", *fetches}
 
 
 @pytest.mark.parametrize(
