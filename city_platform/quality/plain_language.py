@@ -13,6 +13,7 @@ from city_platform.quality.conditions_in_words import (
     share,
     value_demand,
 )
+from city_platform.quality.demands import null_has_no_length
 from city_platform.quality.model import (
     Comparison,
     Composite,
@@ -25,7 +26,6 @@ from city_platform.quality.model import (
     Text,
     Variable,
 )
-from city_platform.quality.operands import operands
 from city_platform.quality.pattern_example import example_of
 from city_platform.quality.results import Outcome
 from city_platform.quality.sql_in_words import condition_in_words, guarded_column, statement_in_words
@@ -177,9 +177,9 @@ def _length_row(rule: Rule) -> tuple[str, Demand, bool]:
         return f"The length of {_first(rule)}", Demand("is", "measured"), False
     demanded = demand(rule.condition, plain_figure, " characters long")
     words = demanded.words.replace(" 1 characters", " 1 character")
-    # A missing value has no length and is passed over, unless the rule speaks of the length 0.
-    passed_over = Number(Decimal(0)) not in operands(rule.condition)
-    return _first(rule), Demand(demanded.verb, words), passed_over and rule.where is None
+    told, passed_over = Demand(demanded.verb, words), null_has_no_length(rule.condition)
+    listed = isinstance(rule.condition, Membership) and not rule.condition.negated
+    return _first(rule), _given(rule, told) if listed else told, passed_over and rule.where is None
 
 
 def _type_row(rule: Rule) -> tuple[str, Demand, bool]:

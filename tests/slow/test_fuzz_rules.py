@@ -7,6 +7,7 @@ import pytest
 from city_platform.datasets import load_datasets
 from city_platform.quality.binding import check_ruleset
 from city_platform.quality.declared import declared_rules
+from city_platform.quality.linter import lint
 from city_platform.quality.parser import parse_ruleset
 from city_platform.quality.printer import print_ruleset
 from tests.rulesets import nearly_rulesets
@@ -25,5 +26,6 @@ def test_no_text_breaks_or_holds_up_the_reader(seed: int) -> None:
         if ruleset is not None:
             assert parse_ruleset(print_ruleset(ruleset), "rules.dqdl")[0] == ruleset, text
             check_ruleset(ruleset, contract)
+            lint(ruleset, contract)
             declared_rules(ruleset)
         assert time.process_time() - started < SECONDS, text
