@@ -8,6 +8,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import (
 )
 
 from assets.graph import asset_key
+from assets.scorecard import KEY as SCORECARD
 from city_platform.datasets import Dataset
 from city_platform.layers import cleaned, profile, quality_checked
 
@@ -17,6 +18,7 @@ __all__ = [
     "layer_selection",
     "materialization_job",
     "materialization_job_name",
+    "scorecard_job",
 ]
 
 
@@ -48,4 +50,13 @@ def governance_job(dataset: Dataset) -> UnresolvedAssetJobDefinition:
         f"govern_{dataset.name}",
         selection=dg.AssetSelection.assets(*keys),
         description=f"{dataset.contract.title}: every governance rule of one year, evaluated again.",
+    )
+
+
+def scorecard_job() -> UnresolvedAssetJobDefinition:
+    """The scorecard of all datasets."""
+    return dg.define_asset_job(
+        "scorecard",
+        selection=dg.AssetSelection.assets(SCORECARD),
+        description="Scores every dataset and year from their evaluations.",
     )

@@ -1,4 +1,6 @@
-"""Weekly governance: every rule of every year, evaluated again, because some rules depend on the day."""
+"""Weekly governance: every rule of every year, evaluated again, because some rules depend on the day; then the
+scorecard over all of them.
+"""
 
 from collections.abc import Iterator
 
@@ -9,7 +11,7 @@ from city_platform.datasets import Dataset
 from city_platform.layers import quality_checked
 from resources.platform import PlatformResource
 
-CRON = "0 5 * * 1"
+CRON, SCORECARD_CRON = "0 5 * * 1", "0 6 * * 1"
 TIMEZONE = "America/Vancouver"
 
 
@@ -33,3 +35,15 @@ def governance_schedule(dataset: Dataset, job: UnresolvedAssetJobDefinition) -> 
             )
 
     return weekly_governance
+
+
+def scorecard_schedule(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
+    """Mondays at six: an hour is ample for the evaluations, and the scorecard names those that are older."""
+    return dg.ScheduleDefinition(
+        name="weekly_scorecard",
+        job=job,
+        cron_schedule=SCORECARD_CRON,
+        execution_timezone=TIMEZONE,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Scores every dataset and year, and notifies of the gates that stand closed.",
+    )

@@ -12,6 +12,7 @@ from city_platform.cli.changes import app as changes_app
 from city_platform.cli.fetch import app as fetch_app
 from city_platform.cli.profile import app as profile_app
 from city_platform.cli.quality import app as quality_app
+from city_platform.cli.recipes import app as recipes_app
 from city_platform.cli.session import EXIT_CODES, FAILED, OK, REFUSED, Session, size
 
 app = typer.Typer(
@@ -31,6 +32,7 @@ app.add_typer(changes_app)
 app.add_typer(profile_app)
 app.add_typer(quality_app, name="quality")
 app.add_typer(audit_app, name="audit")
+app.add_typer(recipes_app, name="recipes")
 
 DEMO_YEARS = (2022, 2023, 2024)
 

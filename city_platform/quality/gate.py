@@ -77,14 +77,17 @@ class Standing:
     """How the gate stands for one version of a partition's data under one ruleset, at one moment.
 
     `waivers` names, for each rule that would keep the gate closed, the waiver in force; `unwaived` are the others.
-    `lapsed` are the waivers that once covered a rule of `unwaived`.
+    `lapsed` are the waivers that once covered a rule of `unwaived`. Unless `judged` there is no verdict on this data
+    under these rules: it waits for its evaluation.
     """
 
+    data_version: str
     reasons: tuple[str, ...] = ()  # what keeps it closed
     unwaived: tuple[str, ...] = ()
     waivers: Mapping[str, Waiver] = field(default_factory=dict)
     lapsed: tuple[Waiver, ...] = ()
     rejection: Rejection | None = None
+    judged: bool = True
 
     @property
     def open(self) -> bool:
@@ -123,14 +126,16 @@ def standing(
                 f"this data (version {data_version}) was rejected by {rejection.actor}: {rejection.reason}. "
                 "Land corrected data; a rejected version never passes."
             )
-            return Standing((reason,), rejection=rejection)
+            return Standing(data_version, (reason,), rejection=rejection)
     misfit = _misfit(verdict, dataset, partition, data_version, ruleset_hash) or _moved(verdict, rests_on)
     if verdict is None or misfit:
-        return Standing((misfit,))
+        return Standing(data_version, (misfit,), judged=False)
+    if verdict.rows <= 0:
+        empty = f"the partition has no rows, and nothing is no evidence. Check the source, then: {_AGAIN}"
+        return Standing(data_version, (empty,))
     if not verdict.failed_rules:
-        if verdict.passed:
-            return Standing()
-        return Standing((f"the evaluation as a whole did not pass, and no rule of it failed. {_AGAIN}",))
+        whole = f"the evaluation as a whole did not pass, and no rule of it failed. {_AGAIN}"
+        return Standing(data_version, () if verdict.passed else (whole,))
     exact = [one for one in decisions.waivers if (one.data_version, one.ruleset_hash) == (data_version, ruleset_hash)]
     newest = {rule: one for one in sorted(exact, key=lambda one: one.number) for rule in one.rules}
     waivers = {
@@ -140,10 +145,11 @@ def standing(
     }
     unwaived = tuple(rule for rule in verdict.failed_rules if rule not in waivers)
     if not unwaived:
-        return Standing(waivers=waivers)
+        return Standing(data_version, waivers=waivers)
     latest = {one.number: one for rule, one in newest.items() if rule in unwaived}
     lapsed = tuple(one for one in latest.values() if not one.in_force(now))
-    return Standing(_failures(verdict, unwaived, lapsed, exact, decisions.doubts), unwaived, waivers, lapsed)
+    reasons = _failures(verdict, unwaived, lapsed, exact, decisions.doubts)
+    return Standing(data_version, reasons, unwaived, waivers, lapsed)
 
 
 def admit(
@@ -185,8 +191,6 @@ def _misfit(verdict: Verdict | None, dataset: str, partition: str, data_version:
         return (
             f"the rules have changed since the verdict (ruleset {verdict.ruleset_hash}, now {ruleset_hash}). {_AGAIN}"
         )
-    if verdict.rows <= 0:
-        return f"the partition has no rows, and nothing is no evidence. Check the source, then: {_AGAIN}"
     return ""
 
 

@@ -1,0 +1,60 @@
+"""Telling people once: a notice that was sent is not sent again, by whichever process and after whatever restart.
+
+`notices/{digest}.json` is created before a notice is sent and says afterwards that it was. A process that dies in
+between leaves a claim; after `LEASE` another takes it over, because a notice that might come twice is better than one
+that never came.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from city_platform.ports import Clock, Notifier, ObjectExists, ObjectStore
+
+LEASE = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What is to be told. Two notices of one `identity` are the same; nothing in it is personal."""
+
+    identity: str
+    subject: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notices:
+    """Sends each notice once."""
+
+    store: ObjectStore
+    notifier: Notifier
+    clock: Clock
+
+    def send(self, notice: Notice) -> bool:
+        """Whether it was sent now. Raises the notifier's errors, after which it counts as not sent."""
+        key = f"notices/{hashlib.sha256(notice.identity.encode()).hexdigest()}.json"
+        claim = self._note(notice, "claimed")
+        try:
+            self.store.put(key, claim, create_only=True)
+        except ObjectExists:
+            if not self._abandoned(key):
+                return False
+            self.store.put(key, claim)
+        try:
+            self.notifier.notify(notice.subject, notice.body)
+        except Exception:
+            self.store.delete(key)
+            raise
+        self.store.put(key, self._note(notice, "sent"))
+        return True
+
+    def _abandoned(self, key: str) -> bool:
+        """Whether somebody meant to send it long ago and did not say that it was sent."""
+        note = json.loads(self.store.get(key))
+        return note["state"] == "claimed" and self.clock.now() - datetime.fromisoformat(note["at"]) > LEASE
+
+    def _note(self, notice: Notice, state: str) -> bytes:
+        note = {"identity": notice.identity, "subject": notice.subject, "state": state}
+        return json.dumps(note | {"at": self.clock.now().isoformat()}, ensure_ascii=False, sort_keys=True).encode()

@@ -1,0 +1,56 @@
+"""The scorecard of all datasets, published in the lake as JSON and as a page, a new version a week."""
+
+import json
+from collections.abc import Sequence
+from zoneinfo import ZoneInfo
+
+from city_platform.datasets import Dataset
+from city_platform.governance.decisions import read_decisions
+from city_platform.governance.history import EvaluationHistory
+from city_platform.governance.scorecard import PartitionState, Scorecard
+from city_platform.governance.scorecard import scorecard as scored
+from city_platform.governance.scorecard_page import html
+from city_platform.lake.lake import StagedFile
+from city_platform.lake.manifest import Manifest
+from city_platform.lake.sink import workspace
+from city_platform.layers import quality_checked
+from city_platform.layers.gated import gate
+from city_platform.layers.platform import Platform
+from city_platform.layers.review import next_steps
+
+LAYER, SUBJECT = "scorecard", "governance"  # the second stands where a dataset's name does
+EVALUATIONS = 60  # of each partition, the newest: a year of weeks and some
+
+
+def scorecard(platform: Platform, datasets: Sequence[Dataset]) -> Scorecard:
+    """How everything stands now."""
+    decisions = read_decisions(platform.audit)
+    history = EvaluationHistory(platform.lake.store)
+    states = []
+    for dataset in datasets:
+        for partition in platform.lake.partitions(quality_checked.LAYER, dataset.name):
+            verdict = quality_checked.verdict_of(platform.lake.latest(quality_checked.LAYER, dataset.name, partition))
+            standing = gate(platform, dataset, partition, decisions)
+            if verdict is not None and standing is not None:
+                records = tuple(history.of(dataset.name, partition, EVALUATIONS))
+                states.append(PartitionState(verdict, standing, records, next_steps(dataset, partition, standing)))
+    return scored(platform.clock.now(), states, platform.audit.read().head, decisions.doubts)
+
+
+def materialize(platform: Platform, datasets: Sequence[Dataset], timezone: str) -> tuple[Manifest, Scorecard]:
+    """Publishes the scorecard under the year it is made in, on the city's clock."""
+    card = scorecard(platform, datasets)
+    with workspace(platform.lake) as folder:
+        files = {"json": folder / "scorecard.json", "html": folder / "scorecard.html"}
+        files["json"].write_text(json.dumps(card.to_json(), ensure_ascii=False, indent=1), encoding="utf-8")
+        files["html"].write_text(html(card, timezone), encoding="utf-8")
+        manifest = platform.lake.publish(
+            LAYER,
+            SUBJECT,
+            str(card.at.astimezone(ZoneInfo(timezone)).year),
+            inputs={"audit": str(card.head)},
+            parts={part: [StagedFile.of(path, len(card.partitions))] for part, path in files.items()},
+            counts={"rows": len(card.partitions)},
+            schema=[],
+        )
+    return manifest, card
