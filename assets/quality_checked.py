@@ -1,6 +1,6 @@
 """Quality-checked assets: passed and failed rows, the register of rejections, and one check a governance rule."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
@@ -46,7 +46,7 @@ def quality_checked_asset(dataset: Dataset) -> dg.AssetsDefinition:
         with typed_failures():
             checked, rejected = quality_checked.materialize(adapters, dataset, context.partition_key)
             standing = gated.gate(adapters, dataset, context.partition_key)
-        shown = gate_metadata(dataset, standing) | _compared_with(checked)
+        shown = {**gate_metadata(dataset, standing), **_compared_with(checked)}
         yield materialization(dataset, checked, adapters.lake, shown)
         yield materialization(dataset, rejected, adapters.lake)
         yield from check_results(dataset, checked, adapters.lake)
@@ -54,7 +54,7 @@ def quality_checked_asset(dataset: Dataset) -> dg.AssetsDefinition:
     return check
 
 
-def _compared_with(checked: Manifest) -> dict[str, dg.MetadataValue]:
+def _compared_with(checked: Manifest) -> Mapping[str, dg.MetadataValue]:
     """The versions of what the rules looked at besides the rows, where they looked at anything."""
     verdict = quality_checked.verdict_of(checked)
     return {"compared with": dg.MetadataValue.json(dict(verdict.rests_on))} if verdict and verdict.rests_on else {}

@@ -89,13 +89,13 @@ def _exists(
             raise NotEvaluable(f"{name} is {its_type} and {other} is {other_type}: they cannot be compared")
         here.append(f"CAST({name} AS {cast})")
         there.append(f"CAST({other} AS {cast})")
+    # A key with a missing part is no member, so neither is a row's whose key misses that part.
     given = " AND ".join(f"{name} IS NOT NULL" for _, (name, _) in keys)
     exists = HashSets(scope.session).function(
         f"SELECT DISTINCT hash({', '.join(there)}) FROM {reference.relation} WHERE {given}"
     )
-    has_key = " AND ".join(f"{name} IS NOT NULL" for (name, _), _ in keys)
     metric_name = "referential_integrity" if rule.type == "ReferentialIntegrity" else "dataset_match"
-    return share_plan(metric_name, demand(rule), f"({has_key} AND {exists}(hash({', '.join(here)})))")
+    return share_plan(metric_name, demand(rule), f"{exists}(hash({', '.join(here)}))")
 
 
 def _schema_share(scope: Scope, reference: Reference) -> Fraction:
