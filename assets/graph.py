@@ -10,6 +10,7 @@ from city_platform.datasets import Dataset
 from city_platform.errors import PermanentError, TransientError
 from city_platform.lake.lake import Lake
 from city_platform.lake.manifest import Manifest
+from city_platform.layers.cleaned import recipe_of
 from city_platform.layers.platform import Platform
 from resources.platform import PlatformResource
 
@@ -123,6 +124,9 @@ def materialization(
         )
     if manifest.preview:
         metadata["preview"] = dg.MetadataValue.md(markdown_table(manifest.preview))
+    recipe = recipe_of(lake, manifest)
+    if recipe:
+        metadata["recipe"] = dg.MetadataValue.text(f"{recipe['version']} (sha256 {recipe['hash']})")
     metadata |= more or {}
     return dg.MaterializeResult(
         asset_key=asset_key(dataset, manifest.layer),

@@ -5,6 +5,7 @@ recipe.json     AWS Glue DataBrew recipe: the cleaning steps
 rules.dqdl      AWS Glue Data Quality rules: the gate
 curated.sql     the published summary
 *.dqdl          any other ruleset is advisory: evaluated and shown, it holds nothing back
+recipe_versions/    the published versions of the recipe, never edited
 """
 
 import hashlib
@@ -14,6 +15,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from city_platform.cleaning.recipe import Recipe, parse_recipe
+from city_platform.cleaning.versions import FOLDER, WORKING, RecipeVersion, read_versions, running
 from city_platform.contracts.curated import check_curated
 from city_platform.contracts.load import read_contract
 from city_platform.contracts.model import Contract, PortalSource
@@ -53,6 +55,17 @@ class Dataset:
     recipe_hash: str
     ruleset_hash: str
     curated_hash: str
+    recipe_versions: tuple[RecipeVersion, ...]  # the published ones, oldest first
+
+    @property
+    def recipe_version(self) -> str:
+        """The number of the published version that `recipe.json` equals, else LATEST_WORKING."""
+        return running(self.recipe.hash, self.recipe_versions)
+
+    @property
+    def working_recipe(self) -> RecipeVersion:
+        """`recipe.json`, as one of the versions."""
+        return RecipeVersion(WORKING, self.recipe.hash, self.recipe.written)
 
     @property
     def rulesets(self) -> tuple[Ruleset, ...]:
@@ -154,6 +167,8 @@ def load_dataset(folder: Path) -> tuple[Dataset | None, list[Finding]]:
     if contract is not None and RECIPE in texts:
         recipe, problems = parse_recipe(texts[RECIPE], f"{place}/{RECIPE}", contract)
         findings += problems
+    versions, problems = read_versions(folder, place)
+    findings += problems
     parsed: dict[str, Ruleset] = {}
     for name in (one for one in rulesets if one in texts):
         ruleset, problems = parse_ruleset(texts[name], f"{place}/{name}")
@@ -178,6 +193,7 @@ def load_dataset(folder: Path) -> tuple[Dataset | None, list[Finding]]:
         recipe_hash=_hash(texts[RECIPE]),
         ruleset_hash=_hash(texts[RULES]),
         curated_hash=_hash(texts[CURATED]),
+        recipe_versions=versions,
     )
     return dataset, []
 
@@ -186,7 +202,7 @@ def _unexpected(folder: Path, place: str) -> list[Finding]:
     """What is in the folder and means nothing: mostly a file whose name is misspelt."""
     findings = []
     for entry in sorted(folder.iterdir()):
-        if _hidden(entry) or entry.name in FILES or (entry.suffix == ".dqdl" and entry.is_file()):
+        if _hidden(entry) or entry.name in {*FILES, FOLDER} or (entry.suffix == ".dqdl" and entry.is_file()):
             continue
         missing = [name for name in FILES if not (folder / name).exists()]
         kind = "folder" if entry.is_dir() else "file"

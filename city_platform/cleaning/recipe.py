@@ -2,10 +2,9 @@
 
 The file is what DataBrew itself takes and gives (`aws databrew create-recipe --steps file://recipe.json`): a list of
 steps, each an Action with an Operation and its Parameters, all of them texts, and perhaps ConditionExpressions.
-A recipe has no version of its own: DataBrew counts 1.0, 2.0 as it publishes, so here the `hash` of its steps is.
+A recipe has no version of its own: DataBrew counts 1.0, 2.0 as it publishes (see `versions`).
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from city_platform.cleaning.operation import Effect, Operation
 from city_platform.cleaning.positioned import read_json
 from city_platform.cleaning.reading import Reading, StepReader
 from city_platform.cleaning.values import DATABREW_TYPES
+from city_platform.cleaning.versions import Steps, hash_of
 from city_platform.contracts.model import Column, Contract
 from city_platform.errors import Finding
 
@@ -45,10 +45,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """The steps in order. `hash` is the sha256 of what they say, whatever the file's white space, in hex."""
+    """The steps in order. `written` is how they stand in the file, `hash` tells what they say from any other recipe."""
 
     steps: tuple[Step, ...]
     hash: str
+    written: Steps
 
     @property
     def needs_secret(self) -> bool:
@@ -88,23 +89,12 @@ def parse_recipe(text: str, file: str, contract: Contract) -> tuple[Recipe | Non
         findings.extend(_order(file, moves[-1].line, contract, columns))
     if findings:
         return None, sorted(set(findings))
-    return Recipe(tuple(steps), _hash(steps)), []
+    written = json.loads(text.removeprefix("\ufeff"))
+    return Recipe(tuple(steps), hash_of(written), written), []
 
 
 def _step(position: int, reading: Reading) -> Step:
     return Step(position, reading.operation, dict(reading.parameters), tuple(reading.conditions), reading.line)
-
-
-def _hash(steps: Sequence[Step]) -> str:
-    said = [
-        [
-            step.operation.name,
-            sorted(step.parameters.items()),
-            [[one.name, one.column, one.value] for one in step.conditions],
-        ]
-        for step in steps
-    ]
-    return hashlib.sha256(json.dumps(said, ensure_ascii=False).encode()).hexdigest()
 
 
 def _with_types(steps: Sequence[Step], contract: Contract) -> list[Step]:

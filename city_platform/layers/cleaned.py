@@ -11,10 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from city_platform.cleaning.compile import cleaning_select
+from city_platform.cleaning.versions import remember
 from city_platform.contracts.model import Classification
 from city_platform.datasets import Dataset
 from city_platform.engines.duckdb import Session
-from city_platform.lake.lake import version_of_files
+from city_platform.lake.lake import Lake, version_of_files
 from city_platform.lake.manifest import Manifest
 from city_platform.lake.sink import ParquetSink, workspace
 from city_platform.layers.changes import changes_since
@@ -30,6 +31,7 @@ REVISION = "1"  # raise it when this module starts to write other rows from the 
 _SOURCE_STRIDE = 1 << 40  # more rows than a source can have
 _NONE = pa.nulls(0, pa.int64())
 _Source = tuple[Path, Mapping[str, str]]  # the file of its rows, and the header that carries each source column
+_DOWNSTREAM = (LAYER, "quality_checked")  # what a later layer names as its input, nearest first
 _WORKING = {"_untyped", "_removed", "_position"}  # what the rows carry only until they are sorted out
 _UNTYPED = pa.schema(
     [
@@ -61,6 +63,7 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifes
     """Runs the recipe over the year's rows; raises NotPublished without raw data."""
     lake, contract = platform.lake, dataset.contract
     raw = lake.require(UPSTREAM, dataset.name, partition)
+    remember(lake.store, dataset.name, dataset.recipe_version, dataset.recipe.hash)
     paths = lake.paths(raw, "rows")
     with workspace(lake) as folder, platform.engine.session() as session:
         sources = [(path, source["present"]) for path, source in zip(paths, raw.details["sources"], strict=True)]
@@ -116,6 +119,7 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifes
             details={
                 "sources": [source["name"] for source in raw.details["sources"]],
                 "changes": changes.to_json() if changes else None,
+                "recipe": {"version": dataset.recipe_version, "hash": dataset.recipe.hash},
             },
         )
 
@@ -124,6 +128,28 @@ def _keyed(platform: Platform, dataset: Dataset, session: Session) -> str:
     """The function of the recipe's steps that need the dataset's secret."""
     platform.keys.ensure(master_key(dataset.name, Classification.PERSONAL))
     return register_keyed(session, pseudonym_key(platform.keys, platform.lake.store, dataset.name))
+
+
+def recipe_of(lake: Lake, manifest: Manifest) -> Mapping[str, str] | None:
+    """`version` and `hash` of the recipe that cleaned the rows a version of this or a later layer is made of.
+
+    None for layers before, and for rows cleaned before versions were recorded.
+    """
+    layer = next((name for name in _DOWNSTREAM if name in manifest.inputs), None)
+    if manifest.layer != LAYER and layer is not None:
+        made_of = _version(lake, layer, manifest)
+        return recipe_of(lake, made_of) if made_of else None
+    return manifest.details.get("recipe")
+
+
+def _version(lake: Lake, layer: str, manifest: Manifest) -> Manifest | None:
+    """The version of an upstream layer that this one was made from: nearly always the newest."""
+    wanted = manifest.inputs[layer]
+    newest = lake.latest(layer, manifest.dataset, manifest.partition)
+    if newest is None or newest.version == wanted:
+        return newest
+    history = list(lake.history(layer, manifest.dataset, manifest.partition))
+    return next((one for one in reversed(history) if one.version == wanted), None)
 
 
 def _select(
