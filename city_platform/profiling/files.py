@@ -74,7 +74,7 @@ def _rows(path: Path, scratch: Path) -> Iterator[tuple[Path, Sequence[str], Sequ
 
 def _write(batches: Iterator[pa.RecordBatch], rows: Path, names: Sequence[str]) -> None:
     schema = pa.schema([(name, pa.string()) for name in names])
-    with pq.ParquetWriter(rows, schema, compression="lz4", write_statistics=False, use_dictionary=False) as writer:
+    with pq.ParquetWriter(rows, schema, compression="lz4") as writer:
         for batch in batches:
             writer.write_batch(pa.RecordBatch.from_arrays(batch.columns, schema=schema))
 
