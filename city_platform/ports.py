@@ -4,7 +4,8 @@ One contract test suite (`tests/integration/test_ports_*.py`) runs against both,
 machine under the desk and the cloud is a failing test, not a surprise.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -125,4 +126,82 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """Aware, in UTC."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogColumn:
+    """A column as AWS Glue knows it. `type` is in Glue's words: bigint, decimal(12,2), array<string>.
+
+    `source` says where the values come from, `classification` how far they may travel.
+    """
+
+    name: str
+    type: str
+    description: str
+    source: str
+    classification: str
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogTable:
+    """One version of a table's schema. Versions count from 1; `changes` says what this one changed, in words."""
+
+    database: str
+    name: str
+    version: int
+    description: str
+    owner: str
+    location: str
+    columns: tuple[CatalogColumn, ...]
+    partition_keys: tuple[CatalogColumn, ...]
+    parameters: Mapping[str, str]
+    changes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogPartition:
+    """One partition of a table: `value` of the partition key, the folder that holds its files, and what is in it."""
+
+    value: str
+    location: str
+    parameters: Mapping[str, str]
+
+
+class CatalogChanged(TransientError):
+    """Somebody else saved that version of the table first; read it again."""
+
+
+class CatalogRefused(PermanentError):
+    """The catalog will not take this; its settings or its rights are wrong."""
+
+
+class CatalogUnavailable(TransientError):
+    """The catalog did not answer, or answered that it is busy."""
+
+
+class Catalog(Protocol):
+    """Tables in databases, every version of their schemas, and their partitions.
+
+    Errors: CatalogChanged, CatalogRefused, CatalogUnavailable; those of the object store where it keeps them there.
+    """
+
+    def tables(self) -> Sequence[CatalogTable]:
+        """The newest version of every table, by database and name."""
+        ...
+
+    def versions(self, database: str, name: str) -> Sequence[CatalogTable]:
+        """Every version of a table, oldest first; empty where there is no such table."""
+        ...
+
+    def save(self, table: CatalogTable) -> None:
+        """Adds the version after the newest one, or version 1; raises CatalogChanged where it is another."""
+        ...
+
+    def partitions(self, database: str, name: str) -> Sequence[CatalogPartition]:
+        """The table's partitions, by value."""
+        ...
+
+    def save_partition(self, database: str, name: str, partition: CatalogPartition) -> None:
+        """Adds the partition, or replaces the one of that value."""
         ...

@@ -1,0 +1,84 @@
+"""What the stewards' folders say of a table's columns."""
+
+from collections.abc import Mapping, Sequence
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.dialects.duckdb import DuckDB
+
+from city_platform.catalog.types import catalog_type
+from city_platform.contracts.model import Classification, Contract
+from city_platform.datasets import Dataset
+from city_platform.ports import CatalogColumn
+
+# The layers that are tables, and the part of their manifests that holds the rows.
+LAYERS = {"cleaned": "rows", "rejected": "rows", "curated": "parquet", "encrypted": "rows"}
+_LAYER_WORDS = {
+    "cleaned": "typed rows after the recipe, one a key, before any rule",
+    "rejected": "the register of everything that was held back, with the reason and without the value",
+    "curated": "the published summary, personal columns masked",
+    "encrypted": "the rows that passed the rules; internal and personal columns are encrypted",
+}
+_PLATFORM = "the platform"
+# The columns that the platform adds itself: description and source.
+_OWN = {
+    "_source": ("Which of the year's sources the row is from, in the order in which they landed, from 0.", _PLATFORM),
+    "_row": ("Which row of that source it is, from 0.", _PLATFORM),
+    "stage": ("What the row or value was held back by: typing, the recipe, a newer row, a rule.", _PLATFORM),
+    "column_or_rule": ("The column whose value could not be typed, or the rule the row failed.", _PLATFORM),
+    "reason": ("Why, in plain words and without the value.", _PLATFORM),
+}
+YEAR = CatalogColumn("year", "string", "The calendar year the rows are of.", _PLATFORM, Classification.PUBLIC.value)
+
+
+def described_columns(dataset: Dataset, layer: str, schema: Sequence[tuple[str, str]]) -> tuple[CatalogColumn, ...]:
+    """The columns of a published schema in the catalog's words; what nobody described has an empty description."""
+    if layer == "curated":
+        return _summary_columns(dataset, schema)
+    known = {column.name: column for column in dataset.contract.columns}
+    columns = []
+    for name, kind in schema:
+        if name in known:
+            column = known[name]
+            source = f"{column.source_name} in the source" if layer == "cleaned" else f"cleaned.{column.name}"
+            description, classification = column.description, column.classification
+        else:
+            description, source = _OWN.get(name, ("", ""))
+            classification = Classification.INTERNAL
+        columns.append(CatalogColumn(name, catalog_type(kind), description, source, classification.value))
+    return tuple(columns)
+
+
+def table_description(contract: Contract, layer: str) -> str:
+    return f"{contract.title}: {_LAYER_WORDS[layer]}. {contract.purpose}"
+
+
+def summary_comments(sql: str) -> Mapping[str, str]:
+    """What the comments in `curated.sql` say of the columns it publishes, by the columns' names.
+
+    A comment belongs to the column on whose line it stands, or before whose line.
+    """
+    query = sqlglot.parse_one(sql, dialect=DuckDB)
+    selects = query.selects if isinstance(query, exp.Select) else []
+    return {
+        one.alias_or_name: _sentence([text for node in one.walk() for text in node.comments or []]) for one in selects
+    }
+
+
+def _summary_columns(dataset: Dataset, schema: Sequence[tuple[str, str]]) -> tuple[CatalogColumn, ...]:
+    comments = summary_comments(dataset.curated_sql)
+    return tuple(
+        CatalogColumn(
+            name,
+            catalog_type(kind),
+            comments.get(name, ""),
+            "curated.sql over the trusted rows",
+            Classification.PUBLIC.value,
+        )
+        for name, kind in schema
+    )
+
+
+def _sentence(comments: Sequence[str]) -> str:
+    text = " ".join(" ".join(comments).split())
+    return text[:1].upper() + text[1:] + ("" if not text or text.endswith((".", "?", "!")) else ".")
