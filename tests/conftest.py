@@ -5,10 +5,15 @@ emulators and files; `slow` holds drills, soak and large data and runs only when
 """
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# Tests start the command a hundred times: without compiled files each start spends seconds compiling all over again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # The default run tries the same examples every time: a change is judged by what it changes. `HYPOTHESIS_PROFILE=search`
 # looks for new ones.
