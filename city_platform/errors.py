@@ -24,7 +24,8 @@ class TransientError(CityPlatformError):
 class Finding:
     """One mistake in one file: where it is, what it is, and what to write instead.
 
-    `line` and `column` count from 1; 0 means the file as a whole.
+    `line` and `column` count from 1; 0 means the file as a whole. `code` names the kind of mistake where tools sort by
+    it.
     """
 
     file: str
@@ -32,6 +33,7 @@ class Finding:
     column: int
     problem: str
     remedy: str = ""
+    code: str = ""
 
     def __str__(self) -> str:
         place = self.file if not self.line else f"{self.file}:{self.line}:{self.column or 1}"

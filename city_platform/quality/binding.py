@@ -25,6 +25,7 @@ from city_platform.quality.settings import LABEL_VALUES, RULE_NAME, Action, Rout
 from city_platform.quality.variables import UnknownVariable, resolved
 
 _SAMPLE_HISTORY = (1.0,) * LIMIT
+UNKNOWN_COLUMN, MISMATCH = "unknown-column", "type-mismatch"
 _ANY_MOMENT = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -37,8 +38,8 @@ class _Rule:
     contract: Contract
     file: str
 
-    def finding(self, problem: str, remedy: str) -> Finding:
-        return Finding(self.file, self.rule.line, self.rule.column, f"{self.rule.type}: {problem}", remedy)
+    def finding(self, problem: str, remedy: str, code: str = "") -> Finding:
+        return Finding(self.file, self.rule.line, self.rule.column, f"{self.rule.type}: {problem}", remedy, code)
 
 
 def check_ruleset(ruleset: Ruleset, contract: Contract) -> list[Finding]:
@@ -83,6 +84,7 @@ def _label_findings(ruleset: Ruleset) -> Iterator[Finding]:
                 item.column,
                 f"{identity} cannot route rows: it judges the partition as a whole",
                 'use "action"="halt" or "action"="warn", or a rule that judges rows, such as IsComplete',
+                "quarantine-without-rows",
             )
         if settings.action is Action.QUARANTINE and labels.get("route") == Route.GATE:
             yield _contradiction(ruleset, item, 'quarantine routes rows: leave "route" out, or use "action"="halt"')
@@ -141,7 +143,9 @@ def _column(bound: _Rule, name: str) -> Iterator[Finding]:
     names = [column.name for column in bound.contract.columns]
     if name.casefold() not in {known.casefold() for known in names}:
         remedy = _closest(name, names)
-        yield bound.finding(f'there is no column "{name}"', remedy or f"the columns are {', '.join(names)}")
+        yield bound.finding(
+            f'there is no column "{name}"', remedy or f"the columns are {', '.join(names)}", UNKNOWN_COLUMN
+        )
 
 
 def _condition(bound: _Rule) -> Iterator[Finding]:
@@ -188,9 +192,11 @@ def _values(bound: _Rule) -> Iterator[Finding]:
             continue
         kind = predicates.family(column.sql_type)
         if bound.type.numeric_columns and kind != "number":
-            yield bound.finding(f"{column.name} is {column.sql_type}, and numbers are needed", "a numeric column")
+            yield bound.finding(
+                f"{column.name} is {column.sql_type}, and numbers are needed", "a numeric column", MISMATCH
+            )
         if rule.type == "ColumnLength" and kind != "text":
-            yield bound.finding(f"{column.name} is {column.sql_type}, which has no length", "a text column")
+            yield bound.finding(f"{column.name} is {column.sql_type}, which has no length", "a text column", MISMATCH)
         try:
             if condition is not None:
                 condition = _with_sample(condition)
@@ -199,6 +205,7 @@ def _values(bound: _Rule) -> Iterator[Finding]:
                     yield bound.finding(
                         f"{column.name} is text and is compared with numbers",
                         'numbers in quotes compare as text, as in ["1", "2"]; for sizes, make the column numeric',
+                        MISMATCH,
                     )
                 predicates.column_values(
                     column.name, column.sql_type, condition, ignore_case=False, now=_ANY_MOMENT, dialect=DuckDBDialect()
@@ -208,7 +215,9 @@ def _values(bound: _Rule) -> Iterator[Finding]:
             elif rule.type == "ColumnDataType":
                 yield from _wanted_type(bound, column.sql_type)
         except NotEvaluable as error:
-            yield bound.finding(f"{error} ({column.name} is {column.sql_type})", "a value of the column's type")
+            yield bound.finding(
+                f"{error} ({column.name} is {column.sql_type})", "a value of the column's type", MISMATCH
+            )
 
 
 def _wanted_type(bound: _Rule, sql_type: str) -> Iterator[Finding]:

@@ -1,11 +1,15 @@
 """Rules that are valid and yet do not say what was meant: each with its line, a stable code, and what to write instead.
 
-`check_ruleset` refuses what cannot be evaluated; the linter judges what can. An `ERROR` can never hold, or cannot be
+`check_ruleset` refuses what cannot be evaluated, and the linter judges what can. An `ERROR` can never hold, or cannot be
 judged, whatever the data; a `WARNING` is suspicious. Sets of accepted values (see `acceptance`) decide: a rule that
 accepts everything its measure can be is vacuous, one that accepts nothing can never hold.
 
 | code                      | what it finds                                                                    |
 |---------------------------|----------------------------------------------------------------------------------|
+| `unknown-column`          | a column the contract does not have                                              |
+| `type-mismatch`           | a comparison that does not fit the column's type                                 |
+| `quarantine-without-rows` | an action that moves rows, for a rule that judges the partition as a whole       |
+| `not-valid`               | whatever else `check_ruleset` refuses                                            |
 | `vacuous-threshold`       | a demand that holds whatever the data: `Uniqueness "a" < 20`, a share            |
 | `never-holds`             | a demand that nothing fulfils: `Completeness "a" > 95`, `between 9 and 1`        |
 | `between-excludes-ends`   | `between 0.9 and 1` on a share: both ends are exclusive, so the best is refused  |
@@ -32,6 +36,7 @@ from fractions import Fraction
 
 from city_platform.contracts.model import Contract
 from city_platform.engines.patterns import pattern_problem
+from city_platform.errors import Finding
 from city_platform.quality.acceptance import accepted_numbers
 from city_platform.quality.binding import check_ruleset
 from city_platform.quality.conditions_in_words import percent
@@ -79,13 +84,14 @@ class Lint:
 
 
 def lint(ruleset: Ruleset, contract: Contract, *, gate: bool = True) -> list[Lint]:
-    """Every finding, in the order of the file. Rules that `check_ruleset` refuses are left to it.
+    """Every finding, in the order of the file, those of `check_ruleset` among them.
 
     `gate` says that the ruleset is the one that holds data back.
     """
-    refused = {(finding.line, finding.column) for finding in check_ruleset(ruleset, contract)}
-    subjects = list(_subjects(ruleset, contract, refused))
-    found = [finding for one in subjects for check in _CHECKS for finding in check(one)]
+    refused = check_ruleset(ruleset, contract)
+    subjects = list(_subjects(ruleset, contract, {(finding.line, finding.column) for finding in refused}))
+    found = [as_lint(finding) for finding in refused]
+    found += [finding for one in subjects for check in _CHECKS for finding in check(one)]
     found += _between_rules(subjects)
     found += _whole(ruleset, subjects, gate=gate)
     return sorted(set(found))
@@ -114,6 +120,12 @@ def _subjects(ruleset: Ruleset, contract: Contract, refused: set[tuple[int, int]
         except UnknownVariable:
             continue
         yield _Subject(plain, settings_of(item, ruleset), contract, ruleset.file)
+
+
+def as_lint(finding: Finding, code: str = "not-valid") -> Lint:
+    """A finding of the parser or of `check_ruleset`, which no ruleset in force can have."""
+    place = finding.file, finding.line, finding.column
+    return Lint(*place, finding.code or code, Level.ERROR, "", finding.problem, finding.remedy)
 
 
 # Findings about one rule.

@@ -154,6 +154,24 @@ def test_a_sound_rule_is_left_alone(rules: str) -> None:
     assert linted(rules) == []
 
 
+@pytest.mark.parametrize(
+    ("rule", "code"),
+    [
+        ('IsComplete "hight"', "unknown-column"),
+        ('RowCount > 0 where "hight > 1"', "unknown-column"),
+        ('ColumnValues "kind" > 5', "type-mismatch"),
+        ('Mean "kind" > 5', "type-mismatch"),
+        ('ColumnValues "planted" > "soon"', "type-mismatch"),
+        ('RowCount > 0 labels=["action"="quarantine"]', "quarantine-without-rows"),
+        ('IsComplete "kind" > 5', "not-valid"),
+    ],
+)
+def test_what_is_refused_is_found_too_and_nothing_more_is_said_of_it(rule: str, code: str) -> None:
+    ruleset, _ = parse_ruleset(f"Rules = [\n{rule}\n]", "rules.dqdl")
+    assert ruleset is not None
+    assert [(one.code, one.level, one.line) for one in lint(ruleset, CONTRACT)] == [(code, Level.ERROR, 2)]
+
+
 def test_levels_tell_what_cannot_hold_from_what_looks_wrong() -> None:
     levels = {one.code: one.level for one in linted('Completeness "kind" > 95, Uniqueness "kind" < 20')}
     assert levels == {"never-holds": Level.ERROR, "vacuous-threshold": Level.WARNING}
