@@ -13,40 +13,22 @@ from city_platform.governance.audit import AuditLog
 from city_platform.governance.decisions import Desk, InvalidDecision, read_decisions, waivers_in_force
 from city_platform.governance.roles import NotEntitled, stewards
 from city_platform.local.store import LocalObjectStore
-from city_platform.quality.results import Outcome, RuleResult
-from city_platform.quality.settings import Action, Route, Severity
-from city_platform.quality.verdict import Verdict
+from city_platform.quality.results import Outcome
 from tests.town import FIXTURES, StandingClock
+from tests.verdicts import RESULT
+from tests.verdicts import VERDICT as JUDGED
 
 CLOCK = StandingClock()
 REASON = "the nursery confirmed that these are unknown"
-RESULT = RuleResult(
-    rule_id="completeness_species",
-    rule_text='Completeness "Species" >= 0.9',
-    line=3,
-    outcome=Outcome.FAIL,
-    action=Action.HALT,
-    route=Route.GATE,
-    severity=Severity.ERROR,
-    owner="",
-    metric_name="completeness",
-    metric_value=0.5,
-    threshold=">= 0.9",
-    rows_checked=20,
-    rows_failed=10,
-    explanation="The share of rows with a value in Species has to be at least 90 %.",
-)
-VERDICT = Verdict(
+RULE = "completeness_species"
+VERDICT = replace(
+    JUDGED,
     dataset="trees",
-    partition="2024",
-    data_version="v1",
-    ruleset_hash="r1",
     passed=False,
-    evaluated_at=CLOCK.time,
-    rows=20,
-    rows_passed=20,
-    rows_failed=0,
-    results=(RESULT, replace(RESULT, rule_id="has_rows", outcome=Outcome.PASS)),
+    results=(
+        replace(RESULT, rule_id=RULE, outcome=Outcome.FAIL),
+        replace(RESULT, rule_id="has_rows"),
+    ),
 )
 SOON = CLOCK.time + timedelta(days=7)
 
@@ -66,12 +48,12 @@ def actions(desk: Desk) -> list[str]:
 
 
 def test_a_waiver_is_read_as_it_was_given(desk: Desk) -> None:
-    waiver = desk.waive(VERDICT, ["completeness_species"], f"  {REASON}\n", SOON)
+    waiver = desk.waive(VERDICT, [RULE], f"  {REASON}\n", SOON)
     assert read_decisions(desk.log).waivers == (waiver,)
     assert (waiver.number, waiver.reason, waiver.expires_at, waiver.actor) == (1, REASON, SOON, "parks-steward")
     (entry,) = desk.log.read().entries
     assert entry.account == "tester"
-    assert waivers_in_force(desk.log, VERDICT, CLOCK.now()) == {"completeness_species": waiver}
+    assert waivers_in_force(desk.log, VERDICT, CLOCK.now()) == {RULE: waiver}
     assert waivers_in_force(desk.log, VERDICT, SOON) == {}
 
 
@@ -79,7 +61,7 @@ def test_a_waiver_is_read_as_it_was_given(desk: Desk) -> None:
 def test_without_the_role_nothing_is_decided_and_the_attempt_is_noted(desk: Desk, actor: str) -> None:
     nobody = replace(desk, actor=actor)
     for attempt in (
-        lambda: nobody.waive(VERDICT, ["completeness_species"], REASON, SOON),
+        lambda: nobody.waive(VERDICT, [RULE], REASON, SOON),
         lambda: nobody.reject("2024", "v1", REASON),
         lambda: nobody.release(VERDICT, "open", REASON),
         lambda: nobody.propose("2024", "v1", "0" * 64, REASON),
@@ -117,9 +99,7 @@ def test_everything_wrong_with_a_waiver_is_said_at_once(desk: Desk) -> None:
         desk.waive(VERDICT, ["has_rows"], "call 604-555-0123", CLOCK.time)
     told = str(refused.value)
     assert len(refused.value.problems) == 3
-    assert all(
-        word in told for word in ("telephone", "has_rows", "completeness_species", "cannot expire", "until 2027")
-    )
+    assert all(word in told for word in ("telephone", "has_rows", RULE, "cannot expire", "until 2027"))
     assert actions(desk) == []
 
 
@@ -138,12 +118,12 @@ def test_a_rejected_version_stays_rejected(desk: Desk) -> None:
     with pytest.raises(InvalidDecision, match="rejected already"):
         desk.reject("2024", "v1", REASON)
     with pytest.raises(InvalidDecision, match="was rejected, and stays so"):
-        desk.waive(VERDICT, ["completeness_species"], REASON, SOON)
+        desk.waive(VERDICT, [RULE], REASON, SOON)
     assert actions(desk) == ["reject"]
 
 
 def test_a_decision_that_cannot_be_read_puts_the_record_in_doubt(desk: Desk) -> None:
-    desk.waive(VERDICT, ["completeness_species"], REASON, SOON)
+    desk.waive(VERDICT, [RULE], REASON, SOON)
     desk.log.append(actor="parks-steward", account="tester", action="waive", facts={"dataset": "trees"})
     assert read_decisions(desk.log).doubts == ("entry 2 is not a decision as this version writes them",)
     assert waivers_in_force(desk.log, VERDICT, CLOCK.now()) == {}

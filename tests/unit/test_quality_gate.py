@@ -1,46 +1,17 @@
 """Verdicts keep what they say, and the gate lets through exactly what was judged."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from city_platform.errors import PermanentError
-from city_platform.quality.gate import UNDECIDED, Decisions, GateClosed, Rejection, Waiver, admit, standing
-from city_platform.quality.results import Outcome, RuleResult
-from city_platform.quality.settings import Action, Route, Severity
+from city_platform.quality.gate import UNDECIDED, Decisions, GateClosed, Rejection, admit, standing
+from city_platform.quality.results import Outcome
 from city_platform.quality.verdict import UnreadableVerdict, Verdict
+from tests.verdicts import FAILED, NOW, RESULT, VERDICT, WAIVER
 
-RESULT = RuleResult(
-    rule_id="completeness_status",
-    rule_text='Completeness "Status" >= 0.95',
-    line=3,
-    outcome=Outcome.PASS,
-    action=Action.HALT,
-    route=Route.GATE,
-    severity=Severity.ERROR,
-    owner="team:licensing",
-    metric_name="completeness",
-    metric_value=0.95,
-    threshold=">= 0.95",
-    rows_checked=20,
-    rows_failed=1,
-    explanation="The share of rows with a value in Status has to be at least 95 %.",
-)
-VERDICT = Verdict(
-    dataset="business_licences",
-    partition="2024",
-    data_version="v1",
-    ruleset_hash="r1",
-    passed=True,
-    evaluated_at=datetime(2024, 3, 1, 12, tzinfo=UTC),
-    rows=20,
-    rows_passed=19,
-    rows_failed=1,
-    results=(RESULT, replace(RESULT, outcome=Outcome.ERROR, action=Action.WARN, metric_value=None, rows_failed=None)),
-)
-NOW = datetime(2024, 3, 2, 12, tzinfo=UTC)
 ASKED: dict[str, Any] = {
     "dataset": "business_licences",
     "partition": "2024",
@@ -49,23 +20,6 @@ ASKED: dict[str, Any] = {
     "decisions": UNDECIDED,
     "now": NOW,
 }
-FAILED = replace(
-    VERDICT,
-    passed=False,
-    results=(replace(RESULT, outcome=Outcome.FAIL), replace(RESULT, rule_id="row_count", outcome=Outcome.ERROR)),
-)
-WAIVER = Waiver(
-    number=1,
-    dataset="business_licences",
-    partition="2024",
-    data_version="v1",
-    ruleset_hash="r1",
-    rules=("completeness_status", "row_count"),
-    reason="the source confirmed the gaps",
-    actor="open-data-steward",
-    at=NOW - timedelta(days=1),
-    expires_at=NOW + timedelta(days=1),
-)
 REJECTION = Rejection(2, "business_licences", "2024", "v1", "the extract is of a test system", "open-data-steward", NOW)
 
 
