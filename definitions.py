@@ -9,18 +9,20 @@ import dagster as dg
 from assets.cleaned import cleaned_asset
 from assets.curated import curated_asset
 from assets.encrypted import encrypted_asset
-from assets.jobs import governance_job, materialization_job
+from assets.jobs import governance_job, materialization_job, scorecard_job
 from assets.landing import landing_job
 from assets.profile import profile_asset
 from assets.quality_checked import quality_checked_asset
 from assets.raw import raw_asset
+from assets.scorecard import scorecard_asset
 from assets.source import fetching_job, source_spec
 from city_platform.datasets import load_datasets
 from resources.platform import PlatformResource
 from resources.portal import PortalResource
-from schedules.governance import governance_schedule
+from schedules.governance import TIMEZONE, governance_schedule, scorecard_schedule
 from schedules.ingestion import fetch_schedules, ingestion_schedule
 from sensors.drop_folder import drop_folder_sensor
+from sensors.failures import failures_sensor
 from sensors.outdated import outdated_sensor
 from sensors.portal import portal_sensor
 
@@ -46,20 +48,27 @@ def build_definitions(home: Path, datasets_folder: Path = ROOT / "datasets", *, 
     land, fetching = landing_job(datasets), fetching_job(datasets)
     materialize = [materialization_job(dataset) for dataset in datasets]
     govern = [governance_job(dataset) for dataset in datasets]
+    score = scorecard_job()
     layers = (raw_asset, cleaned_asset, profile_asset, quality_checked_asset, curated_asset, encrypted_asset)
     assets = [layer(dataset) for dataset in datasets for layer in layers]
     return dg.Definitions(
-        assets=[*assets, *(source_spec(dataset) for dataset in datasets if dataset.sources)],
-        jobs=[land, fetching, *materialize, *govern],
+        assets=[
+            *assets,
+            *(source_spec(dataset) for dataset in datasets if dataset.sources),
+            scorecard_asset(datasets, TIMEZONE),
+        ],
+        jobs=[land, fetching, *materialize, *govern, score],
         sensors=[
             drop_folder_sensor(drop, datasets, land),
             outdated_sensor(datasets, materialize),
+            failures_sensor(datasets),
             portal_sensor(datasets, fetching, running=fetch),
         ],
         schedules=[
             ingestion_schedule(drop, datasets, land),
             *fetch_schedules(datasets, fetching, running=fetch),
             *map(governance_schedule, datasets, govern),
+            scorecard_schedule(score),
         ],
         resources={"platform": PlatformResource(home=str(home)), "portal": PortalResource()},
         executor=dg.in_process_executor,  # a run is its own process already; a process a step costs seconds

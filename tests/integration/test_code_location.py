@@ -41,6 +41,7 @@ def test_the_keys_are_these(city: dg.Definitions) -> None:
     datasets = load_datasets(ROOT / "datasets")
     expected = {f"{dataset.name}/{layer}" for dataset in datasets for layer in layers}
     expected |= {f"{dataset.name}/source" for dataset in datasets if dataset.sources}
+    expected.add("governance/scorecard")
     assert {key.to_user_string() for key in city.resolve_all_asset_keys()} == expected
     assert {"business_licences/raw", "parking_tickets/raw"} <= expected
 
@@ -72,7 +73,7 @@ def test_every_asset_introduces_itself(city: dg.Definitions) -> None:
         assert spec.kinds, name
         assert spec.group_name == spec.key.path[0], name
         assert {"layer", "classification", "cadence"} <= set(spec.tags), name
-        if spec.key.path[-1] != "source":
+        if spec.key.path[-1] not in {"source", "scorecard"}:
             assert isinstance(spec.partitions_def, dg.TimeWindowPartitionsDefinition), name
         if spec.key.path[-1] in {"cleaned", "quality_checked", "encrypted"}:
             schema = spec.metadata["dagster/column_schema"]
@@ -99,10 +100,11 @@ def test_building_the_definitions_touches_nothing(tmp_path: Path) -> None:
 def test_jobs_sensors_and_schedules(town: dg.Definitions) -> None:
     repository = town.get_repository_def()
     assert {"land", "fetch", "materialize_trees", "govern_trees"} <= set(repository.job_names)
-    assert {sensor.name for sensor in repository.sensor_defs} == {"drop_folder", "outdated_partitions", "portal"}
+    sensors = {"drop_folder", "outdated_partitions", "portal", "quality_failures"}
+    assert {sensor.name for sensor in repository.sensor_defs} == sensors
     fetches = {"daily_fetch", "weekly_fetch", "monthly_fetch"}
     schedules = {schedule.name for schedule in repository.schedule_defs}
-    assert schedules == {"daily_ingestion", "weekly_governance_trees", *fetches}
+    assert schedules == {"daily_ingestion", "weekly_governance_trees", "weekly_scorecard", *fetches}
 
 
 @pytest.mark.parametrize(
