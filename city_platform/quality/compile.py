@@ -63,7 +63,7 @@ def plan(rule: Rule, scope: Scope, *, by_row: bool = True) -> Plan:
         static = tuple(tag for tag in rule.tags if not is_dynamic(tag.condition))
         condition = _ANY_NUMBER if is_dynamic(rule.condition) else rule.condition
         made = _plan(replace(rule, condition=condition, tags=static), rule_type, scope, by_row=False)
-        made = replace(made, abstains=str(reason), predicate=None, failed=None)
+        made = replace(made, abstains=str(reason), failed=None)
     figure = Figure(measure_of(rule), made.metric, made.aggregates)
     if dynamic:
         metric = made.metric
