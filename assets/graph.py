@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import dagster as dg
 
+from city_platform.catalog.lineage import LayerLineage, layer_lineage
 from city_platform.contracts.model import Column
 from city_platform.datasets import Dataset
 from city_platform.errors import PermanentError, TransientError
@@ -124,6 +125,9 @@ def materialization(
         )
     if manifest.preview:
         metadata["preview"] = dg.MetadataValue.md(markdown_table(manifest.preview))
+    columns = layer_lineage(dataset, manifest.layer)
+    if columns is not None:
+        metadata["dagster/column_lineage"] = dg.MetadataValue.column_lineage(column_lineage(dataset, columns))
     recipe = recipe_of(lake, manifest)
     if recipe:
         metadata["recipe"] = dg.MetadataValue.text(f"{recipe['version']} (sha256 {recipe['hash']})")
@@ -132,6 +136,14 @@ def materialization(
         asset_key=asset_key(dataset, manifest.layer),
         metadata=metadata,
         data_version=dg.DataVersion(manifest.version),
+    )
+
+
+def column_lineage(dataset: Dataset, layer: LayerLineage) -> dg.TableColumnLineage:
+    """From which columns of the layer before each column is made, as Dagster shows it."""
+    upstream = asset_key(dataset, layer.upstream)
+    return dg.TableColumnLineage(
+        {column.column: [dg.TableColumnDep(upstream, source) for source in column.sources] for column in layer.columns}
     )
 
 
