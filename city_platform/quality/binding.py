@@ -124,6 +124,7 @@ def _leaf_findings(rule: Rule, contract: Contract, file: str, *, analyzer: bool)
         if rule_type.evaluated and not rule_type.analyzer:
             able = ", ".join(one.name for one in RULE_TYPES.values() if one.analyzer)
             yield bound.finding("it is no analyzer", f"the analyzers are {able}")
+        yield from _extremes_shown(bound, rule)
         return
     for check in _CHECKS:
         yield from check(bound)
@@ -198,8 +199,7 @@ def _values(bound: _Rule) -> Iterator[Finding]:
         if rule.type == "ColumnLength" and kind != "text":
             yield bound.finding(f"{column.name} is {column.sql_type}, which has no length", "a text column", MISMATCH)
         try:
-            if condition is not None:
-                condition = _with_sample(condition)
+            condition = condition and _with_sample(condition)
             if rule.type == "ColumnValues" and condition is not None:
                 if kind == "text" and any(is_number(operand) for operand in operands(condition)):
                     yield bound.finding(
@@ -260,14 +260,30 @@ def _sql(bound: _Rule) -> Iterator[Finding]:
 
 
 def _watched(bound: _Rule) -> Iterator[Finding]:
-    """DetectAnomalies: what it watches has to have figures, of columns that exist."""
+    """What is compared with earlier figures has to have such figures, of columns that exist."""
+    if is_dynamic(bound.rule.condition):
+        yield from _extremes_shown(bound, bound.rule)
     if bound.rule.type != "DetectAnomalies" or not bound.rule.parameters:
         return
     try:
-        for name in column_parameters(watched_rule(bound.rule)):
+        watched = watched_rule(bound.rule)
+        for name in column_parameters(watched):
             yield from _column(bound, name)
+        yield from _extremes_shown(bound, watched)
     except NotEvaluable as error:
         yield bound.finding(str(error), 'as in DetectAnomalies "RowCount" or DetectAnomalies "Mean" "FeePaid"')
+
+
+def _extremes_shown(bound: _Rule, measured: Rule) -> Iterator[Finding]:
+    """The smallest and the largest value of a column are kept and shown: that must be nobody's."""
+    if measured.type not in {"ColumnValues", "AllStatistics"}:
+        return
+    for name in column_parameters(measured):
+        for column in bound.contract.columns:
+            same = column.name.casefold() == name.casefold()
+            if same and column.personal and predicates.family(column.sql_type) != "text":
+                problem = f"{column.name} is personal, and its smallest and largest values would be kept and shown"
+                yield bound.finding(problem, "a figure of many rows, such as Mean or Completeness")
 
 
 def _comparisons(bound: _Rule) -> Iterator[Finding]:

@@ -1,5 +1,6 @@
 """A ruleset against its dataset: every mistake at once, each with what to write instead; and labels and ids."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -33,6 +34,7 @@ CONTRACT = Contract(
         column("FeePaid", "DECIMAL(12,2)"),
         column("IssuedDate", "TIMESTAMP WITH TIME ZONE"),
         column("ExpiredDate", "DATE"),
+        replace(column("Age", "INTEGER"), classification=Classification.PERSONAL),
     ),
     partitioning=Partitioning("Year", YearStyle.FOUR_DIGITS),
     latest_by=None,
@@ -60,6 +62,13 @@ def findings(rules: str, before: str = "") -> list[str]:
         'ColumnExists "Status"',
         'CustomSql "select count(*) from primary where FeePaid > 1" > 3',
         'RowCount > avg(last(3)) labels=["action"="warn"]',
+        'ColumnValues "FeePaid" < max(last(5)) * 2',
+        'ColumnValues "Status" in ["a"] with threshold > avg(last(3))',
+        'DetectAnomalies "Mean" "Age"',
+        'ReferentialIntegrity "status,feepaid" "other.{a,b}" = 1.0',
+        'AggregateMatch "sum(FeePaid)" "sum(primary.FeePaid)" = 1.0',
+        "FileSize > 2 KB with recentFiles = 3",
+        "FileFreshness > (now() - 2 days)",
         'SchemaMatch "reference" = 1.0 labels=["action"="warn"]',
         'Uniqueness "FeePaid" < 20 labels=["action"="warn"]',
     ],
@@ -85,6 +94,18 @@ def test_sound_rules_have_no_finding(rule: str) -> None:
         ('Completeness "Status"', "a condition is missing"),
         ('IsComplete "Status" > 3', "takes no condition"),
         ('ColumnDataType "Status" = "Colour"', "is not a type"),
+        ("RowCount > last(3)", "say which one is meant"),
+        ('Completeness "Status" > mode(last(3))', "is not understood"),
+        ('ColumnValues "FeePaid" > index(last(2), 2)', "counts from 0"),
+        ('DetectAnomalies "IsComplete" "Status"', "no figures to watch"),
+        ('DetectAnomalies "Mean" "Feepayed"', "did you mean FeePaid?"),
+        ('DetectAnomalies "ColumnValues" "Age"', "Age is personal"),
+        ('ColumnValues "Age" < max(last(3))', "Age is personal"),
+        ('ReferentialIntegrity "Statsu" "other.a" = 1.0', "did you mean Status?"),
+        ('ReferentialIntegrity "Status" "other" = 1.0', "names no columns"),
+        ('AggregateMatch "max(FeePaid)" "sum(FeePaid)" = 1.0', "is no aggregate"),
+        ("FileSize > 3 days", "a number belongs here"),
+        ('FileFreshness > "soon"', "not a date"),
         ('IsComplete "Status" IsUnique "Status"', "is a comma missing"),
         ('IsComplete "Status" with threshold > 0.9', "no `with threshold`"),
         ('ColumnCount > 3 where "FeePaid > 1"', "no `where`"),
@@ -108,6 +129,21 @@ def test_a_mistake_comes_with_its_place_and_a_remedy(rule: str, said: str) -> No
 
 def test_all_mistakes_are_told_at_once() -> None:
     assert len(findings('IsComplete "A1",\nIsUnique "A2",\nNonsense "A3"')) == 3
+
+
+@pytest.mark.parametrize(
+    ("analyzer", "said"),
+    [
+        ('IsComplete "Status"', "no analyzer"),
+        ('AllStatistics "Age"', "Age is personal"),
+        ('Mean "FeePayed"', "did you mean FeePaid?"),
+    ],
+)
+def test_analyzers_are_checked_too(analyzer: str, said: str) -> None:
+    sound = 'Analyzers = [ RowCount, AllStatistics "FeePaid", ColumnValues "Status", Distribution "Status" ]'
+    assert [str(one) for one in check_ruleset(read(sound), CONTRACT)] == []
+    (finding,) = check_ruleset(read(f"Analyzers = [ {analyzer} ]"), CONTRACT)
+    assert said in str(finding)
 
 
 def test_a_wrong_default_label_is_found() -> None:
