@@ -78,23 +78,9 @@ RULE_TYPES: Mapping[str, RuleType] = _types(
     RuleType("ColumnCorrelation", Takes.NUMBER, columns=(2, 2), numeric_columns=True, analyzer=True),
     RuleType("Variance", Takes.NUMBER, numeric_columns=True, analyzer=True),
     # Another dataset: what their parameters mean is `references`' to say.
-    RuleType(
-        "ReferentialIntegrity",
-        Takes.NUMBER,
-        columns=(2, 2),
-        names_columns=False,
-        row_level=True,
-        share_of_rows=True,
-        where=False,
-    ),
-    RuleType(
-        "DatasetMatch",
-        Takes.NUMBER,
-        columns=(2, 3),
-        names_columns=False,
-        row_level=True,
-        share_of_rows=True,
-        where=False,
+    *(
+        RuleType(name, Takes.NUMBER, (2, most), names_columns=False, row_level=True, share_of_rows=True, where=False)
+        for name, most in (("ReferentialIntegrity", 2), ("DatasetMatch", 3))
     ),
     RuleType("RowCountMatch", Takes.NUMBER, names_columns=False, where=False),
     RuleType("SchemaMatch", Takes.NUMBER, names_columns=False, where=False),

@@ -12,25 +12,9 @@ from hypothesis import strategies as st
 from city_platform.governance.history import EvaluationHistory, EvaluationRecord, UnreadableEvaluation
 from city_platform.local.store import LocalObjectStore
 from city_platform.ports import ObjectExists
-from city_platform.quality.results import Outcome, RuleResult
-from city_platform.quality.settings import Action, Route, Severity
+from city_platform.quality.results import Outcome
+from tests.verdicts import RESULT
 
-RESULT = RuleResult(
-    rule_id="row_count",
-    rule_text="RowCount > 10",
-    line=1,
-    outcome=Outcome.PASS,
-    action=Action.HALT,
-    route=Route.GATE,
-    severity=Severity.ERROR,
-    owner="",
-    metric_name="row_count",
-    metric_value=20.0,
-    threshold="> 10",
-    rows_checked=20,
-    rows_failed=None,
-    explanation="",
-)
 RECORD = EvaluationRecord(
     dataset="trees",
     partition="2024",
