@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from city_platform.cli.session import FAILED, OK, USAGE, Session, local
+from city_platform.cli.session import FAILED, OK, USAGE, Session, gate, local
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -42,7 +42,6 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard 
 _Decision = TypeVar("_Decision")
 _DURATION = re.compile(r"([1-9][0-9]{0,3})(m|h|d|w)")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_COLOURS = {"open": "green", "waived": "yellow", "lapsed": "red", "rejected": "red", "closed": "red"}
 
 
 @app.command(
@@ -101,8 +100,7 @@ def waive(
 ) -> None:
     """Let exactly this version of the data through although rules fail, until the waiver expires."""
     from city_platform.governance.decisions import to_json
-    from city_platform.layers import quality_checked
-    from city_platform.layers.gated import gate
+    from city_platform.layers import gated, quality_checked
 
     session = Session.start(home, as_json=as_json)
     with session.errors():
@@ -110,13 +108,13 @@ def waive(
         until = expiry(expires, platform.clock.now(), chosen.contract.timezone)
         if until is None:
             session.fail(USAGE, f"{expires!r} is no end of a waiver: write 36h, 7d, 2w, 2026-12-31 or 2026-12-31T17:00")
-        desk = _desk(platform, chosen.contract, actor)
+        desk = _desk(session, platform, chosen.contract, actor)
         checked = platform.lake.require(quality_checked.LAYER, dataset, partition)
         verdict = quality_checked.verdict_of(checked)
         if verdict is None:
             session.fail(FAILED, f"{dataset} {partition} has no verdict: run its quality_checked layer first")
         waiver = _entitled(session, lambda: desk.waive(verdict, rule, reason, until))
-        standing = gate(platform, chosen, partition)
+        standing = gated.gate(platform, chosen, partition)
     session.result({"waiver": to_json(waiver), "gate": standing.word if standing else None})
     if not as_json:
         session.out.print(
@@ -143,7 +141,7 @@ def reject(
     session = Session.start(home, as_json=as_json)
     with session.errors():
         chosen, platform = session.dataset(dataset), session.platform()
-        desk = _desk(platform, chosen.contract, actor)
+        desk = _desk(session, platform, chosen.contract, actor)
         newest = platform.lake.require(cleaned.LAYER, dataset, partition)
         rejection = _entitled(session, lambda: desk.reject(partition, newest.version, reason))
     session.result({"rejection": to_json(rejection)})
@@ -165,14 +163,13 @@ def release(
     """Evaluate the rules again, and publish what waits behind the gate if it opens."""
     from city_platform.cli.work import progress
     from city_platform.governance.decisions import Action, checked_reason
-    from city_platform.layers import cleaned, freshness, quality_checked
-    from city_platform.layers.gated import gate
+    from city_platform.layers import cleaned, freshness, gated, quality_checked
     from city_platform.orchestration import orchestrator
 
     session = Session.start(home, as_json=as_json)
     with session.errors():
         chosen, platform = session.dataset(dataset), session.platform()
-        desk = _desk(platform, chosen.contract, actor)
+        desk = _desk(session, platform, chosen.contract, actor)
         _entitled(session, lambda: desk.require_role(Action.RELEASE, partition))
         checked_reason(reason)
         platform.lake.require(cleaned.LAYER, dataset, partition)
@@ -181,7 +178,7 @@ def release(
         with progress(session) as bars:
             bar = bars.add_task(f"{dataset} {partition}", total=len(layers))
             run = orchestrator().materialize(session.home, dataset, partition, layers, lambda _: bars.advance(bar))
-        standing = gate(platform, chosen, partition)
+        standing = gated.gate(platform, chosen, partition)
         verdict = quality_checked.verdict_of(platform.lake.latest(quality_checked.LAYER, dataset, partition))
         if standing is None or verdict is None:
             session.fail(FAILED, run.failure or f"{dataset} {partition} has no verdict")
@@ -230,7 +227,7 @@ def propose(
     session = Session.start(home, as_json=as_json)
     with session.errors():
         chosen, platform = session.dataset(dataset), session.platform()
-        desk = _desk(platform, chosen.contract, actor)
+        desk = _desk(session, platform, chosen.contract, actor)
         _entitled(session, lambda: desk.require_role(Action.PROPOSE, partition))
         checked_reason(reason)
         proposed = proposal.propose(chosen, _read_step(session, step), before)
@@ -262,6 +259,32 @@ def propose(
         session.out.print(f"Proposal: {patch} (git apply), entry {entry.sequence} of the audit log.", soft_wrap=True)
 
 
+@app.command(epilog="Example: city-platform quality scorecard --html scorecard.html")
+def scorecard(
+    html: Annotated[Path | None, typer.Option("--html", help="Write the page to this file as well.")] = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Show scores, worst rules, waivers in force and what has to be done, over all datasets, as of now."""
+    from rich.markdown import Markdown
+
+    from city_platform.governance.scorecard_page import html as page
+    from city_platform.governance.scorecard_page import markdown
+    from city_platform.layers.scorecard import scorecard as scored
+
+    session = Session.start(home, as_json=as_json)
+    with session.errors():
+        datasets = list(session.datasets().values())
+        card = scored(session.platform(), datasets)
+    timezone = datasets[0].contract.timezone if datasets else "UTC"
+    if html is not None:
+        html.write_text(page(card, timezone), encoding="utf-8")
+    session.result(card.to_json())
+    if not as_json:
+        session.out.print(Markdown(markdown(card, timezone)))
+    raise SystemExit(FAILED if card.failing or card.doubts else OK)
+
+
 def expiry(text: str, now: datetime, timezone: str) -> datetime | None:
     """The moment a waiver ends, aware: a length of time from `now`, or a local date or time; None for anything else.
 
@@ -280,16 +303,10 @@ def expiry(text: str, now: datetime, timezone: str) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=zone)
 
 
-def _desk(platform: "Platform", contract: "Contract", actor: str) -> "Desk":
-    import getpass
-
+def _desk(session: Session, platform: "Platform", contract: "Contract", actor: str) -> "Desk":
     from city_platform.governance.decisions import Desk
 
-    try:
-        account = getpass.getuser()
-    except (OSError, KeyError):
-        account = f"uid {os.getuid()}"
-    return Desk(platform.audit, contract, actor.strip(), account)
+    return Desk(platform.audit, contract, actor.strip(), session.account())
 
 
 def _entitled(session: Session, decide: Callable[[], _Decision]) -> _Decision:
@@ -316,7 +333,7 @@ def _read_step(session: Session, step: str) -> str:
 
 def _say_gate(session: Session, standing: "Standing | None") -> None:
     word = standing.word if standing else "-"
-    session.out.print(f"Gate: [{_COLOURS.get(word, 'white')}]{word}[/]", highlight=False)
+    session.out.print(f"Gate: {gate(word)}", highlight=False)
 
 
 def _overview(found: Sequence["Review"], timezone: str) -> "Table":
@@ -328,7 +345,7 @@ def _overview(found: Sequence["Review"], timezone: str) -> "Table":
         word = one.standing.word
         table.add_row(
             one.partition,
-            f"[{_COLOURS[word]}]{word}[/]",
+            gate(word),
             f"{one.verdict.rows:,}" if one.verdict else "-",
             f"{one.verdict.rows_failed:,}" if one.verdict else "-",
             ", ".join(rules) or ("" if one.standing.open else "no verdict on this data"),

@@ -8,10 +8,12 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from city_platform.cli.session import local, size
+from city_platform.cli.session import gate, local, size
 from city_platform.datasets import Dataset
-from city_platform.layers import curated, encrypted, freshness, landing, quality_checked, raw
+from city_platform.governance.decisions import read_decisions
+from city_platform.layers import curated, encrypted, freshness, gated, landing, quality_checked, raw
 from city_platform.layers.platform import Platform
+from city_platform.quality.gate import Decisions
 from city_platform.quality.results import Outcome, RuleResult
 
 # What a rule can come to: fulfilled; found something and moved or reported rows; closed the gate; had nothing to judge.
@@ -33,7 +35,7 @@ class PartitionReport:
     encrypted: int | None
     encrypted_bytes: int
     rules: Mapping[str, int]  # RULES -> how many
-    gate: str
+    gate: str  # as `Standing.word`, "-" without a verdict
     behind: Sequence[str]
     checked_at: str
 
@@ -43,14 +45,15 @@ class PartitionReport:
 
 def report(platform: Platform, datasets: Sequence[Dataset]) -> list[PartitionReport]:
     """Every published year of the datasets."""
+    decisions = read_decisions(platform.audit)
     return [
-        _partition(platform, dataset, partition)
+        _partition(platform, dataset, partition, decisions)
         for dataset in datasets
         for partition in freshness.partitions(platform, dataset)
     ]
 
 
-def _partition(platform: Platform, dataset: Dataset, partition: str) -> PartitionReport:
+def _partition(platform: Platform, dataset: Dataset, partition: str, decisions: Decisions) -> PartitionReport:
     made = {layer.LAYER: platform.lake.latest(layer.LAYER, dataset.name, partition) for layer in freshness.LAYERS}
 
     def count(layer: str, name: str = "rows") -> int | None:
@@ -59,6 +62,7 @@ def _partition(platform: Platform, dataset: Dataset, partition: str) -> Partitio
 
     verdict = quality_checked.verdict_of(made[quality_checked.LAYER])
     rules = Counter(_came_to(result) for result in verdict.results) if verdict else Counter[str]()
+    standing = gated.gate(platform, dataset, partition, decisions)
     sealed = made[encrypted.LAYER]
     return PartitionReport(
         dataset=dataset.name,
@@ -72,7 +76,7 @@ def _partition(platform: Platform, dataset: Dataset, partition: str) -> Partitio
         encrypted=count(encrypted.LAYER),
         encrypted_bytes=sealed.size if sealed else 0,
         rules={name: rules[name] for name in RULES},
-        gate="-" if verdict is None else "open" if verdict.passed else "closed",
+        gate=standing.word if standing and verdict else "-",
         behind=freshness.outdated(platform, dataset, partition),
         checked_at=local(verdict.evaluated_at, dataset.contract.timezone) if verdict else "-",
     )
@@ -104,7 +108,7 @@ def tables(rows: Sequence[PartitionReport]) -> Iterator[Table]:
                 *(_number(value) for value in (row.raw, row.duplicates, row.passed, row.failed, row.curated)),
                 size(row.encrypted_bytes) if row.encrypted is not None else "-",
                 " ".join(f"{row.rules[name]}{mark}" for name, mark in MARKS.items() if row.rules[name]),
-                {"open": "[green]open[/]", "closed": "[red]closed[/]"}.get(row.gate, row.gate),
+                gate(row.gate),
             )
         yield shown
 

@@ -1,5 +1,6 @@
 """What every command needs: where things are, how to speak, and which exit code means what."""
 
+import getpass
 import json
 import os
 import sys
@@ -65,6 +66,14 @@ class Session:
             self.fail(USAGE, f"there is no dataset {name!r}; there are: {', '.join(known)}")
         return known[name]
 
+    @staticmethod
+    def account() -> str:
+        """The operating system's user who runs the command."""
+        try:
+            return getpass.getuser()
+        except (OSError, KeyError):
+            return f"uid {os.getuid()}"
+
     def result(self, body: Mapping[str, Any]) -> None:
         """For machines: one JSON object on standard output, where `--json` was given."""
         if self.as_json:
@@ -88,6 +97,12 @@ class Session:
             self.fail(TRY_AGAIN, str(error))
         except CityPlatformError as error:
             self.fail(FAILED, str(error))
+
+
+def gate(word: str) -> str:
+    """How a gate stands, for rich: red where it needs somebody, yellow where somebody decided."""
+    colour = {"open": "green", "waived": "yellow", "unjudged": "white", "-": "white"}.get(word, "red")
+    return f"[{colour}]{word}[/]"
 
 
 def local(time: datetime, timezone: str) -> str:

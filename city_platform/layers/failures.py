@@ -26,7 +26,7 @@ def failures(platform: Platform, datasets: Sequence[Dataset]) -> Iterator[Notice
     for dataset in datasets:
         for partition in platform.lake.partitions(quality_checked.LAYER, dataset.name):
             standing = gate(platform, dataset, partition, decisions)
-            if standing is not None and standing.judged and standing.word in {"closed", "lapsed"}:
+            if standing is not None and standing.word in {"closed", "lapsed"}:
                 yield _notice(dataset, partition, standing)
 
 

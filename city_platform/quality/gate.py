@@ -95,9 +95,11 @@ class Standing:
 
     @property
     def word(self) -> str:
-        """open, waived, rejected, lapsed (a waiver has expired) or closed."""
+        """open, waived, rejected, unjudged, lapsed (a waiver has ended) or closed."""
         if self.open:
             return "waived" if self.waivers else "open"
+        if not self.judged:
+            return "unjudged"
         return "rejected" if self.rejection else "lapsed" if self.lapsed else "closed"
 
 

@@ -17,6 +17,7 @@ from city_platform.layers.platform import Platform
 from city_platform.local.platform import local_platform
 from city_platform.quality.gate import GateClosed
 from definitions import build_definitions
+from sensors.outdated import outdated_requests
 from tests.town import FIXTURES, StandingClock, bad_trees, good_trees, trees_csv
 
 RULE = "completeness_species"
@@ -74,6 +75,27 @@ def test_a_waived_year_is_published_until_the_very_second(
         with pytest.raises(GateClosed, match="expired at 2026-03-16"):
             refused.materialize(judged, trees, "2024")
     assert judged.lake.require("curated", "trees", "2024") == before  # what was published stays
+
+
+def test_the_sensor_goes_on_after_a_waiver_and_judges_again_after_its_end(
+    judged: Platform, trees: Dataset, desk: Desk, clock: StandingClock
+) -> None:
+    with dg.instance_for_test() as instance:
+
+        def asked() -> list[str]:
+            return [str(request.run_key) for request in outdated_requests(judged, [trees], instance)]
+
+        assert asked() == []
+        waive(desk, judged)
+        (after_waiver,) = asked()
+        for layer in (quality_checked, curated, encrypted):
+            layer.materialize(judged, trees, "2024")
+        assert asked() == []
+        clock.time += timedelta(days=7)
+        (after_its_end,) = asked()
+        assert after_its_end != after_waiver
+        quality_checked.materialize(judged, trees, "2024")
+        assert asked() == []
 
 
 def test_a_waiver_does_not_reach_newer_data(judged: Platform, trees: Dataset, desk: Desk, tmp_path: Path) -> None:

@@ -80,6 +80,7 @@ def test_from_a_failed_row_to_a_released_year(town: Platform, home: Path) -> Non
     assert call(home, "quality", "waive", "trees", "2024", "--rule", RULE, "--expires", "soon", *WHY)[0] == 2
     code, told = call(home, "quality", "waive", "trees", "2024", "--rule", "has_rows", "--expires", "7d", *WHY)
     assert (code, "has_rows does not close the gate" in told["error"]) == (3, True)
+    assert lake_without_log(town) == before
     code, told = call(home, "quality", "release", "trees", "2024", *WHY)
     assert (code, told["gate"]) == (1, "closed")
     assert [key for key in lake_without_log(town) if "curated" in key or "encrypted" in key] == []
@@ -100,7 +101,13 @@ def test_from_a_failed_row_to_a_released_year(town: Platform, home: Path) -> Non
     code, told = call(home, "audit", "verify")
     assert (code, told["breaks"]) == (1, ["entry 4 is gone, which the head of the log names"])
     assert call(home, "quality", "review", "trees", "2024")[1]["partitions"][0]["gate"] == "closed"
-    assert before
+
+    code, told = call(home, "status")
+    gates = {year["partition"]: year["gate"] for year in told["partitions"]}
+    assert (code, gates) == (1, {"2023": "open", "2024": "closed"})
+    code, told = call(home, "quality", "scorecard", "--html", str(home / "card.html"))
+    assert (code, told["audit_doubts"]) == (1, ["entry 4 is gone, which the head of the log names"])
+    assert "trees 2024" in (home / "card.html").read_text()
 
 
 def test_a_rejected_year_stays_rejected(town: Platform, home: Path) -> None:
