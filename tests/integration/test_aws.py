@@ -1,6 +1,7 @@
 """The layers over S3 and KMS instead of files and a key file: the same results, from moto on loopback."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import boto3
@@ -55,6 +56,16 @@ def test_all_layers_over_s3_and_kms_give_what_files_give(
     planters = encrypted.read(cloud, trees, "2024", ["Planter"]).read_all()
     assert planters["Planter"].to_pylist() == ["Sam Poole"] * 20
     assert freshness.outdated(cloud, trees, "2024") == ()
+
+
+def test_the_audit_log_over_s3_takes_turns_and_shows_a_cut(cloud: Platform) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda n: cloud.audit.append(actor="a", account="b", action="c", facts={"n": n}), range(6)))
+    found = cloud.audit.read()
+    assert found.intact, found.breaks
+    assert sorted(entry.facts["n"] for entry in found.entries) == list(range(6))
+    cloud.lake.store.delete("audit/0000000006.json")
+    assert cloud.audit.read().breaks == ("entry 6 is gone, which the head of the log names",)
 
 
 def test_an_alert_reaches_whoever_listens_to_the_topic(cloud: Platform) -> None:

@@ -113,6 +113,7 @@ def test_jobs_sensors_and_schedules(town: dg.Definitions) -> None:
         ("daily_ingestion", "2024-03-09", ["03-09 06:00 PST", "03-10 06:00 PDT", "03-11 06:00 PDT"]),
         ("daily_ingestion", "2024-11-02", ["11-02 06:00 PDT", "11-03 06:00 PST", "11-04 06:00 PST"]),
         ("weekly_governance_trees", "2024-03-04", ["03-04 05:00 PST", "03-11 05:00 PDT", "03-18 05:00 PDT"]),
+        ("weekly_scorecard", "2024-03-04", ["03-04 06:00 PST", "03-11 06:00 PDT", "03-18 06:00 PDT"]),
         ("weekly_governance_trees", "2024-10-28", ["10-28 05:00 PDT", "11-04 05:00 PST", "11-11 05:00 PST"]),
     ],
 )
