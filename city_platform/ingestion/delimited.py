@@ -39,7 +39,8 @@ def flawless_rows(path: Path, form: SourceFormat, names: Sequence[str]) -> Itera
 
     Batches given out before that are to be thrown away.
     """
-    if form.header_line > 1:  # Arrow takes the blank line for the header
+    # Arrow takes a blank line before the header for the header.
+    if form.header_line > 1 or not _quotes_hold(path, form):
         raise NotFlawless
     rows = 0
     try:
@@ -54,7 +55,7 @@ def flawless_rows(path: Path, form: SourceFormat, names: Sequence[str]) -> Itera
             yield _joined(waiting, names)
     except pa.ArrowInvalid as error:
         raise NotFlawless from error
-    if not _quotes_hold(path, form) or rows not in _record_counts(path, form, one_column=len(names) == 1):
+    if rows not in _record_counts(path, form, one_column=len(names) == 1):
         raise NotFlawless
 
 

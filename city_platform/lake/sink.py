@@ -97,7 +97,8 @@ class ParquetSink:
             compression_level=1 if self._compression == "zstd" else None,
             use_dictionary=_repetitive(table),
             data_page_version="2.0",
-            write_statistics=True,
+            # They let a reader skip row groups by number and date; those of texts cost a tenth of the writing.
+            write_statistics=[field.name for field in self._schema if not pa.types.is_string(field.type)],
         )
 
     def _close(self) -> None:

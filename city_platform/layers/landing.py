@@ -5,8 +5,8 @@ of a known name with other bytes is that source's new version and takes the plac
 a source beside the others. The manifest is put last, so a file is landed for all its years or for none.
 """
 
-import hashlib
 import re
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
@@ -26,7 +26,6 @@ from city_platform.layers.changes import same_rows
 from city_platform.layers.platform import Platform
 
 LAYER, EVERYTHING = "landing", "all"
-_CHUNK = 4 << 20
 
 
 class SourceChanged(PermanentError):
@@ -153,14 +152,10 @@ def _identity(file: Path) -> tuple[int, ...]:
 
 
 def _copy(file: Path, copy: Path) -> str:
-    """Copies the file's bytes and returns their SHA-256."""
-    sha256 = hashlib.sha256()
+    """Copies the file and returns the SHA-256 of the copy."""
     copy.touch(mode=0o600)
-    with file.open("rb") as reader, copy.open("wb") as writer:
-        while piece := reader.read(_CHUNK):
-            sha256.update(piece)
-            writer.write(piece)
-    return sha256.hexdigest()
+    shutil.copyfile(file, copy)
+    return sha256_of(copy)
 
 
 def _kept_content(session: Session, lake: Lake, dataset: str, name: str, split: Split) -> Mapping[str, str]:
