@@ -56,6 +56,7 @@ class Manners:
 
     etag: Callable[[bytes], str] | None = None
     ranges: bool = False
+    heeds_if_range: bool = True  # without it a part of another version is given, too
     gzipped: bool = False
     piece: int = _PIECE
 
@@ -182,7 +183,8 @@ class _Handler(BaseHTTPRequestHandler):
             headers["etag"] = manners.etag(served.file.read_bytes())
         size = served.file.stat().st_size if packed is None else len(packed)
         wanted = self.headers.get("range")
-        if manners.ranges and wanted and self.headers.get("if-range") == headers.get("etag"):
+        heeded = not manners.heeds_if_range or self.headers.get("if-range") == headers.get("etag")
+        if manners.ranges and wanted and heeded:
             start = int(wanted.removeprefix("bytes=").rstrip("-"))
             if start >= size:
                 self._json(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, {})

@@ -63,6 +63,7 @@ class _Outcome:
             "rows": landing.source.rows if landing else None,
             "bytes": self.fetch.size if self.fetch else None,
             "years": landing.years if landing else [],
+            "drift": [drift.message for drift in landing.source.drift] if landing else [],
             "why": self.why or None,
         }
 
@@ -209,8 +210,10 @@ def _print_problems(session: Session, outcomes: Sequence[_Outcome], runs: Sequen
         if run.failure:
             session.err.print(f"{run.dataset} {run.partition}: {run.failure}", style="red", markup=False)
     for one in outcomes:
+        where = f"{one.dataset.name}, {one.source.server}"
+        for drift in one.fetch.landing.source.drift if one.fetch and one.fetch.landing else ():
+            session.out.print(f"{where}: {drift.kind}: {drift.message}", style="yellow", markup=False)
         if one.why:
-            where = f"{one.dataset.name}, {one.source.server}"
             session.err.print(f"{where}: {one.why}", style="red", markup=False, highlight=False)
 
 

@@ -142,7 +142,8 @@ def test_without_a_strong_validator_nothing_is_taken_up(town: Town) -> None:
     assert not any("range" in headers for _, headers in town.portal.requests)
 
 
-def test_two_versions_are_never_put_together(town: Town, tmp_path: Path) -> None:
+@pytest.mark.parametrize("heeds", [True, False])
+def test_two_versions_are_never_put_together(town: Town, tmp_path: Path, heeds: bool) -> None:
     """The dataset changes while the connection is down: other bytes, other validator, same number of records."""
     other = tmp_path / "other.csv"
     other.write_bytes(town.file.read_bytes().replace(b"Acer", b"Ilex"))
@@ -150,11 +151,13 @@ def test_two_versions_are_never_put_together(town: Town, tmp_path: Path) -> None
     def change() -> None:
         town.portal.datasets["trees"] = replace(town.portal.datasets["trees"], file=other, modified="2026-07-01")
 
-    town.portal.manners = Manners(etag=lambda data: f'"{hash(data)}"', ranges=True)
+    town.portal.manners = Manners(etag=lambda data: f'"{hash(data)}"', ranges=True, heeds_if_range=heeds)
     town.portal.faults[EXPORT].extend([Fault(cut_after=7000), Fault(first=change)])
     export = town.download()
     assert export.file.read_bytes() == other.read_bytes()
     assert export.state.modified == "2026-07-01"
+    # A part of the other version is refused at once; the look at the catalogue then costs one more whole export.
+    assert town.portal.asked(EXPORT) == (3 if heeds else 4)
 
 
 def test_a_dataset_that_never_stands_still_is_given_up(town: Town) -> None:
