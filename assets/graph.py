@@ -13,6 +13,7 @@ from city_platform.lake.lake import Lake
 from city_platform.lake.manifest import Manifest
 from city_platform.layers.cleaned import recipe_of
 from city_platform.layers.platform import Platform
+from resources.openlineage import lineage_events
 from resources.platform import PlatformResource
 
 RETRY_SECONDS = 5
@@ -77,8 +78,9 @@ def layer_asset(
     @dg.multi_asset(name="__".join(spec.key.path), specs=[spec])
     def layer(context: dg.AssetExecutionContext, platform: PlatformResource) -> dg.MaterializeResult[None]:
         adapters = platform.open()
-        with typed_failures():
+        with typed_failures(), lineage_events(context, adapters, dataset, spec.key.path[-1]) as report:
             manifest = make(adapters, dataset, context.partition_key)
+            report([manifest], ())
         return materialization(dataset, manifest, adapters.lake, more(manifest) if more else None)
 
     return layer

@@ -10,6 +10,7 @@ from city_platform.datasets import Dataset
 from city_platform.lake.manifest import Manifest
 from city_platform.layers import cleaned, gated, quality_checked
 from city_platform.quality.references import Extent
+from resources.openlineage import lineage_events
 from resources.platform import PlatformResource
 
 
@@ -43,8 +44,10 @@ def quality_checked_asset(dataset: Dataset) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, platform: PlatformResource
     ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         adapters = platform.open()
-        with typed_failures():
+        with typed_failures(), lineage_events(context, adapters, dataset, quality_checked.LAYER) as report:
             checked, rejected = quality_checked.materialize(adapters, dataset, context.partition_key)
+            verdict = quality_checked.verdict_of(checked)
+            report([checked, rejected], verdict.results if verdict else ())
             standing = gated.gate(adapters, dataset, context.partition_key)
         shown = {**gate_metadata(dataset, standing), **_compared_with(checked)}
         yield materialization(dataset, checked, adapters.lake, shown)
