@@ -8,11 +8,14 @@ from typing import Annotated
 import typer
 
 from city_platform.cli.audit import app as audit_app
+from city_platform.cli.catalog import app as catalog_app
 from city_platform.cli.changes import app as changes_app
 from city_platform.cli.fetch import app as fetch_app
 from city_platform.cli.profile import app as profile_app
 from city_platform.cli.quality import app as quality_app
+from city_platform.cli.questions import app as questions_app
 from city_platform.cli.recipes import app as recipes_app
+from city_platform.cli.rules import app as rules_app
 from city_platform.cli.session import EXIT_CODES, FAILED, OK, REFUSED, Session, size
 
 app = typer.Typer(
@@ -30,7 +33,10 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(fetch_app)
 app.add_typer(changes_app)
 app.add_typer(profile_app)
+app.add_typer(questions_app)
+app.add_typer(catalog_app, name="catalog")
 app.add_typer(quality_app, name="quality")
+app.add_typer(rules_app, name="rules")
 app.add_typer(audit_app, name="audit")
 app.add_typer(recipes_app, name="recipes")
 
@@ -207,7 +213,7 @@ def status(home: Home = None, as_json: Json = False) -> None:
         for year in years:
             if year.behind:
                 session.out.print(f"{year.dataset} {year.partition} is behind: {', '.join(year.behind)}")
-    raise SystemExit(FAILED if any(year.gate == "closed" for year in years) else OK)
+    raise SystemExit(FAILED if any(year.gate in {"closed", "lapsed", "rejected"} for year in years) else OK)
 
 
 @app.command(epilog="Example: city-platform up --port 3000")
@@ -224,7 +230,11 @@ def up(port: Annotated[int, typer.Option(min=1, max=65535)] = 3000, home: Home =
 
 @datasets_app.command("check", epilog="Example: city-platform datasets check --json")
 def check_datasets(as_json: Json = False) -> None:
-    """Report every mistake in every dataset's folder, with file, line and what to write instead."""
+    """Report every mistake in every dataset's folder, with file, line and what to write instead.
+
+    Rules that look wrong are shown as warnings; a rule of the gate that can never hold is a mistake.
+    """
+    from city_platform.cli.rules import lint_dataset, lint_json, show_lint
     from city_platform.errors import InvalidDefinition
 
     session = Session.start(None, as_json=as_json)
@@ -244,9 +254,20 @@ def check_datasets(as_json: Json = False) -> None:
                 session.err.print(str(finding), markup=False, highlight=False)
             session.err.print(f"{len(error.findings)} mistakes", style="red")
         raise SystemExit(REFUSED) from None
-    session.result({"mistakes": []})
+    linted = [lint_dataset(dataset) for dataset in known.values()]
+    wrong, suspicious = ([one for both in linted for one in both[place]] for place in (0, 1))
+    session.result(
+        {
+            "mistakes": [lint_json(one) for one in wrong],
+            "warnings": [lint_json(one) for one in suspicious],
+        }
+    )
     if not as_json:
-        session.out.print(f"{len(known)} datasets, no mistakes: {', '.join(known)}")
+        for one in (*suspicious, *wrong):
+            show_lint(session.err, one)
+        count = f"{len(wrong)} mistakes" if wrong else f"no mistakes, {len(suspicious)} warnings"
+        session.out.print(f"{len(known)} datasets, {count}: {', '.join(known)}")
+    raise SystemExit(REFUSED if wrong else OK)
 
 
 @datasets_app.command("list")

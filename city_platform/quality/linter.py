@@ -1,7 +1,7 @@
 """Rules that are valid and yet do not say what was meant: each with its line, a stable code, and what to write instead.
 
-`check_ruleset` refuses what cannot be evaluated, and the linter judges what can. An `ERROR` can never hold, or cannot be
-judged, whatever the data; a `WARNING` is suspicious. Sets of accepted values (see `acceptance`) decide: a rule that
+`check_ruleset` refuses what cannot be evaluated, and the linter judges what can. An `ERROR` can never hold, or cannot
+be judged, whatever the data; a `WARNING` is suspicious. Sets of accepted values (see `acceptance`) decide: a rule that
 accepts everything its measure can be is vacuous, one that accepts nothing can never hold.
 
 | code                      | what it finds                                                                    |
