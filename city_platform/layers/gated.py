@@ -19,16 +19,9 @@ def gate(platform: Platform, dataset: Dataset, partition: str, decisions: Decisi
     newest = platform.lake.latest(cleaned.LAYER, dataset.name, partition)
     if newest is None:
         return None
-    return standing(
-        quality_checked.verdict_of(platform.lake.latest(quality_checked.LAYER, dataset.name, partition)),
-        dataset=dataset.name,
-        partition=partition,
-        data_version=newest.version,
-        ruleset_hash=dataset.ruleset_hash,
-        decisions=read_decisions(platform.audit) if decisions is None else decisions,
-        now=platform.clock.now(),
-        rests_on=basis_of(platform, dataset, partition).versions,
-    )
+    checked = platform.lake.latest(quality_checked.LAYER, dataset.name, partition)
+    decided = read_decisions(platform.audit) if decisions is None else decisions
+    return _standing(platform, dataset, newest, checked, decided)
 
 
 def trusted(platform: Platform, dataset: Dataset, partition: str, session: Session) -> Manifest:
@@ -40,19 +33,26 @@ def trusted(platform: Platform, dataset: Dataset, partition: str, session: Sessi
     lake = platform.lake
     newest = lake.require(cleaned.LAYER, dataset.name, partition)
     checked = lake.latest(quality_checked.LAYER, dataset.name, partition)
-    admit(
+    admit(_standing(platform, dataset, newest, checked, read_decisions(platform.audit)), dataset.name, partition)
+    assert checked is not None  # noqa: S101 -- without it there is no verdict, and nothing is admitted
+    passed_relation(session, lake.paths(checked, "rows"), lake.paths(checked, "failed"))
+    return checked
+
+
+def _standing(
+    platform: Platform, dataset: Dataset, newest: Manifest, checked: Manifest | None, decisions: Decisions
+) -> Standing:
+    """How the gate stands for the cleaned data of `newest` by the verdict of `checked`."""
+    return standing(
         quality_checked.verdict_of(checked),
         dataset=dataset.name,
-        partition=partition,
+        partition=newest.partition,
         data_version=newest.version,
         ruleset_hash=dataset.ruleset_hash,
-        decisions=read_decisions(platform.audit),
+        decisions=decisions,
         now=platform.clock.now(),
-        rests_on=basis_of(platform, dataset, partition).versions,
+        rests_on=basis_of(platform, dataset, newest.partition).versions,
     )
-    allowed = lake.require(quality_checked.LAYER, dataset.name, partition)
-    passed_relation(session, lake.paths(allowed, "rows"), lake.paths(allowed, "failed"))
-    return allowed
 
 
 __all__ = ["PASSED", "gate", "trusted"]

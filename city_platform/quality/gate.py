@@ -154,31 +154,10 @@ def standing(
     return Standing(data_version, reasons, unwaived, waivers, lapsed)
 
 
-def admit(
-    verdict: Verdict | None,
-    *,
-    dataset: str,
-    partition: str,
-    data_version: str,
-    ruleset_hash: str,
-    decisions: Decisions,
-    now: datetime,
-    rests_on: Mapping[str, str] | None = None,
-) -> Standing:
-    """The open gate's standing for exactly this data under exactly this ruleset; raises GateClosed."""
-    found = standing(
-        verdict,
-        dataset=dataset,
-        partition=partition,
-        data_version=data_version,
-        ruleset_hash=ruleset_hash,
-        decisions=decisions,
-        now=now,
-        rests_on=rests_on,
-    )
+def admit(found: Standing, dataset: str, partition: str) -> None:
+    """Raises GateClosed unless the gate stands open."""
     if not found.open:
         raise GateClosed(f"{dataset} {partition}: {' '.join(found.reasons)}")
-    return found
 
 
 def _misfit(verdict: Verdict | None, dataset: str, partition: str, data_version: str, ruleset_hash: str) -> str:

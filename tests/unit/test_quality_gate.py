@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from city_platform.errors import PermanentError
-from city_platform.quality.gate import UNDECIDED, Decisions, GateClosed, Rejection, admit, standing
+from city_platform.quality.gate import UNDECIDED, Decisions, GateClosed, Rejection, Standing, standing
+from city_platform.quality.gate import admit as admit_standing
 from city_platform.quality.results import Outcome
 from city_platform.quality.verdict import UnreadableVerdict, Verdict
 from tests.verdicts import FAILED, NOW, RESULT, VERDICT, WAIVER
@@ -21,6 +22,13 @@ ASKED: dict[str, Any] = {
     "now": NOW,
 }
 REJECTION = Rejection(2, "business_licences", "2024", "v1", "the extract is of a test system", "open-data-steward", NOW)
+
+
+def admit(verdict: Verdict | None, **asked: Any) -> Standing:
+    """How the gate stands, if it lets the data through."""
+    found = standing(verdict, **asked)
+    admit_standing(found, asked["dataset"], asked["partition"])
+    return found
 
 
 def test_a_verdict_survives_being_written_down() -> None:
