@@ -14,16 +14,15 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from city_platform.engines.parquet import ordered_columns, repetitive_columns
 from city_platform.ingestion.unpacking import create_private
 
 ROW_GROUP_ROWS = 32_768
 ROW_GROUP_BYTES = 4 << 20
 LANES = 2
 _BATCHES_UNDERWAY = 2
-_SAMPLE_ROWS = 4_096
 _DICTIONARY_SHARE = 0.1  # a column with more distinct values than this in the sample is written plainly
 
 
@@ -151,11 +150,8 @@ def _text_ends(batch: pa.RecordBatch) -> npt.NDArray[np.int64]:
 
 def _open_writer(path: Path, first: pa.RecordBatch) -> pq.ParquetWriter:
     """LZ4 because these rows are read within the minute and compressing harder takes longer than writing them."""
-    texts = [name for name in first.schema.names if pa.types.is_string(first.schema.field(name).type)]
-    sample = first.slice(0, _SAMPLE_ROWS)
-    most = max(1, _DICTIONARY_SHARE * sample.num_rows)
-    repeating = [name for name in texts if pc.count_distinct(sample.column(name)).as_py() <= most]
-    numbers = [name for name in first.schema.names if name not in texts]
+    numbers = ordered_columns(first.schema)
+    repeating = [name for name in repetitive_columns(first, _DICTIONARY_SHARE) if name not in numbers]
     return pq.ParquetWriter(
         create_private(path),
         first.schema,

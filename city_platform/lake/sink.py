@@ -11,14 +11,12 @@ from types import TracebackType
 from typing import Self
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from city_platform.engines.parquet import ordered_columns, repetitive_columns
 from city_platform.lake.lake import Lake, StagedFile
 
 ROW_GROUP_ROWS = 24_576  # several in an ordinary year, so that readers can share them out
-_SAMPLE_ROWS = 4096
-_PAYING_SHARE = 0.25  # a dictionary pays where fewer than this share of the sampled values are distinct
 
 
 class ParquetSink:
@@ -95,10 +93,9 @@ class ParquetSink:
             self._schema,
             compression=self._compression,
             compression_level=1 if self._compression == "zstd" else None,
-            use_dictionary=_repetitive(table),
+            use_dictionary=repetitive_columns(table) or False,
             data_page_version="2.0",
-            # They let a reader skip row groups by number and date; those of texts cost a tenth of the writing.
-            write_statistics=[field.name for field in self._schema if not pa.types.is_string(field.type)],
+            write_statistics=ordered_columns(self._schema),
         )
 
     def _close(self) -> None:
@@ -108,14 +105,6 @@ class ParquetSink:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
-
-
-def _repetitive(table: pa.Table) -> list[str] | bool:
-    """The columns whose values repeat, going by the first rows: for them a dictionary is smaller and faster."""
-    sample = table.slice(0, _SAMPLE_ROWS)
-    most = max(1, int(len(sample) * _PAYING_SHARE))
-    flat = [field.name for field in table.schema if not pa.types.is_nested(field.type)]
-    return [name for name in flat if pc.count_distinct(sample[name], mode="only_valid").as_py() <= most] or False
 
 
 @contextmanager

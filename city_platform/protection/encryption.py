@@ -20,6 +20,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
@@ -27,6 +28,7 @@ import pyarrow.parquet as pq
 import pyarrow.parquet.encryption as pe
 
 from city_platform.contracts.model import Classification, Column
+from city_platform.engines.parquet import ordered_columns, repetitive_columns
 from city_platform.errors import CityPlatformError, PermanentError
 from city_platform.ports import KeyService, WrongKey
 from city_platform.protection.classification import keys_of_columns, master_key
@@ -103,17 +105,21 @@ def write_encrypted(
                 file,
             )
     rows = 0
+    tables = _row_groups(reader, schema)
+    first = next(tables, schema.empty_table())
     with pq.ParquetWriter(
         file,
         schema.with_metadata({_PROTECTION: json.dumps(protected).encode()}),
         compression=compression,
         compression_level=1 if compression == "zstd" else None,
+        use_dictionary=repetitive_columns(first) or False,
         dictionary_pagesize_limit=256 * 1024,
+        write_statistics=ordered_columns(schema),
         data_page_version="2.0",
         encryption_properties=properties,
     ) as writer:
-        for table in _row_groups(reader, schema):
-            writer.write_table(table, row_group_size=table.num_rows)
+        for table in chain([first], tables):
+            writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
             rows += table.num_rows
     return EncryptedFile(rows, files, protected)
 
