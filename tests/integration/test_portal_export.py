@@ -208,21 +208,32 @@ def test_a_quota_that_starts_again_too_late_is_an_error(town: Town, body: dict[s
 
 
 def test_a_trickle_ends_at_the_deadline(town: Town) -> None:
-    def minute() -> None:
+    """A minute a piece, half an hour's patience: thirty pieces of a thousand are read."""
+    pieces = []
+
+    def minute(records: int, _: int) -> None:
+        pieces.append(records)
         town.clock.time += timedelta(minutes=1)
 
     town.portal.manners = Manners(piece=100)
-    town.portal.faults[EXPORT].append(Fault(pause=minute))
-    with pytest.raises(DeadlinePassed):
-        town.download(replace(UNHURRIED, deadline=1800.0))
+    with town.client(replace(UNHURRIED, deadline=1800.0)) as client, pytest.raises(DeadlinePassed):
+        download(client, town.source, town.out, minute)
+    assert len(pieces) == 30
     assert not town.out.exists()
 
 
-def test_silence_is_a_timeout(town: Town) -> None:
-    # The server hangs until the client, whose patience is short, has gone.
-    town.portal.faults[STATE].extend([Fault(first=lambda: town.portal.stopping.wait(2))] * 2)
+@pytest.mark.parametrize("within", [False, True])
+def test_silence_is_a_timeout(town: Town, within: bool) -> None:
+    """Before an answer and within one: the portal hangs until the client, whose patience is short, has gone."""
+
+    def silence() -> None:
+        town.portal.stopping.wait(1)
+
+    fault = Fault(pause=silence) if within else Fault(first=silence)
+    town.portal.faults[EXPORT if within else STATE].extend([fault] * 2)
     with pytest.raises(PortalUnavailable, match="did not answer in time"):
         town.download(replace(UNHURRIED, read_timeout=0.05, attempts=2))
+    assert not town.out.exists()
 
 
 def test_more_bytes_than_allowed_are_refused(town: Town) -> None:

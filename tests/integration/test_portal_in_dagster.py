@@ -122,6 +122,11 @@ def test_a_change_is_observed_fetched_once_and_then_left_alone(town: Town, platf
     after = {year: raw.inputs(platform, town.dataset, year) for year in before}
     assert {year for year in before if before[year] != after[year]} == {"2022"}
 
+    # Somebody brings another file of that name: the portal's is missing again.
+    landing.land(platform, town.dataset, trees_csv(town.files / "trees.csv", good_trees(2024, 5)))
+    (request,) = town.tick(third.cursor).run_requests or []
+    assert "current" in str(request.run_key)
+
 
 def test_the_raw_layer_says_where_and_when_it_was_fetched(town: Town) -> None:
     for request in town.tick().run_requests or []:
