@@ -6,6 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from assets.catalog import catalog_asset, catalog_job
 from assets.cleaned import cleaned_asset
 from assets.curated import curated_asset
 from assets.encrypted import encrypted_asset
@@ -19,6 +20,7 @@ from assets.source import fetching_job, source_spec
 from city_platform.datasets import load_datasets
 from resources.platform import PlatformResource
 from resources.portal import PortalResource
+from schedules.catalog import catalog_schedule
 from schedules.governance import TIMEZONE, governance_schedule, scorecard_schedule
 from schedules.ingestion import fetch_schedules, ingestion_schedule
 from sensors.drop_folder import drop_folder_sensor
@@ -48,7 +50,7 @@ def build_definitions(home: Path, datasets_folder: Path = ROOT / "datasets", *, 
     land, fetching = landing_job(datasets), fetching_job(datasets)
     materialize = [materialization_job(dataset) for dataset in datasets]
     govern = [governance_job(dataset) for dataset in datasets]
-    score = scorecard_job()
+    score, catalog = scorecard_job(), catalog_job()
     layers = (raw_asset, cleaned_asset, profile_asset, quality_checked_asset, curated_asset, encrypted_asset)
     assets = [layer(dataset) for dataset in datasets for layer in layers]
     return dg.Definitions(
@@ -56,8 +58,9 @@ def build_definitions(home: Path, datasets_folder: Path = ROOT / "datasets", *, 
             *assets,
             *(source_spec(dataset) for dataset in datasets if dataset.sources),
             scorecard_asset(datasets, TIMEZONE),
+            catalog_asset(datasets),
         ],
-        jobs=[land, fetching, *materialize, *govern, score],
+        jobs=[land, fetching, *materialize, *govern, score, catalog],
         sensors=[
             drop_folder_sensor(drop, datasets, land),
             outdated_sensor(datasets, materialize),
@@ -69,6 +72,7 @@ def build_definitions(home: Path, datasets_folder: Path = ROOT / "datasets", *, 
             *fetch_schedules(datasets, fetching, running=fetch),
             *map(governance_schedule, datasets, govern),
             scorecard_schedule(score),
+            catalog_schedule(catalog),
         ],
         resources={"platform": PlatformResource(home=str(home)), "portal": PortalResource()},
         executor=dg.in_process_executor,  # a run is its own process already; a process a step costs seconds

@@ -1,9 +1,10 @@
-"""The platform on AWS: the lake in S3, keys in KMS, notifications through SNS."""
+"""The platform on AWS: the lake in S3, keys in KMS, notifications through SNS, the catalog in Glue."""
 
 import os
 from pathlib import Path
 from typing import Any
 
+from city_platform.aws.catalog import GlueCatalog, glue_client
 from city_platform.aws.keys import KmsKeyService, kms_client
 from city_platform.aws.notifier import SnsNotifier, sns_client
 from city_platform.aws.settings import AwsSettings
@@ -26,4 +27,5 @@ def aws_platform(home: Path, settings: AwsSettings, clock: Clock, *, threads: in
         keys=KmsKeyService(lambda: kms_client(settings.region, settings.endpoint)),
         clock=clock,
         notifier=SnsNotifier(settings.alerts_topic, lambda: sns_client(settings.region, settings.endpoint)),
+        catalog=GlueCatalog(lambda: glue_client(settings.region, settings.endpoint)),
     )

@@ -6,6 +6,7 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.dialects.duckdb import DuckDB
 
+from city_platform.catalog.lineage import layer_lineage, trace
 from city_platform.catalog.types import catalog_type
 from city_platform.contracts.model import Classification, Contract
 from city_platform.datasets import Dataset
@@ -33,20 +34,31 @@ YEAR = CatalogColumn("year", "string", "The calendar year the rows are of.", _PL
 
 def described_columns(dataset: Dataset, layer: str, schema: Sequence[tuple[str, str]]) -> tuple[CatalogColumn, ...]:
     """The columns of a published schema in the catalog's words; what nobody described has an empty description."""
-    if layer == "curated":
-        return _summary_columns(dataset, schema)
-    known = {column.name: column for column in dataset.contract.columns}
-    columns = []
+    columns = {column.name: column for column in dataset.contract.columns} if layer != "curated" else {}
+    published = Classification.PUBLIC if layer == "curated" else Classification.INTERNAL
+    comments = summary_comments(dataset.curated_sql) if layer == "curated" else {}
+    described = []
     for name, kind in schema:
-        if name in known:
-            column = known[name]
-            source = f"{column.source_name} in the source" if layer == "cleaned" else f"cleaned.{column.name}"
-            description, classification = column.description, column.classification
+        if name in columns:
+            description, classification = columns[name].description, columns[name].classification
+            source = source_of(dataset, layer, name)
+        elif name in _OWN and layer != "curated":
+            (description, source), classification = _OWN[name], published
         else:
-            description, source = _OWN.get(name, ("", ""))
-            classification = Classification.INTERNAL
-        columns.append(CatalogColumn(name, catalog_type(kind), description, source, classification.value))
-    return tuple(columns)
+            description, classification = comments.get(name, ""), published
+            source = source_of(dataset, layer, name)
+        described.append(CatalogColumn(name, catalog_type(kind), description, source, classification.value))
+    return tuple(described)
+
+
+def source_of(dataset: Dataset, layer: str, column: str) -> str:
+    """The source's columns that a column is made of, or what else it is; empty where nobody knows."""
+    lineage = layer_lineage(dataset, layer)
+    known = {one.column: one for one in lineage.columns} if lineage else {}
+    if column not in known:
+        return ""
+    traced = trace(dataset, layer, column)
+    return f"{', '.join(traced)} in the source" if traced else known[column].how
 
 
 def table_description(contract: Contract, layer: str) -> str:
@@ -63,20 +75,6 @@ def summary_comments(sql: str) -> Mapping[str, str]:
     return {
         one.alias_or_name: _sentence([text for node in one.walk() for text in node.comments or []]) for one in selects
     }
-
-
-def _summary_columns(dataset: Dataset, schema: Sequence[tuple[str, str]]) -> tuple[CatalogColumn, ...]:
-    comments = summary_comments(dataset.curated_sql)
-    return tuple(
-        CatalogColumn(
-            name,
-            catalog_type(kind),
-            comments.get(name, ""),
-            "curated.sql over the trusted rows",
-            Classification.PUBLIC.value,
-        )
-        for name, kind in schema
-    )
 
 
 def _sentence(comments: Sequence[str]) -> str:

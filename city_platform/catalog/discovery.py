@@ -46,9 +46,11 @@ def search(tables: Sequence[CatalogTable], words: str) -> list[Hit]:
 
 
 def _hits(wanted: Sequence[str], name: str, hit: Hit) -> Iterator[tuple[int, Hit]]:
+    if not wanted:
+        return
     if all(word in name.casefold() for word in wanted):
         yield 0, hit
-    elif wanted and all(word in f"{name} {hit.description}".casefold() for word in wanted):
+    elif all(word in f"{name} {hit.description}".casefold() for word in wanted):
         yield 1, hit
 
 

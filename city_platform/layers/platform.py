@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from city_platform.engines.duckdb import DuckDBEngine
 from city_platform.governance.audit import AuditLog
 from city_platform.lake.lake import Lake
-from city_platform.ports import Clock, KeyService, Notifier
+from city_platform.ports import Catalog, Clock, KeyService, Notifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,7 @@ class Platform:
     keys: KeyService
     clock: Clock
     notifier: Notifier
+    catalog: Catalog
 
     @property
     def audit(self) -> AuditLog:

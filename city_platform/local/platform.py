@@ -6,6 +6,7 @@ from pathlib import Path
 from city_platform.engines.duckdb import DuckDBEngine
 from city_platform.lake.lake import Lake
 from city_platform.layers.platform import Platform
+from city_platform.local.catalog import StoredCatalog
 from city_platform.local.clock import SystemClock
 from city_platform.local.keys import LocalKeyService
 from city_platform.local.notifier import FileNotifier
@@ -16,12 +17,14 @@ from city_platform.ports import Clock
 def local_platform(home: Path, clock: Clock | None = None, *, threads: int | None = None) -> Platform:
     """The adapters over `home`: `lake/` for objects, `keys.json`, `notifications.jsonl`."""
     time = clock or SystemClock()
+    store = LocalObjectStore(home / "lake")
     return Platform(
-        lake=Lake(LocalObjectStore(home / "lake"), time),
+        lake=Lake(store, time),
         engine=DuckDBEngine(home / "lake" / "scratch" / "engine", threads=threads or os.cpu_count() or 2),
         keys=local_key_service(home),
         clock=time,
         notifier=FileNotifier(home / "notifications.jsonl", time),
+        catalog=StoredCatalog(store),
     )
 
 

@@ -12,13 +12,16 @@ WITH permits AS (
 )
 
 SELECT
-    Issued AS "Month Issued",
-    LocalArea AS "Local Area",
-    TypeOfWork AS "Type Of Work",
-    count(*) AS "Permits",
-    count(ProjectValue) AS "Permits With Value",
+    Issued AS "Month Issued", -- the first day of the month in which the permits were issued
+    LocalArea AS "Local Area", -- where the work is done
+    TypeOfWork AS "Type Of Work", -- what is done
+    count(*) AS "Permits", -- how many permits
+    count(ProjectValue) AS "Permits With Value", -- how many of them name a value above zero
+    -- What all of these are worth, in dollars; empty for fewer than three.
     CASE WHEN count(ProjectValue) >= 3 THEN sum(ProjectValue) END AS "Project Value",
+    -- Half of these are worth no more, in dollars; empty for fewer than three.
     CASE WHEN count(ProjectValue) >= 3 THEN CAST(median(ProjectValue) AS DECIMAL(14, 2)) END AS "Median Project Value",
+    -- Half of the permits took no longer from application to issue; empty for fewer than three.
     CASE WHEN count(*) >= 3 THEN CAST(median(PermitElapsedDays) AS DECIMAL(8, 1)) END AS "Median Elapsed Days"
 FROM permits
 GROUP BY Issued, LocalArea, TypeOfWork

@@ -38,18 +38,20 @@ local_time AS (
 )
 
 SELECT
-    IssuedDay AS "Issued Date",
-    -- Local time with its offset, so that the hour the clock repeats in November stays two different hours.
+    IssuedDay AS "Issued Date", -- the day on Vancouver's calendar on which the licences were issued
+    -- When the last of the day was issued: local time with its offset, so that the hour the clock repeats in November
+    -- stays two different hours.
     strftime(LastLocal, '%Y-%m-%dT%H:%M:%S')
     || format('{:+03d}:{:02d}', OffsetMinutes // 60, abs(OffsetMinutes) % 60) AS "Last Issued LTZ",
-    LatestExpiry AS "Latest Expiry Date",
-    -- Half a cent is rounded away from zero; a day without any fee has no average.
+    LatestExpiry AS "Latest Expiry Date", -- the last day on which any of them is valid
+    -- What they paid on average, in dollars. Half a cent is rounded away from zero; a day without any fee has no
+    -- average.
     CAST(
         CAST(sign(FeeCents) * ((2 * abs(FeeCents) + WithFee) // (2 * WithFee)) AS DECIMAL(18, 0)) * 0.01
         AS DECIMAL(12, 2)
     ) AS "Average Fee Paid",
-    Licences AS "Licences",
-    WithFee AS "Licences With Fee",
-    CAST(getvariable('report_date') AS DATE) AS "Report Date"
+    Licences AS "Licences", -- how many licences of businesses with more than 15 employees
+    WithFee AS "Licences With Fee", -- how many of them say what fee was paid
+    CAST(getvariable('report_date') AS DATE) AS "Report Date" -- the day for which the report was made
 FROM local_time
 ORDER BY "Issued Date" NULLS LAST

@@ -10,10 +10,14 @@ WITH departments AS (
 )
 
 SELECT
-    Department AS "Department",
-    CASE WHEN count(*) >= 10 THEN count(*) END AS "Employees Above Threshold", -- empty: fewer than ten
+    Department AS "Department", -- the department, or all smaller ones together
+    -- How many earn more than the threshold; empty for fewer than ten.
+    CASE WHEN count(*) >= 10 THEN count(*) END AS "Employees Above Threshold",
+    -- Half of them were paid no more, in dollars.
     CASE WHEN count(*) >= 10 THEN CAST(median(Remuneration) AS DECIMAL(14, 2)) END AS "Median Remuneration",
+    -- What they were paid on average, in dollars.
     CASE WHEN count(*) >= 10 THEN CAST(sum(Remuneration) / count(Remuneration) AS DECIMAL(14, 2)) END AS "Mean Remuneration",
+    -- Half of them had no higher expenses, in dollars.
     CASE WHEN count(*) >= 10 THEN CAST(median(Expenses) AS DECIMAL(14, 2)) END AS "Median Expenses"
 FROM departments
 GROUP BY Department

@@ -10,12 +10,13 @@ WITH reports AS (
 )
 
 SELECT
-    Reported AS "Month",
-    NamedAsCat AS "Named As Cat",
-    count(*) AS "Reports",
-    count(*) FILTER (WHERE State = 'Lost') AS "Still Lost",
-    count(*) FILTER (WHERE State = 'Found') AS "Found, Owner Unknown",
-    count(*) FILTER (WHERE State = 'Matched') AS "Matched",
+    Reported AS "Month", -- the first day of the month of the reports
+    NamedAsCat AS "Named As Cat", -- whether the breed says that it is a cat
+    count(*) AS "Reports", -- how many reports
+    count(*) FILTER (WHERE State = 'Lost') AS "Still Lost", -- how many pets are still lost
+    count(*) FILTER (WHERE State = 'Found') AS "Found, Owner Unknown", -- how many were found and nobody has claimed
+    count(*) FILTER (WHERE State = 'Matched') AS "Matched", -- how many found their owner
+    -- Matched in a hundred reports.
     CAST(100.0 * count(*) FILTER (WHERE State = 'Matched') / count(*) AS DECIMAL(5, 2)) AS "Matched Percent"
 FROM reports
 GROUP BY Reported, NamedAsCat

@@ -33,12 +33,13 @@ summary AS (
 )
 
 SELECT
-    summary.EntryDate AS "Entry Date",
-    summary.Bylaw AS "Bylaw",
-    summary.Section AS "Section",
+    summary.EntryDate AS "Entry Date", -- the local day on which the tickets were written
+    summary.Bylaw AS "Bylaw", -- the by-law that was broken
+    summary.Section AS "Section", -- the section of it
+    -- The offence in words, filled in from by-law and section where the ticket has none.
     offences.InfractionText AS "Infraction Text",
-    summary.Status AS "Status",
-    summary.Tickets AS "Tickets"
+    summary.Status AS "Status", -- what became of the tickets
+    summary.Tickets AS "Tickets" -- how many tickets
 FROM summary
 LEFT JOIN offences
     ON summary.Bylaw IS NOT DISTINCT FROM offences.Bylaw

@@ -10,14 +10,14 @@ WITH areas AS (
 )
 
 SELECT
-    LocalArea AS "Local Area",
-    count(*) AS "Buildings",
-    sum(TotalOutstanding) AS "Outstanding Issues",
-    sum(TotalUnits) AS "Dwellings",
-    CAST(median(TotalOutstanding) AS DECIMAL(8, 1)) AS "Median Issues A Building",
+    LocalArea AS "Local Area", -- the area, or all areas with fewer than three such buildings together
+    count(*) AS "Buildings", -- how many rental buildings with unresolved issues
+    sum(TotalOutstanding) AS "Outstanding Issues", -- how many issues they have
+    sum(TotalUnits) AS "Dwellings", -- how many dwellings they hold
+    CAST(median(TotalOutstanding) AS DECIMAL(8, 1)) AS "Median Issues A Building", -- half of the buildings have no more
     CAST(
         100.0 * sum(TotalOutstanding) FILTER (WHERE TotalUnits IS NOT NULL) / sum(TotalUnits) AS DECIMAL(10, 1)
-    ) AS "Issues A Hundred Dwellings"
+    ) AS "Issues A Hundred Dwellings" -- issues for each hundred dwellings
 FROM areas
 GROUP BY LocalArea
 ORDER BY "Local Area" NULLS LAST

@@ -17,14 +17,15 @@ WITH requests AS (
 )
 
 SELECT
-    Opened AS "Month Opened",
-    Department AS "Department",
-    RequestType AS "Service Request Type",
-    Obsolete AS "Obsolete Type",
-    count(*) AS "Requests",
-    count(*) FILTER (WHERE Status = 'Open') AS "Still Open",
+    Opened AS "Month Opened", -- the first day of the local month in which the requests were opened
+    Department AS "Department", -- whose matter it is
+    RequestType AS "Service Request Type", -- what was asked for
+    Obsolete AS "Obsolete Type", -- whether the type is no longer in use
+    count(*) AS "Requests", -- how many requests
+    count(*) FILTER (WHERE Status = 'Open') AS "Still Open", -- how many are open
+    -- How many were closed because the service was provided.
     count(*) FILTER (WHERE ClosureReason = 'Service provided') AS "Service Provided",
-    CAST(median(DaysOpen) AS DECIMAL(8, 1)) AS "Median Days Until Closed"
+    CAST(median(DaysOpen) AS DECIMAL(8, 1)) AS "Median Days Until Closed" -- half of the closed ones took no longer
 FROM requests
 GROUP BY Opened, Department, RequestType, Obsolete
 ORDER BY "Month Opened", "Department" NULLS LAST, "Service Request Type" NULLS LAST, "Obsolete Type"
