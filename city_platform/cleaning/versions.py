@@ -162,7 +162,7 @@ def _checksums(file: Path, place: str) -> tuple[dict[str, str], list[Finding]]:
 
 def _sha256(file: Path) -> str:
     """Of the bytes with line ends as LF: equal wherever git checked the file out."""
-    return hashlib.sha256(file.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
+    return hashlib.sha256(file.read_bytes().replace(b"\r\n", b"\n").replace(b"\r", b"\n")).hexdigest()
 
 
 def _version(file: Path) -> RecipeVersion | None:

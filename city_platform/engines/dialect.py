@@ -138,7 +138,7 @@ class DuckDBDialect:
 
     def parse_wall_time(self, sql: str) -> str:
         """An ISO 8601 date or time as the TIMESTAMP it shows, any offset left out; null for everything else."""
-        time = r"([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?)?"
+        time = r"([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]+)?)?)?"
         shape = rf"^ *([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}{time})([zZ]|[+-][0-9]{{2}}(:?[0-9]{{2}})?)? *$"
         return f"TRY_CAST(regexp_extract({sql}, {self.text(shape)}, 1) AS TIMESTAMP)"
 

@@ -70,11 +70,6 @@ class SparkDialect(DuckDBDialect):
     def local_time(self, sql: str, timezone: str) -> str:
         return f"from_utc_timestamp({sql}, {self.text(timezone)})"
 
-    def parse_wall_time(self, sql: str) -> str:
-        time = r"([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]+)?)?)?"
-        shape = rf"^ *([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}{time})([zZ]|[+-][0-9]{{2}}(:?[0-9]{{2}})?)? *$"
-        return f"TRY_CAST(regexp_extract({sql}, {self.text(shape)}, 1) AS TIMESTAMP)"
-
     def date_part(self, part: str, sql: str) -> str:
         return f"{ {'week': 'weekofyear'}.get(part, part) }({sql})"
 

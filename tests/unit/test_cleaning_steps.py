@@ -491,6 +491,9 @@ def test_shuffled_values_stay_in_their_group_and_leave_their_row(session: Sessio
         rows = [number for number, one in enumerate(groups) if one == group and number != 7]
         assert sorted(found["a"][number] for number in rows) == sorted(MANY[number] for number in rows)
         assert all(found["a"][number] != MANY[number] for number in rows)
+        # Not simply the next row's: without the secret nobody can tell whose the value was.
+        following = [MANY[number] for number in (*rows[1:], rows[0])]
+        assert sum(found["a"][number] == value for number, value in zip(rows, following, strict=True)) < len(rows) / 2
     assert found["_removed"][7]
 
 
