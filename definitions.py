@@ -14,6 +14,7 @@ from assets.jobs import governance_job, materialization_job, scorecard_job
 from assets.landing import landing_job
 from assets.profile import profile_asset
 from assets.quality_checked import quality_checked_asset
+from assets.questions import questions_asset, questions_job
 from assets.raw import raw_asset
 from assets.scorecard import scorecard_asset
 from assets.source import fetching_job, source_spec
@@ -21,7 +22,7 @@ from city_platform.datasets import load_datasets
 from resources.platform import PlatformResource
 from resources.portal import PortalResource
 from schedules.catalog import catalog_schedule
-from schedules.governance import TIMEZONE, governance_schedule, scorecard_schedule
+from schedules.governance import TIMEZONE, governance_schedule, questions_schedule, scorecard_schedule
 from schedules.ingestion import fetch_schedules, ingestion_schedule
 from sensors.drop_folder import drop_folder_sensor
 from sensors.failures import failures_sensor
@@ -51,16 +52,19 @@ def build_definitions(home: Path, datasets_folder: Path = ROOT / "datasets", *, 
     materialize = [materialization_job(dataset) for dataset in datasets]
     govern = [governance_job(dataset) for dataset in datasets]
     score, catalog = scorecard_job(), catalog_job()
+    asking = [dataset for dataset in datasets if dataset.questions]
+    answer = [questions_job(asking)] if asking else []
     layers = (raw_asset, cleaned_asset, profile_asset, quality_checked_asset, curated_asset, encrypted_asset)
     assets = [layer(dataset) for dataset in datasets for layer in layers]
     return dg.Definitions(
         assets=[
             *assets,
             *(source_spec(dataset) for dataset in datasets if dataset.sources),
+            *map(questions_asset, asking),
             scorecard_asset(datasets, TIMEZONE),
             catalog_asset(datasets),
         ],
-        jobs=[land, fetching, *materialize, *govern, score, catalog],
+        jobs=[land, fetching, *materialize, *govern, *answer, score, catalog],
         sensors=[
             drop_folder_sensor(drop, datasets, land),
             outdated_sensor(datasets, materialize),
@@ -71,6 +75,7 @@ def build_definitions(home: Path, datasets_folder: Path = ROOT / "datasets", *, 
             ingestion_schedule(drop, datasets, land),
             *fetch_schedules(datasets, fetching, running=fetch),
             *map(governance_schedule, datasets, govern),
+            *map(questions_schedule, answer),
             scorecard_schedule(score),
             catalog_schedule(catalog),
         ],

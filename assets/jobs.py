@@ -10,7 +10,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import (
 from assets.graph import asset_key
 from assets.scorecard import KEY as SCORECARD
 from city_platform.datasets import Dataset
-from city_platform.layers import cleaned, profile, quality_checked
+from city_platform.layers import cleaned, profile, quality_checked, questions
 
 __all__ = [
     "UnresolvedAssetJobDefinition",
@@ -28,9 +28,12 @@ def materialization_job_name(dataset: str) -> str:
 
 def materialization_job(dataset: Dataset) -> UnresolvedAssetJobDefinition:
     """All layers of one year of the dataset."""
+    layers: dg.AssetSelection = dg.AssetSelection.groups(dataset.name)
+    if dataset.questions:
+        layers -= dg.AssetSelection.assets(asset_key(dataset, questions.LAYER))  # they ask all years, not one
     return dg.define_asset_job(
         materialization_job_name(dataset.name),
-        selection=dg.AssetSelection.groups(dataset.name),
+        selection=layers,
         description=f"{dataset.contract.title}: every layer of one year.",
     )
 

@@ -5,6 +5,7 @@ recipe.json     AWS Glue DataBrew recipe: the cleaning steps
 rules.dqdl      AWS Glue Data Quality rules: the gate
 curated.sql     the published summary
 *.dqdl          any other ruleset is advisory: evaluated and shown, it holds nothing back
+questions/      business questions, each a SELECT over the trusted rows of all years
 recipe_versions/    the published versions of the recipe, never edited
 """
 
@@ -20,6 +21,7 @@ from city_platform.contracts.curated import check_curated
 from city_platform.contracts.load import read_contract
 from city_platform.contracts.model import Contract, PortalSource
 from city_platform.contracts.odcs import instead
+from city_platform.contracts.question import Question, read_question
 from city_platform.errors import Finding, InvalidDefinition
 from city_platform.quality.binding import check_ruleset
 from city_platform.quality.model import Item, Rule, Ruleset, leaves
@@ -28,6 +30,7 @@ from city_platform.quality.references import COMPARING, PRIMARY, ReferenceUse, r
 from city_platform.quality.variables import resolved
 
 CONTRACT, RECIPE, RULES, CURATED = "contract.yaml", "recipe.json", "rules.dqdl", "curated.sql"
+QUESTIONS = "questions"
 FILES = {
     CONTRACT: "the contract in the Open Data Contract Standard",
     RECIPE: "the cleaning steps as a DataBrew recipe, [] for none",
@@ -56,6 +59,7 @@ class Dataset:
     ruleset_hash: str
     curated_hash: str
     recipe_versions: tuple[RecipeVersion, ...]  # the published ones, oldest first
+    questions: tuple[Question, ...] = ()  # by name
 
     @property
     def recipe_version(self) -> str:
@@ -178,6 +182,8 @@ def load_dataset(folder: Path) -> tuple[Dataset | None, list[Finding]]:
             findings += check_ruleset(ruleset, contract) if contract is not None else []
     if contract is not None and CURATED in texts:
         findings += check_curated(texts[CURATED], f"{place}/{CURATED}", contract)
+    questions, problems = _questions(folder / QUESTIONS, f"{place}/{QUESTIONS}", contract)
+    findings += problems
 
     if findings or contract is None or recipe is None or RULES not in parsed:
         return None, sorted(set(findings))
@@ -194,15 +200,33 @@ def load_dataset(folder: Path) -> tuple[Dataset | None, list[Finding]]:
         ruleset_hash=_hash(texts[RULES]),
         curated_hash=_hash(texts[CURATED]),
         recipe_versions=versions,
+        questions=questions,
     )
     return dataset, []
+
+
+def _questions(folder: Path, place: str, contract: Contract | None) -> tuple[tuple[Question, ...], list[Finding]]:
+    """The questions by name; none without a readable contract."""
+    found: list[Question] = []
+    findings: list[Finding] = []
+    for file in sorted(one for one in folder.glob("*") if not _hidden(one)) if contract is not None else ():
+        if file.suffix != ".sql":
+            problem = "a file that means nothing here"
+            findings.append(Finding(f"{place}/{file.name}", 0, 0, problem, "name a question NAME.sql, or remove it"))
+            continue
+        text, problems = _read(file, f"{place}/{file.name}")
+        if text is not None and contract is not None:
+            question, problems = read_question(text, f"{place}/{file.name}", contract)
+            found += [question] if question is not None else []
+        findings += problems
+    return tuple(found), findings
 
 
 def _unexpected(folder: Path, place: str) -> list[Finding]:
     """What is in the folder and means nothing: mostly a file whose name is misspelt."""
     findings = []
     for entry in sorted(folder.iterdir()):
-        if _hidden(entry) or entry.name in {*FILES, FOLDER} or (entry.suffix == ".dqdl" and entry.is_file()):
+        if _hidden(entry) or entry.name in {*FILES, FOLDER, QUESTIONS} or (entry.suffix == ".dqdl" and entry.is_file()):
             continue
         missing = [name for name in FILES if not (folder / name).exists()]
         kind = "folder" if entry.is_dir() else "file"

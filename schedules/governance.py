@@ -37,6 +37,18 @@ def governance_schedule(dataset: Dataset, job: UnresolvedAssetJobDefinition) -> 
     return weekly_governance
 
 
+def questions_schedule(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
+    """Mondays at six, when the week's evaluations have opened or closed the gates."""
+    return dg.ScheduleDefinition(
+        name="weekly_questions",
+        job=job,
+        cron_schedule=SCORECARD_CRON,
+        execution_timezone=TIMEZONE,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Answers the business questions of every dataset from its trusted rows.",
+    )
+
+
 def scorecard_schedule(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
     """Mondays at six: an hour is ample for the evaluations, and the scorecard names those that are older."""
     return dg.ScheduleDefinition(

@@ -75,6 +75,7 @@ def test_every_licence_row_is_cleaned(session: Session, file: str, rows: int) ->
         "geometry of a downloader": "starts_with(Geom, '{''') OR starts_with(GeoPoint2d, '{')",
         "postal code": "regexp_full_match(PostalCode, '[A-Z][0-9][A-Z][0-9][A-Z][0-9]')",
         "white space": "BusinessName <> trim(BusinessName) OR contains(BusinessName, '  ') OR BusinessName = ''",
+        "area under another name": "LocalArea = 'Arbutus-Ridge'",
         "removed": "_removed IS NOT NULL",
     }
     for what, test in wrong.items():

@@ -41,6 +41,7 @@ def test_the_keys_are_these(city: dg.Definitions) -> None:
     datasets = load_datasets(ROOT / "datasets")
     expected = {f"{dataset.name}/{layer}" for dataset in datasets for layer in layers}
     expected |= {f"{dataset.name}/source" for dataset in datasets if dataset.sources}
+    expected |= {f"{dataset.name}/questions" for dataset in datasets if dataset.questions}
     expected |= {"governance/scorecard", "catalog/tables", "catalog/dictionary"}
     assert {key.to_user_string() for key in city.resolve_all_asset_keys()} == expected
     assert {"business_licences/raw", "parking_tickets/raw"} <= expected
@@ -73,7 +74,7 @@ def test_every_asset_introduces_itself(city: dg.Definitions) -> None:
         assert spec.kinds, name
         assert spec.group_name == spec.key.path[0], name
         assert {"layer", "classification", "cadence"} <= set(spec.tags), name
-        if spec.key.path[-1] not in {"source", "scorecard", "tables", "dictionary"}:
+        if spec.key.path[-1] not in {"source", "questions", "scorecard", "tables", "dictionary"}:
             assert isinstance(spec.partitions_def, dg.TimeWindowPartitionsDefinition), name
         if spec.key.path[-1] in {"cleaned", "quality_checked", "encrypted"}:
             schema = spec.metadata["dagster/column_schema"]

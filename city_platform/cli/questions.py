@@ -1,0 +1,98 @@
+"""`city-platform questions`: the answers to the datasets' business questions."""
+
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from city_platform.cli.session import OK, USAGE, Session
+
+if TYPE_CHECKING:
+    from city_platform.layers.questions import Answer
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog="Examples: city-platform questions business_licences --charts charts/\n\n"
+    "city-platform questions --athena > questions.sql"
+)
+def questions(
+    datasets: Annotated[
+        list[str] | None, typer.Argument(metavar="[DATASET]...", help="Default: all that have any.")
+    ] = None,
+    charts: Annotated[Path | None, typer.Option("--charts", help="Write the charts as PNG to this folder.")] = None,
+    athena: Annotated[bool, typer.Option("--athena", help="Print the questions in Athena's SQL; answer none.")] = False,
+    home: Annotated[Path | None, typer.Option("--home", help="Where data lives, as for the other commands.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+) -> None:
+    """Answer the questions in the datasets' folders from the trusted rows of all years, and keep the answers."""
+    from city_platform.layers.questions import materialize
+
+    session = Session.start(home, as_json=as_json)
+    with session.errors():
+        known = session.datasets()
+        chosen = [session.dataset(name) for name in datasets or () if name] or [
+            dataset for dataset in known.values() if dataset.questions
+        ]
+        if athena:
+            asked = {dataset.name: {one.name: one.athena for one in dataset.questions} for dataset in chosen}
+            session.result({"questions": asked})
+            if not as_json:
+                for name, queries in asked.items():
+                    for query in queries.values():
+                        typer.echo(f"-- {name}\n{query.rstrip()};\n")
+            raise SystemExit(OK)
+        if charts is not None and charts.exists() and not charts.is_dir():
+            session.fail(USAGE, f"{charts} is a file: name a folder for the charts")
+        platform = session.platform()
+        found = {dataset.name: materialize(platform, dataset) for dataset in chosen}
+    session.result(
+        {
+            "answers": {
+                name: {
+                    one.question.name: {
+                        "question": one.question.title,
+                        "rows": [dict(zip(one.headers, row, strict=True)) for row in one.rows],
+                    }
+                    for one in answers
+                }
+                for name, (_, answers) in found.items()
+            }
+        }
+    )
+    for name, (manifest, answers) in found.items():
+        if not as_json:
+            years = ", ".join(manifest.details["years"])
+            closed = ", ".join(manifest.details["years_behind_a_closed_gate"])
+            left_out = f"; left out behind a closed gate: {closed}" if closed else ""
+            session.out.print(f"[bold]{name}[/], {years}{left_out}", highlight=False)
+            for answer in answers:
+                _print(session, answer)
+        for answer in answers:
+            if charts is not None and answer.chart is not None:
+                charts.mkdir(parents=True, exist_ok=True)
+                file = charts / f"{name}-{answer.question.name}.png"
+                file.write_bytes(answer.chart)
+                session.err.print(f"Chart: {file}", markup=False, highlight=False)
+
+
+def _print(session: Session, answer: "Answer") -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(title=answer.question.title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for place, header in enumerate(answer.headers):
+        numeric = all(row[place] is None or not isinstance(row[place], str) for row in answer.rows)
+        table.add_column(header, justify="right" if numeric else "left")
+    for row in answer.rows:
+        table.add_row(*(_cell(header, value) for header, value in zip(answer.headers, row, strict=True)))
+    session.out.print(table, markup=False)
+
+
+def _cell(header: str, value: object) -> str:
+    """A value for people: numbers with a comma at the thousands, but no year."""
+    if isinstance(value, int | Decimal) and "Year" not in header:
+        return f"{value:,}"
+    return "" if value is None else str(value)
