@@ -1,11 +1,15 @@
-"""Rulesets made up for property tests: every construct of the language, and texts that are nearly rulesets."""
+"""Rulesets made up for property tests: every construct of the language, and texts that are nearly rulesets; and the
+contract of a made-up dataset to hold rules against.
+"""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
+from datetime import timedelta
 from decimal import Decimal
 
 from hypothesis import strategies as st
 
+from city_platform.contracts.model import Classification, Column, Contract, Partitioning, YearStyle
 from city_platform.quality.model import (
     Arithmetic,
     Between,
@@ -30,6 +34,31 @@ from city_platform.quality.model import (
     Variable,
 )
 from tests.town import ROOT
+
+
+def contract_with(columns: Mapping[str, str], personal: Collection[str] = ()) -> Contract:
+    """A contract of columns with these SQL types, public but for those named."""
+    return Contract(
+        id="1",
+        name="licences",
+        title="Licences",
+        purpose="",
+        version="1",
+        owner="team:open-data",
+        domain="",
+        licence="",
+        source_url="",
+        cadence="daily",
+        freshness=timedelta(days=1),
+        columns=tuple(
+            Column(name, name, (), "string", sql_type, classification, "", True, True, None, None, 1)
+            for name, sql_type in columns.items()
+            for classification in [Classification.PERSONAL if name in personal else Classification.PUBLIC]
+        ),
+        partitioning=Partitioning("Year", YearStyle.FOUR_DIGITS),
+        latest_by=None,
+    )
+
 
 numbers = st.decimals(allow_nan=False, allow_infinity=False, places=3, min_value=0, max_value=10**6).map(Number)
 texts = st.text(max_size=12).map(Text)

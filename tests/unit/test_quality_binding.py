@@ -1,43 +1,24 @@
 """A ruleset against its dataset: every mistake at once, each with what to write instead; and labels and ids."""
 
-from dataclasses import replace
-from datetime import timedelta
-
 import pytest
 
-from city_platform.contracts.model import Classification, Column, Contract, Partitioning, YearStyle
 from city_platform.quality.binding import check_ruleset
 from city_platform.quality.declared import declared_rules
 from city_platform.quality.model import Ruleset
 from city_platform.quality.parser import parse_ruleset
 from city_platform.quality.settings import Action, Route, Severity, rule_id, settings_of
+from tests.rulesets import contract_with
 
 
-def column(name: str, sql_type: str) -> Column:
-    return Column(name, name, (), "string", sql_type, Classification.PUBLIC, "", True, True, None, None, 1)
-
-
-CONTRACT = Contract(
-    id="1",
-    name="licences",
-    title="Licences",
-    purpose="",
-    version="1",
-    owner="team:open-data",
-    domain="",
-    licence="",
-    source_url="",
-    cadence="daily",
-    freshness=timedelta(days=1),
-    columns=(
-        column("Status", "VARCHAR"),
-        column("FeePaid", "DECIMAL(12,2)"),
-        column("IssuedDate", "TIMESTAMP WITH TIME ZONE"),
-        column("ExpiredDate", "DATE"),
-        replace(column("Age", "INTEGER"), classification=Classification.PERSONAL),
-    ),
-    partitioning=Partitioning("Year", YearStyle.FOUR_DIGITS),
-    latest_by=None,
+CONTRACT = contract_with(
+    {
+        "Status": "VARCHAR",
+        "FeePaid": "DECIMAL(12,2)",
+        "IssuedDate": "TIMESTAMP WITH TIME ZONE",
+        "ExpiredDate": "DATE",
+        "Age": "INTEGER",
+    },
+    personal=("Age",),
 )
 
 

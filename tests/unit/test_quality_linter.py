@@ -1,6 +1,5 @@
 """Rules that are valid and do not say what was meant."""
 
-from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
 
@@ -8,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from city_platform.contracts.model import Classification, Column, Contract, Partitioning, YearStyle
 from city_platform.datasets import load_datasets
 from city_platform.quality.acceptance import accepted_numbers, between, numbers
 from city_platform.quality.binding import check_ruleset
@@ -16,34 +14,18 @@ from city_platform.quality.linter import Level, Lint, lint
 from city_platform.quality.model import Between, Comparison, Condition, Membership, Number
 from city_platform.quality.operands import holds, number
 from city_platform.quality.parser import parse_ruleset
+from tests.rulesets import contract_with
 from tests.town import ROOT
 
 
-def column(name: str, sql_type: str) -> Column:
-    return Column(name, name, (), "string", sql_type, Classification.PUBLIC, "", True, True, None, None, 1)
-
-
-CONTRACT = Contract(
-    id="1",
-    name="trees",
-    title="Trees",
-    purpose="",
-    version="1",
-    owner="team:parks",
-    domain="",
-    licence="",
-    source_url="",
-    cadence="daily",
-    freshness=timedelta(days=1),
-    columns=(
-        column("kind", "VARCHAR"),
-        column("height", "DECIMAL(5,2)"),
-        column("month", "INTEGER"),
-        column("planted", "DATE"),
-        column("seen", "TIMESTAMP WITH TIME ZONE"),
-    ),
-    partitioning=Partitioning("Year", YearStyle.FOUR_DIGITS),
-    latest_by=None,
+CONTRACT = contract_with(
+    {
+        "kind": "VARCHAR",
+        "height": "DECIMAL(5,2)",
+        "month": "INTEGER",
+        "planted": "DATE",
+        "seen": "TIMESTAMP WITH TIME ZONE",
+    }
 )
 
 
