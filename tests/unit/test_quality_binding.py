@@ -9,7 +9,6 @@ from city_platform.quality.parser import parse_ruleset
 from city_platform.quality.settings import Action, Route, Severity, rule_id, settings_of
 from tests.rulesets import contract_with
 
-
 CONTRACT = contract_with(
     {
         "Status": "VARCHAR",

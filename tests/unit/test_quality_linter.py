@@ -17,7 +17,6 @@ from city_platform.quality.parser import parse_ruleset
 from tests.rulesets import contract_with
 from tests.town import ROOT
 
-
 CONTRACT = contract_with(
     {
         "kind": "VARCHAR",
