@@ -75,9 +75,9 @@ def list_recipes(
     )
     if as_json:
         return
-    shown = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for name in ("dataset", "version", "steps", "sha256", "published", "description"):
-        shown.add_column(name, justify="right" if name == "steps" else "left")
+    shown = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in ("dataset", "version", "runs", "steps", "sha256", "published", "description"):
+        shown.add_column(name, justify="right" if name == "steps" else "left", no_wrap=name in {"dataset", "version"})
     for one in chosen:
         for version in (*one.recipe_versions, one.working_recipe):
             runs = version.number == one.recipe_version
@@ -85,9 +85,10 @@ def list_recipes(
             published = version.published_at
             shown.add_row(
                 one.name,
-                f"[bold]{version.number}[/] runs" if runs else version.number,
+                version.number,
+                "✓" if runs else "",
                 str(len(version.steps)),
-                version.hash[:12],
+                version.hash[:8],
                 local(published, one.contract.timezone) if published else "",
                 f"equals {one.recipe_version}" if same else escape(version.description),
             )
@@ -100,7 +101,7 @@ def show_recipe(
     version: Annotated[str, typer.Option(help=_VERSIONS)] = "LATEST_WORKING",
     as_json: Json = False,
 ) -> None:
-    """Show a version's steps; with --json as DataBrew takes them."""
+    """Show a version's steps; with --json they stand as DataBrew takes them."""
     from city_platform.cleaning.versions import find
 
     session = Session.start(None, as_json=as_json)
