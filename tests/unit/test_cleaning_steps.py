@@ -2,20 +2,24 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 import sqlglot
+from sqlglot import exp
 from sqlglot.dialects.spark import Spark
 
 from city_platform.cleaning.compile import cleaning_select
 from city_platform.cleaning.operations import OPERATIONS
 from city_platform.cleaning.recipe import parse_recipe
 from city_platform.cleaning.steps.refused import REFUSED
+from city_platform.datasets import load_dataset
 from city_platform.engines.duckdb import Session
 from city_platform.engines.spark import SparkDialect
 from city_platform.protection.keyed import decrypting, hashing, register_keyed
+from tests.town import ROOT
 from tests.unit.test_cleaning_compile import contract, step
 
 KEY = bytes(range(32))
@@ -545,3 +549,14 @@ def test_invalid_is_what_the_contract_cannot_read(session: Session) -> None:
     select = cleaning_select(recipe, agreed, session.dialect, {"when": "when"}, relation, source_index=0)
     removed = session.rows(f"SELECT _removed IS NOT NULL FROM ({select}) ORDER BY _row")
     assert removed == [(True,), (False,), (False,)]
+
+
+@pytest.mark.parametrize("folder", sorted((ROOT / "datasets").iterdir()), ids=lambda one: one.name)
+def test_every_datasets_recipe_is_sql_for_spark_too(folder: Path) -> None:
+    dataset, _ = load_dataset(folder)
+    assert dataset is not None
+    present = {column.source_name: column.source_name for column in dataset.contract.columns}
+    sql = cleaning_select(dataset.recipe, dataset.contract, SparkDialect(), present, "rows", source_index=0)
+    query = sqlglot.parse_one(sql, dialect=Spark)
+    names = [one.alias_or_name for one in query.find(exp.Select).selects]
+    assert names == [*(column.name for column in dataset.contract.columns), "_source", "_row", "_untyped", "_removed"]
