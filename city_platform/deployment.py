@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from city_platform.errors import PermanentError
 from city_platform.layers.platform import Platform
@@ -10,8 +11,15 @@ from city_platform.local.clock import SystemClock
 from city_platform.local.platform import local_platform
 from city_platform.ports import Clock
 
+if TYPE_CHECKING:
+    from city_platform.incidents.repository import IncidentRepository
+    from city_platform.incidents.service import IncidentService
+
 DEPLOYMENT = "CITY_PLATFORM_DEPLOYMENT"
 DEPLOYMENTS = ("local", "aws")
+REFERENCE = "CITY_PLATFORM_REFERENCE"
+BOUNDARIES = "CITY_PLATFORM_BOUNDARIES"
+SERVICE_KEY = "alias/city-platform/incidents/service"  # wraps the secret that signs cursors and upload addresses
 
 
 class UnknownDeployment(PermanentError):
@@ -39,3 +47,40 @@ def deployment(environ: Mapping[str, str]) -> str:
     if name not in DEPLOYMENTS:
         raise UnknownDeployment(f"{DEPLOYMENT}={name!r} is none of: {', '.join(DEPLOYMENTS)}")
     return name
+
+
+def open_incident_repository(home: Path, clock: Clock, environ: Mapping[str, str] = os.environ) -> "IncidentRepository":
+    """The store of incidents: a file below `home`, or DynamoDB. Opens no connection."""
+    deployment(environ)
+    from city_platform.local.incidents import SqliteIncidentRepository
+
+    return SqliteIncidentRepository(home / "incidents" / "incidents.sqlite", clock)
+
+
+def open_incident_service(
+    platform: Platform, repository: "IncidentRepository", environ: Mapping[str, str] = os.environ
+) -> "IncidentService":
+    """The incident service over the platform's keys, with the city's reference and boundaries from the environment.
+
+    On this machine it makes the keys it needs at the first start; elsewhere the infrastructure has made them. Raises
+    BadReference and the errors of the key service and the object store.
+    """
+    from city_platform.incidents.contact import CONTACT_KEY
+    from city_platform.incidents.cursor import Cursors
+    from city_platform.incidents.reference import load_reference
+    from city_platform.incidents.service import IncidentService
+
+    files = [Path(environ[name]) if environ.get(name) else None for name in (REFERENCE, BOUNDARIES)]
+    reference = load_reference(*files)
+    platform.keys.ensure(CONTACT_KEY)
+    secret = incident_secret(platform)
+    return IncidentService(repository, reference, platform.keys, platform.clock, Cursors(secret))
+
+
+def incident_secret(platform: Platform) -> bytes:
+    """32 bytes that sign what the incident API hands out, the same for every process of the deployment."""
+    from city_platform.protection.secret import kept_secret
+
+    platform.keys.ensure(SERVICE_KEY)
+    place = "protection/incidents/service-secret"
+    return kept_secret(platform.keys, platform.lake.store, place, SERVICE_KEY, {"purpose": "incident-service"})

@@ -68,6 +68,16 @@ class Visibility(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle on the map, in degrees, its edges included."""
+
+    south: float
+    west: float
+    north: float
+    east: float
+
+
+@dataclass(frozen=True, slots=True)
 class Media:
     """A picture: where it lies in the object store, its type and size in bytes."""
 

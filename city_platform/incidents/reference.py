@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from shapely.geometry.base import BaseGeometry
 
 from city_platform.errors import PermanentError
+from city_platform.incidents.model import Box
 
 SATURDAY = 5
 METRES_PER_DEGREE = 111_320  # of latitude; of longitude it is less, so a search box of this many is never too small
@@ -142,11 +143,9 @@ class Reference:
             return None
         return min(self._hits(shapely.Point(long, lat)), default=None)
 
-    def districts_near(self, lat: float, long: float, metres: float) -> Sequence[str]:
-        """The districts that a circle around the point may touch: those of its surrounding box, by code."""
-        reach = metres / METRES_PER_DEGREE
-        wide = reach / max(0.01, float(cosine(lat)))
-        return sorted(self._hits(shapely.box(long - wide, lat - reach, long + wide, lat + reach)))
+    def districts_in(self, box: Box) -> Sequence[str]:
+        """The districts that the box touches, by code."""
+        return sorted(self._hits(shapely.box(box.west, box.south, box.east, box.north)))
 
     def _hits(self, shape: BaseGeometry) -> list[str]:
         codes = list(self.polygons)

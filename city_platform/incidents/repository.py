@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from city_platform.errors import PermanentError, TransientError
-from city_platform.incidents.model import HistoryEntry, Incident
+from city_platform.incidents.model import Box, HistoryEntry, Incident
 
 
 class VersionConflict(PermanentError):
@@ -127,6 +127,13 @@ class IncidentRepository(Protocol):
 
         May lag behind `get` by a moment. An incident that changes its status while somebody pages through the list may
         leave it; none is shown twice, and none that stays is left out.
+        """
+        ...
+
+    def near(self, district: str, category: str, box: Box, since: datetime, newest: int) -> Sequence[Incident]:
+        """Incidents of a district and category that lie in the box and were reported since then, newest first.
+
+        Looks at no more than the `newest` of the district and category. May lag behind `get` by a moment.
         """
         ...
 

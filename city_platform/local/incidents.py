@@ -11,12 +11,13 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from city_platform.incidents import codec
-from city_platform.incidents.model import HistoryEntry, Incident
+from city_platform.incidents.model import Box, HistoryEntry, Incident
 from city_platform.incidents.repository import (
     AlreadyDone,
     Change,
@@ -35,7 +36,8 @@ _BUSY_SECONDS = 10.0
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS incident (
     incident_id TEXT PRIMARY KEY, version INTEGER NOT NULL, region TEXT NOT NULL, district TEXT NOT NULL,
-    status TEXT NOT NULL, category TEXT NOT NULL, reported_by TEXT, reported_at TEXT NOT NULL, item TEXT NOT NULL
+    status TEXT NOT NULL, category TEXT NOT NULL, reported_by TEXT, reported_at TEXT NOT NULL, lat REAL, long REAL,
+    item TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS history (
     incident_id TEXT NOT NULL, version INTEGER NOT NULL, item TEXT NOT NULL, PRIMARY KEY (incident_id, version)
@@ -108,6 +110,18 @@ class SqliteIncidentRepository:
             sql += " AND (reported_at, incident_id) < (?, ?)"
             values += [codec.rfc3339(after.reported_at), after.incident_id]
         rows = self._read(f"{sql} ORDER BY reported_at DESC, incident_id DESC LIMIT ?", (*values, limit))
+        return [codec.incident(_loaded(item)) for (item,) in rows]
+
+    def near(self, district: str, category: str, box: Box, since: datetime, newest: int) -> Sequence[Incident]:
+        # The index holds the coordinates, so that only incidents within the box are read and decoded.
+        rows = self._read(
+            "SELECT item FROM incident JOIN (SELECT incident_id AS id, lat, long FROM incident INDEXED BY "
+            f"{_INDEXES[Pattern.DISTRICT_CATEGORY]} WHERE district = ? AND category = ? AND reported_at >= ? "
+            "ORDER BY reported_at DESC, incident_id DESC LIMIT ?) AS newest ON id = incident_id "
+            "WHERE newest.lat BETWEEN ? AND ? AND newest.long BETWEEN ? AND ? "
+            "ORDER BY reported_at DESC, incident_id DESC",
+            (district, category, codec.rfc3339(since), newest, box.south, box.north, box.west, box.east),
+        )
         return [codec.incident(_loaded(item)) for (item,) in rows]
 
     def history(self, incident_id: str) -> Sequence[HistoryEntry]:
@@ -187,8 +201,8 @@ class SqliteIncidentRepository:
         new = _dumped(item)
         columns = ("incident_id", "version", "region", "district", "status", "category", "reported_by", "reported_at")
         connection.execute(
-            "INSERT OR REPLACE INTO incident VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*(item.get(name) for name in columns), new),
+            "INSERT OR REPLACE INTO incident VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*(item.get(name) for name in columns), incident.lat, incident.long, new),
         )
         connection.execute(
             "INSERT INTO history VALUES (?, ?, ?)",
@@ -203,7 +217,7 @@ class SqliteIncidentRepository:
             (codec.rfc3339(self.clock.now()), incident.incident_id, old, new),
         )
 
-    def _read(self, sql: str, values: Sequence[str | int]) -> Sequence[tuple[Any, ...]]:
+    def _read(self, sql: str, values: Sequence[str | int | float]) -> Sequence[tuple[Any, ...]]:
         with _typed(), closing(self._connection().execute(sql, values)) as cursor:
             return cursor.fetchall()
 
@@ -225,7 +239,8 @@ class SqliteIncidentRepository:
             for statement in _SCHEMA.split(";"):
                 connection.execute(statement)
             for pattern, index in _INDEXES.items():
-                columns = ", ".join((*pattern.fields, "reported_at", "incident_id"))
+                places = ("lat", "long") if pattern is Pattern.DISTRICT_CATEGORY else ()
+                columns = ", ".join((*pattern.fields, "reported_at", "incident_id", *places))
                 known = " WHERE reported_by IS NOT NULL" if pattern is Pattern.REPORTED_BY else ""
                 connection.execute(f"CREATE INDEX IF NOT EXISTS {index} ON incident ({columns}){known}")
         return connection

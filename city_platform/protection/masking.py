@@ -7,7 +7,6 @@ the same column always gets the same pseudonym, and the same value in two column
 
 import hashlib
 import hmac
-import secrets
 import unicodedata
 from collections.abc import Callable, Sequence
 
@@ -17,8 +16,9 @@ from duckdb.func import FunctionNullHandling
 from city_platform.contracts.model import Classification, Column, Contract, Masking
 from city_platform.engines.dialect import Dialect
 from city_platform.engines.duckdb import Session
-from city_platform.ports import KeyService, ObjectExists, ObjectNotFound, ObjectStore
+from city_platform.ports import KeyService, ObjectStore
 from city_platform.protection.classification import master_key
+from city_platform.protection.secret import kept_secret
 
 PSEUDONYM_HEX_DIGITS = 32
 
@@ -55,18 +55,13 @@ def pseudonym_key(keys: KeyService, store: ObjectStore, dataset: str) -> bytes:
     It is stored wrapped under the dataset's key for personal columns, at `protection/{dataset}/pseudonym-key`.
     Deleting that object makes all pseudonyms of the dataset untraceable for ever. Raises the key service's errors.
     """
-    master = master_key(dataset, Classification.PERSONAL)
-    context = {"dataset": dataset, "purpose": "pseudonyms"}
-    place = f"protection/{dataset}/pseudonym-key"
-    try:
-        wrapped = store.get(place)
-    except ObjectNotFound:
-        wrapped = keys.encrypt(master, secrets.token_bytes(32), context)
-        try:
-            store.put(place, wrapped, create_only=True)
-        except ObjectExists:
-            wrapped = store.get(place)
-    return keys.decrypt(master, wrapped, context)
+    return kept_secret(
+        keys,
+        store,
+        f"protection/{dataset}/pseudonym-key",
+        master_key(dataset, Classification.PERSONAL),
+        {"dataset": dataset, "purpose": "pseudonyms"},
+    )
 
 
 def register_pseudonym(session: Session, key: bytes) -> str:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from city_platform.incidents.model import Incident, Media, Resolution, Severity, Status
+from city_platform.incidents.model import Box, Incident, Media, Resolution, Severity, Status
 from city_platform.incidents.repository import (
     AlreadyDone,
     IncidentRepository,
@@ -64,6 +64,27 @@ def test_an_incident_comes_back_as_it_was(store: IncidentRepository) -> None:
     assert store.get(full.incident_id) == full
     assert store.get(plain.incident_id) == plain
     assert store.get("01J000000000000000000000XX") is None
+
+
+def test_what_is_near_is_recent_inside_the_box_and_newest_first(store: IncidentRepository) -> None:
+    box = Box(49.2630, -123.0990, 49.2640, -123.0980)
+    edge = incident(3, lat=49.2640, long=-123.0980)
+    for one in (
+        inside := incident(1, lat=49.2633, long=-123.0985),
+        incident(-60, lat=49.2633, long=-123.0985),  # before
+        incident(2, lat=49.2641, long=-123.0985),  # north of it
+        incident(2, lat=49.2633, long=-123.0979),  # east of it
+        incident(2, lat=None, long=None),
+        incident(2, category="graffiti"),
+        incident(2, district="downtown"),
+        edge,
+    ):
+        store.write([change(one)])
+    assert store.near("mount-pleasant", "road_damage", box, NOW, 100) == [edge, inside]
+    assert store.near("mount-pleasant", "road_damage", box, NOW, 2) == [edge]
+    moved = following(edge, lat=49.2650)
+    store.write([change(moved, edge)])
+    assert store.near("mount-pleasant", "road_damage", box, NOW, 100) == [inside]
 
 
 def test_history_keeps_every_version_and_contact_lies_apart(store: IncidentRepository) -> None:

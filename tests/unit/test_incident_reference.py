@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from city_platform.incidents.nearby import box_around
 from city_platform.incidents.reference import BadReference, load_reference
 from tests.incidents import reference
 
@@ -28,7 +29,7 @@ def test_a_place_outside_has_no_district(place: tuple[float, float]) -> None:
 
 
 def test_near_a_border_both_districts_are_asked() -> None:
-    near = reference().districts_near(49.2633, -123.1148, 50)  # half-way between two centres
+    near = reference().districts_in(box_around(49.2633, -123.1148, 50))  # half-way between two centres
     assert set(near) == {"fairview", "mount-pleasant"}
 
 
