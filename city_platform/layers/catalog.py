@@ -17,6 +17,7 @@ from city_platform.ports import CatalogTable
 
 SUBJECT = "catalog"
 TABLES, DICTIONARY = "tables", "dictionary"
+_SHORTEST_REASON, _LONGEST_REASON = 10, 500  # characters, as for every decision
 
 
 class UnknownTable(PermanentError):
@@ -25,6 +26,10 @@ class UnknownTable(PermanentError):
 
 class NothingToApprove(PermanentError):
     """The table has no breaking change."""
+
+
+class NoReason(PermanentError):
+    """Whoever reads the audit log later could not tell why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +67,8 @@ def approve(
 ) -> Refreshed:
     """Lets the breaking changes of a table, `cleaned.trees`, happen; `actor` has to be a steward of its dataset.
 
-    The approval is in the audit log before anything changes. Raises UnknownTable, NothingToApprove, NotEntitled and
-    the log's errors.
+    The approval is in the audit log before anything changes. Raises UnknownTable, NothingToApprove, NoReason,
+    NotEntitled and the log's errors.
     """
     known = {dataset.name: dataset for dataset in datasets}
     dataset = known.get(table.partition(".")[2])
@@ -74,9 +79,11 @@ def approve(
     held = [change.message for change in reports[table].held]
     if not held:
         raise NothingToApprove(f"nothing of {table} waits for approval")
+    if not _SHORTEST_REASON <= len(reason.strip()) <= _LONGEST_REASON:
+        raise NoReason(f"say why in {_SHORTEST_REASON} to {_LONGEST_REASON} characters")
     day = platform.clock.now().astimezone(ZoneInfo(dataset.contract.timezone)).date()
     require_steward(dataset.contract, actor, day)
-    facts = {"table": table, "changes": held, "reason": reason}
+    facts = {"table": table, "changes": held, "reason": reason.strip()}
     platform.audit.append(actor=actor, account=account, action="approve schema", facts=facts)
     return refresh(platform, datasets, frozenset({table}))
 

@@ -113,14 +113,14 @@ def _column(session: Session, relation: str, rows: int, column: ColumnToProfile,
         f"CREATE OR REPLACE TEMP TABLE {_COUNTED} AS SELECT {name} AS value, count(*) AS n FROM {relation} "
         f"WHERE {name} IS NOT NULL{empty} GROUP BY {name}"
     )
-    ((present,),) = session.rows(f"SELECT coalesce(sum(n), 0)::BIGINT FROM {_COUNTED}")
+    counts = _counts(session, _COUNTED)
+    present = counts.valid
     sql_type = column.sql_type or _inferred(session, present, timezone)
     found = entities(session, column.name, _COUNTED) if _may_name_somebody(sql_type) else ()
     counted = _typed(session, column, sql_type, timezone)
-    ((valid, distinct, unique),) = session.rows(
-        f"SELECT coalesce(sum(n), 0)::BIGINT, count(*), count(*) FILTER (WHERE n = 1) FROM {counted}"
-    )
-    ((entropy,),) = session.rows(f"SELECT sum(n / {max(valid, 1)} * log2({max(valid, 1)} / n)) FROM {counted}")
+    if counted != _COUNTED:
+        counts = _counts(session, counted)
+    valid = counts.valid
     withheld = column.classification is Classification.PERSONAL or bool(found)
     told = valid > 0 and not withheld
     return ColumnProfile(
@@ -132,15 +132,32 @@ def _column(session: Session, relation: str, rows: int, column: ColumnToProfile,
         missing=rows - present - column.invalid,
         invalid=present - valid + column.invalid,
         valid=valid,
-        distinct=distinct,
-        unique=unique,
-        entropy=float(entropy or 0.0),
+        distinct=counts.distinct,
+        unique=counts.unique,
+        entropy=counts.entropy,
         entities=found,
         top=_top(session, counted) if told else (),
         lengths=_lengths(session, counted, valid) if valid and sql_type == "VARCHAR" else None,
         numbers=_numbers(session, counted, valid) if told and _is_number(sql_type) else None,
         times=_times(session, counted, sql_type) if told and sql_type in _TIMES else None,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    valid: int
+    distinct: int
+    unique: int
+    entropy: float
+
+
+def _counts(session: Session, counted: str) -> _Counts:
+    ((valid, distinct, unique, logarithms),) = session.rows(
+        f"SELECT coalesce(sum(n), 0)::BIGINT, count(*), count(*) FILTER (WHERE n = 1), sum(n * log2(n)) FROM {counted}"
+    )
+    # The sum of p * log2(1 / p) with p = n / valid.
+    entropy = max(0.0, math.log2(valid) - logarithms / valid) if valid else 0.0
+    return _Counts(valid, distinct, unique, entropy)
 
 
 def _is_number(sql_type: str) -> bool:
@@ -245,11 +262,7 @@ def _numbers(session: Session, counted: str, valid: int) -> Numbers:
         zeros=zeros,
         negatives=negatives,
         histogram=Histogram(*_histogram(session, numbers, least, most)),
-        outliers={
-            rule: Outliers(low, high, _beyond(session, numbers, low, high))
-            for rule, (low, high) in limits.items()
-            if math.isfinite(low) and math.isfinite(high)
-        },
+        outliers=_outliers(session, numbers, limits),
     )
 
 
@@ -287,11 +300,15 @@ def _histogram(session: Session, numbers: str, least: float, most: float) -> tup
     return (*edges, most), tuple(counts.get(index, 0) for index in range(BINS))
 
 
-def _beyond(session: Session, numbers: str, low: float, high: float) -> int:
-    ((count,),) = session.rows(
-        f"SELECT coalesce(sum(n), 0)::BIGINT FROM {numbers} WHERE value < {low!r}::DOUBLE OR value > {high!r}::DOUBLE"
+def _outliers(session: Session, numbers: str, limits: Mapping[str, tuple[float, float]]) -> dict[str, Outliers]:
+    """How many values lie beyond the limits of each rule; a rule whose limits are no doubles is left out."""
+    finite = {rule: ends for rule, ends in limits.items() if all(map(math.isfinite, ends))}
+    counts = ", ".join(
+        f"coalesce(sum(n) FILTER (WHERE value < {low!r}::DOUBLE OR value > {high!r}::DOUBLE), 0)::BIGINT"
+        for low, high in finite.values()
     )
-    return int(count)
+    (found,) = session.rows(f"SELECT {counts} FROM {numbers}") if finite else [()]
+    return {rule: Outliers(*ends, count) for (rule, ends), count in zip(finite.items(), found, strict=True)}
 
 
 def _times(session: Session, counted: str, sql_type: str) -> Times:

@@ -88,6 +88,8 @@ def test_another_type_waits_until_a_steward_approves(lake: Platform, trees: Data
         )
 
     assert height() == "decimal(6,2)"
+    with pytest.raises(catalog.NoReason):
+        catalog.approve(lake, [changed], "cleaned.trees", actor="parks-steward", account="me", reason=" so ")
     with pytest.raises(NotEntitled):
         catalog.approve(lake, [changed], "cleaned.trees", actor="anybody", account="me", reason="it was time")
     assert height() == "decimal(6,2)"

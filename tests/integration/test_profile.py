@@ -179,7 +179,6 @@ def test_the_command_profiles_a_file_and_leaves_no_lake_behind(published: Path, 
 
 REAL = {
     "business-licences/portal-subset-2025.csv": (3385, 25),
-    "issued-building-permits/2023_issued-building-permits.xlsx": (4662, 20),
     "animal-control/animal-control-inventory-lost-and-found.csv": (17628, 6),
 }
 
