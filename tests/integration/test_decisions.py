@@ -1,8 +1,8 @@
-"""From a failed year to a released one, and back again when the waiver expires: in the layers, in Dagster's runs and
-in what the sensors ask for.
+"""From a failed year to a released one, and back again when the waiver expires: in the layers and in what the sensor
+asks for. What Dagster's runs make of it is in test_steward_desk.py.
 """
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -14,11 +14,9 @@ from city_platform.layers import cleaned, curated, encrypted, landing, quality_c
 from city_platform.layers.freshness import outdated, work_key
 from city_platform.layers.gated import gate
 from city_platform.layers.platform import Platform
-from city_platform.local.platform import local_platform
 from city_platform.quality.gate import GateClosed
-from definitions import build_definitions
 from sensors.outdated import outdated_requests
-from tests.town import FIXTURES, StandingClock, bad_trees, good_trees, trees_csv
+from tests.town import StandingClock, bad_trees, trees_csv
 
 RULE = "completeness_species"
 REASON = "the nursery confirmed that these are unknown"
@@ -108,19 +106,6 @@ def test_a_waiver_does_not_reach_newer_data(judged: Platform, trees: Dataset, de
         curated.materialize(judged, trees, "2024")
 
 
-def test_a_rejected_version_passes_under_no_verdict(
-    platform: Platform, trees: Dataset, tmp_path: Path, desk: Desk
-) -> None:
-    landing.land(platform, trees, trees_csv(tmp_path / "trees.csv", good_trees(2024)))
-    for layer in (raw, cleaned, quality_checked):
-        layer.materialize(platform, trees, "2024")
-    assert word(platform, trees) == "open"
-    desk.reject("2024", platform.lake.require("cleaned", "trees", "2024").version, "the export of a test system")
-    assert (word(platform, trees), outdated(platform, trees, "2024")) == ("rejected", ())
-    with pytest.raises(GateClosed, match="never passes"):
-        curated.materialize(platform, trees, "2024")
-
-
 def test_a_tampered_log_closes_every_waived_gate(judged: Platform, trees: Dataset, desk: Desk) -> None:
     waive(desk, judged)
     quality_checked.materialize(judged, trees, "2024")
@@ -130,41 +115,3 @@ def test_a_tampered_log_closes_every_waived_gate(judged: Platform, trees: Datase
     quality_checked.materialize(judged, trees, "2024")
     with pytest.raises(GateClosed, match="audit log does not verify"):
         curated.materialize(judged, trees, "2024")
-
-
-def test_dagster_runs_on_after_a_waiver_and_stops_again_after_its_end(
-    judged: Platform, trees: Dataset, home: Path
-) -> None:
-    job = build_definitions(home, FIXTURES).resolve_job_def("materialize_trees")
-
-    def run(instance: dg.DagsterInstance) -> tuple[bool, dg.AssetCheckEvaluation, dict[str, dg.MetadataValue]]:
-        result = job.execute_in_process(
-            instance=instance,
-            partition_key="2024",
-            asset_selection=[dg.AssetKey(["trees", layer]) for layer in (*BEHIND, "rejected")],
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            raise_on_error=False,
-        )
-        (check,) = [one for one in result.get_asset_check_evaluations() if one.check_name == RULE]
-        layer = next(iter(result.asset_materializations_for_node("trees__quality_checked")))
-        return result.success, check, dict(layer.metadata)
-
-    with dg.instance_for_test() as instance:
-        # The code location has the machine's clock, so the waiver has to be in force by that one too.
-        verdict = quality_checked.verdict_of(judged.lake.latest("quality_checked", "trees", "2024"))
-        assert verdict is not None
-        success, check, _ = run(instance)
-        assert (success, check.passed, check.severity) == (False, False, dg.AssetCheckSeverity.ERROR)
-        real = local_platform(home)
-        waiver = Desk(real.audit, trees.contract, "parks-steward", "tester").waive(
-            verdict, [RULE], REASON, real.clock.now() + timedelta(hours=1)
-        )
-        success, check, told = run(instance)
-        assert (success, check.passed, check.severity) == (True, False, dg.AssetCheckSeverity.WARN)
-        assert check.metadata["waived by"].value == "parks-steward"
-        assert check.metadata["waived because"].value == REASON
-        assert datetime.fromisoformat(str(check.metadata["waived until"].value)) == waiver.expires_at.replace(
-            second=0, microsecond=0
-        )
-        assert told["gate"].value == "waived"
-    assert judged.lake.latest("encrypted", "trees", "2024") is not None

@@ -16,9 +16,10 @@ from city_platform.cli import session as cli_session
 from city_platform.cli.app import app
 from city_platform.cli.quality import expiry
 from city_platform.datasets import Dataset
-from city_platform.layers import cleaned, landing, quality_checked, raw
+from city_platform.layers import cleaned, curated, landing, quality_checked, raw
 from city_platform.layers.platform import Platform
 from city_platform.local.platform import local_platform
+from city_platform.quality.gate import GateClosed
 from definitions import build_definitions
 from resources.platform import PlatformResource
 from tests.town import FIXTURES, ROOT, Tree, bad_trees, good_trees, trees_csv
@@ -61,6 +62,14 @@ def lake_without_log(platform: Platform) -> list[str]:
     return [key for key in platform.lake.store.keys("") if not key.startswith("audit")]
 
 
+def evaluations(home: Path) -> list[dg.AssetCheckEvaluation]:
+    """What Dagster holds of the rule's check, the newest first."""
+    key = dg.AssetCheckKey(dg.AssetKey(["trees", "quality_checked"]), RULE)
+    records = runner._instance(home).event_log_storage.get_asset_check_execution_history(key, limit=2)
+    events = [record.event.dagster_event for record in records if record.event is not None]
+    return [event.asset_check_evaluation_data for event in events if event is not None]
+
+
 def test_from_a_failed_row_to_a_released_year(town: Platform, home: Path) -> None:
     code, told = call(home, "quality", "review", "trees", "2024", "--rows", "100")
     (year,) = told["partitions"]
@@ -90,6 +99,11 @@ def test_from_a_failed_row_to_a_released_year(town: Platform, home: Path) -> Non
     code, told = call(home, "quality", "release", "trees", "2024", *WHY)
     assert (code, told["gate"], told["failure"]) == (0, "waived", None)
     assert town.lake.require("encrypted", "trees", "2024").counts["rows"] == 10
+    after, before_it = evaluations(home)
+    assert (before_it.passed, before_it.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert (after.passed, after.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert {after.metadata[f"waived {word}"].value for word in ("by", "because")} == {WHY[1], WHY[3]}
+    assert datetime.fromisoformat(str(after.metadata["waived until"].value)) > datetime.now(UTC)
     code, told = call(home, "quality", "review", "trees")
     assert (code, [one["gate"] for one in told["partitions"]]) == (0, ["open", "waived"])
 
@@ -110,12 +124,14 @@ def test_from_a_failed_row_to_a_released_year(town: Platform, home: Path) -> Non
     assert "trees 2024" in (home / "card.html").read_text()
 
 
-def test_a_rejected_year_stays_rejected(town: Platform, home: Path) -> None:
+def test_a_rejected_year_stays_rejected(town: Platform, home: Path, trees: Dataset) -> None:
     code, told = call(home, "quality", "reject", "trees", "2023", *WHY)
     assert (code, told["rejection"]["partition"]) == (0, "2023")
-    code, told = call(home, "quality", "release", "trees", "2023", *WHY)
-    assert (code, told["gate"]) == (1, "rejected")
-    assert town.lake.latest("curated", "trees", "2023") is None
+    code, told = call(home, "quality", "review", "trees", "2023")
+    assert (code, told["partitions"][0]["gate"]) == (1, "rejected")
+    assert call(home, "quality", "reject", "trees", "2023", *WHY)[0] == 3
+    with pytest.raises(GateClosed, match="never passes"):
+        curated.materialize(town, trees, "2023")
 
 
 def test_a_proposal_is_a_patch_that_does_what_it_promises(
