@@ -77,8 +77,7 @@ def _for_athena(query: exp.Expr, text: str, file: str) -> list[Finding]:
         line = next((number for number, one in enumerate(text.split("\n"), 1) if name.lower() in one.lower()), 1)
         return [Finding(file, line, 1, f"Athena has no {name}()", remedy)]
     try:
-        (athena,) = sqlglot.transpile(text, read="duckdb", write="athena", unsupported_level=ErrorLevel.RAISE)
-        sqlglot.parse_one(athena, dialect="athena")
+        query.sql(dialect="athena", unsupported_level=ErrorLevel.RAISE)
     except SqlglotError as error:
         return [Finding(file, 1, 1, f"the question cannot be put in Athena's SQL: {error}", remedy)]
     return []

@@ -41,8 +41,8 @@ def test_the_city_s_datasets_load() -> None:
 def test_loading_is_fast_enough_for_every_process_start() -> None:
     load_datasets(DATASETS)  # grammars and schemas are compiled once
     started = time.process_time()
-    load_datasets(DATASETS)
-    assert time.process_time() - started < 0.5  # a tenth of a second on an idle machine
+    datasets = load_datasets(DATASETS)
+    assert time.process_time() - started < 0.15 * len(datasets)  # a fifth of that on an idle machine
 
 
 @pytest.mark.parametrize("ending", [b"\r\n", b"\r"])
