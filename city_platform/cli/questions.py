@@ -85,7 +85,7 @@ def _print(session: Session, answer: "Answer") -> None:
     table = Table(title=answer.question.title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for place, header in enumerate(answer.headers):
         numeric = all(row[place] is None or not isinstance(row[place], str) for row in answer.rows)
-        table.add_column(header, justify="right" if numeric else "left")
+        table.add_column(header, justify="right" if numeric else "left", overflow="fold")
     for row in answer.rows:
         table.add_row(*(_cell(header, value) for header, value in zip(answer.headers, row, strict=True)))
     session.out.print(table, markup=False)
