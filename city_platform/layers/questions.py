@@ -109,12 +109,15 @@ def _chart(question: Question, headers: Sequence[str], rows: Sequence[Sequence[A
     figure = Figure(figsize=(8, 2.2 * len(question.charted) + 0.6), layout="constrained")
     figure.suptitle(question.title, fontsize=10)
     panels = figure.subplots(len(question.charted), 1, sharex=True, squeeze=False)
-    places = range(len(rows))
+    # Years stand as far apart as they are; anything else side by side.
+    first = [row[0] for row in rows]
+    places: list[float] = [*first] if all(isinstance(one, int) for one in first) else [*range(len(rows))]
     for panel, column in zip(panels[:, 0], question.charted, strict=True):
         values = [row[headers.index(column)] for row in rows]
         heights = [float("nan") if one is None else float(one) for one in values]
         panel.plot(places, heights, marker="o", markersize=4)
         panel.set_ylabel(column, fontsize=9)
+        panel.margins(y=0.2)
         panel.set_ylim(bottom=0)
         panel.grid(visible=True, alpha=0.3)
         for place, value in zip(places, values, strict=True):
@@ -127,8 +130,7 @@ def _chart(question: Question, headers: Sequence[str], rows: Sequence[Sequence[A
                     textcoords="offset points",
                     ha="center",
                 )
-        panel.margins(y=0.2)
-    panels[-1, 0].set_xticks(list(places), [str(row[0]) for row in rows])
+    panels[-1, 0].set_xticks(places, [str(one) for one in first])
     panels[-1, 0].set_xlabel(headers[0], fontsize=9)
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=110)
