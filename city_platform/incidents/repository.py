@@ -12,6 +12,8 @@ from typing import Protocol
 from city_platform.errors import PermanentError, TransientError
 from city_platform.incidents.model import Box, HistoryEntry, Incident
 
+CHANGES_AT_ONCE = 20
+
 
 class VersionConflict(PermanentError):
     """Somebody changed the incident first; `current` is its version now (0: there is none)."""
@@ -34,6 +36,10 @@ class AlreadyDone(PermanentError):
 
 class RepositoryUnavailable(TransientError):
     """The store did not answer, or answered that it is busy."""
+
+
+class RepositoryRefused(PermanentError):
+    """The store will not take this; its settings or its rights are wrong."""
 
 
 class Pattern(StrEnum):
@@ -106,13 +112,15 @@ class Change:
 
 
 class IncidentRepository(Protocol):
-    """Incidents, their history, sealed contacts and marks. Errors: VersionConflict, AlreadyDone, RepositoryUnavailable.
+    """Incidents, their history, sealed contacts and marks.
+
+    Errors: VersionConflict, AlreadyDone, RepositoryUnavailable, RepositoryRefused.
 
     An accepted change survives the death of the process at any moment, and reaches the change stream exactly once.
     """
 
     def write(self, changes: Sequence[Change]) -> None:
-        """All of them or none, history and marks included; at most 20.
+        """All of them or none, history and marks included; at most CHANGES_AT_ONCE.
 
         Raises AlreadyDone for the first mark that stands already (before any conflict of versions), VersionConflict.
         """
@@ -142,3 +150,22 @@ class IncidentRepository(Protocol):
         ...
 
     def sealed_contact(self, incident_id: str) -> bytes | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many public incidents there are now of a region, district, status and category."""
+
+    region: str
+    district: str
+    status: str
+    category: str
+    incidents: int
+
+
+class IncidentCounter(Protocol):
+    """Counts what everybody may see. Errors: RepositoryUnavailable."""
+
+    def counts(self) -> Sequence[Count]:
+        """In the order of region, district, status and category; none that are zero."""
+        ...
