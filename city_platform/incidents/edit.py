@@ -65,7 +65,7 @@ def read_edit(payload: object, incident: Incident, actor: Actor, reference: Refe
         if "attributes" in given or "category" in given:
             given["attributes"] = read_attributes(given.get("attributes", {}), category.attributes, faults)
     if {"lat", "long", "address", "district"} & set(given):
-        known = {name: getattr(incident, name) for name in ("lat", "long", "address")}
+        known = {name: getattr(incident, name) for name in ("lat", "long", "address", "address_id")}
         given["region"], given["district"] = locate({**known, **given}, faults, reference)
     _allowed(given, incident, actor, faults)
     if faults:

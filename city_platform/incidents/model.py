@@ -109,6 +109,7 @@ class Incident:
     lat: float | None = None  # degrees, seven decimals
     long: float | None = None
     address: str | None = None
+    address_id: str | None = None  # in the city's own register of addresses
     postal_code: str | None = None
     occurred_at: datetime | None = None
     expected_at: datetime | None = None

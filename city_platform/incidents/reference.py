@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
 from functools import cached_property
 from importlib import resources
@@ -79,6 +79,7 @@ class Category(_Strict):
     sla: ServiceLevel
     duplicates_within: Annotated[float, Field(gt=0, le=1000)] = 50  # metres
     sensitive: bool = False
+    keywords: tuple[Text, ...] = ()
     attributes: Mapping[Code, Attribute] = {}
 
 
@@ -102,6 +103,8 @@ class City(_Strict):
     reference_prefix: Annotated[str, Field(pattern=r"^[A-Z]{2,4}$")]
     timezone: str
     bounds: Bounds
+    jurisdiction_id: Text | None = None  # the city's name in Open311: its web address without www
+    contact: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")]  # the mailbox for questions about interfaces and data
 
 
 class _Document(_Strict):
@@ -127,6 +130,7 @@ class Reference:
     districts: Mapping[str, District]
     categories: Mapping[str, Category]
     polygons: Mapping[str, BaseGeometry]
+    changed_at: datetime  # when its files were last written, in UTC
 
     @cached_property
     def zone(self) -> ZoneInfo:
@@ -172,9 +176,10 @@ def load_reference(path: Path | None = None, boundaries: Path | None = None) -> 
     `boundaries` is a GeoJSON FeatureCollection whose features have a property `name` (or `code`) and a Polygon or
     MultiPolygon. Raises BadReference.
     """
-    text = (
-        path.read_text("utf-8") if path else resources.files(__package__).joinpath("reference.yaml").read_text("utf-8")
-    )
+    with resources.as_file(resources.files(__package__).joinpath("reference.yaml")) as shipped:
+        file = path or shipped
+        text = file.read_text("utf-8")
+        changed = max(one.stat().st_mtime for one in (file, boundaries or file))
     where = str(path or "the shipped reference.yaml")
     try:
         document = _Document.model_validate(yaml.safe_load(text))
@@ -185,7 +190,8 @@ def load_reference(path: Path | None = None, boundaries: Path | None = None) -> 
     except (yaml.YAMLError, KeyError, ValueError) as error:
         raise BadReference(f"{where}: {error}") from error
     polygons = _read_boundaries(boundaries, document) if boundaries else _nearest(document)
-    return Reference(document.city, document.regions, document.districts, document.categories, polygons)
+    changed_at = datetime.fromtimestamp(changed, UTC)
+    return Reference(document.city, document.regions, document.districts, document.categories, polygons, changed_at)
 
 
 def _nearest(document: _Document) -> Mapping[str, BaseGeometry]:

@@ -73,6 +73,7 @@ Line = Annotated[
     str, Field(strict=True, min_length=1, max_length=200), AfterValidator(plain), AfterValidator(without_html)
 ]
 Code = Annotated[str, Field(strict=True, min_length=1, max_length=50)]
+Identifier = Annotated[str, Field(strict=True, max_length=50, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")]
 Moment = Annotated[AwareDatetime, BeforeValidator(_text_of_a_time)]
 Latitude = Annotated[float, Field(strict=True, ge=-90, le=90, allow_inf_nan=False)]
 Longitude = Annotated[float, Field(strict=True, ge=-180, le=180, allow_inf_nan=False)]
@@ -89,7 +90,7 @@ class ContactDetails(BaseModel):
 
 
 class ReportRequest(BaseModel):
-    """A report. A place is needed: `lat` and `long`, or `address` (with `district`, where it is known)."""
+    """A report. A place is needed: `lat` and `long`, `address` or `address_id` (with `district`, where known)."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -100,6 +101,7 @@ class ReportRequest(BaseModel):
     lat: Latitude | None = None
     long: Longitude | None = None
     address: Line | None = None
+    address_id: Identifier | None = None
     postal_code: Annotated[str, Field(strict=True), AfterValidator(_postal)] | None = None
     region: Code | None = None
     district: Code | None = None
@@ -201,7 +203,7 @@ def locate(values: Mapping[str, Any], faults: list[Fault], reference: Reference)
             faults.append(Fault("lat", "outside", f"this place is outside {reference.city.name}"))
         elif said is not None and said != found:
             faults.append(Fault("district", "inconsistent", f"the coordinates are in {found}: leave district out"))
-    elif values.get("address") is None and "address" not in wrong:
+    elif all(values.get(name) is None and name not in wrong for name in ("address", "address_id")):
         faults.append(Fault("lat", "required", "say where it is: lat and long, or an address"))
     if found is None:
         return region or UNLOCATED, UNLOCATED

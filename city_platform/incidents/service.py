@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -36,6 +36,7 @@ from city_platform.incidents.repository import (
 from city_platform.incidents.roles import SYSTEM, Actor
 from city_platform.incidents.text import prose
 from city_platform.incidents.transitions import NotYours, transition
+from city_platform.incidents.window import Window, reported_between
 from city_platform.ports import Clock, KeyService
 
 REPLAY_LIFE = timedelta(days=1)  # how long an idempotency key is remembered
@@ -85,8 +86,10 @@ class IncidentService:
         self._clock = clock
         self._cursors = cursors
 
-    def report(self, payload: object, actor: Actor, idempotency_key: str | None = None) -> Reported:
-        """Takes a report; when this returns, it is durable.
+    def report(
+        self, payload: object, actor: Actor, idempotency_key: str | None = None, *, note: str | None = None
+    ) -> Reported:
+        """Takes a report; when this returns, it is durable. The note goes into its history, for staff.
 
         Raises InvalidRequest with every fault, NotYours, KeyReused, and the ports' errors. Whoever may not make an
         incident critical has suggested it: their report becomes `high`, which the answer shows.
@@ -106,7 +109,7 @@ class IncidentService:
             incident = self._new_incident(report, actor, now)
             taken = Mark(f"ref#{incident.public_ref}", incident.incident_id)
             try:
-                self._repository.write([self._first_change(incident, report, actor, (*marks, taken))])
+                self._repository.write([self._first_change(incident, report, actor, (*marks, taken), note)])
             except AlreadyDone as done:
                 if done.mark == taken.key:
                     continue
@@ -256,6 +259,10 @@ class IncidentService:
         # So many hidden ones in a row: the reader goes on from here with the next page.
         return Page(found, self._cursors.write(listing, position, now) if position else None)
 
+    def reported(self, window: Window, actor: Actor) -> Iterator[Incident]:
+        """What the actor may see of the incidents reported in the window, newest first, read as it is consumed."""
+        return (one for one in reported_between(self._repository, self.reference, window) if actor.may_see(one))
+
     def _now(self) -> datetime:
         return milliseconds(self._clock.now())
 
@@ -282,6 +289,7 @@ class IncidentService:
             lat=_rounded(request.lat),
             long=_rounded(request.long),
             address=request.address,
+            address_id=request.address_id,
             postal_code=request.postal_code,
             occurred_at=milliseconds(request.occurred_at) if request.occurred_at else None,
             expected_at=self.reference.expected_at(request.category, now).astimezone(UTC),
@@ -289,7 +297,9 @@ class IncidentService:
             attributes=report.attributes,
         )
 
-    def _first_change(self, incident: Incident, report: Report, actor: Actor, marks: tuple[Mark, ...]) -> Change:
+    def _first_change(
+        self, incident: Incident, report: Report, actor: Actor, marks: tuple[Mark, ...], note: str | None
+    ) -> Change:
         details = report.request.contact
         contact = Contact(**details.model_dump()) if details is not None else None
         sealed = contacts.seal(contact, incident.incident_id, self._keys) if contact and contact != Contact() else None
@@ -302,6 +312,7 @@ class IncidentService:
             action="reported",
             from_status=None,
             to_status=incident.status,
+            note=note,
         )
         return Change(incident, entry, marks, sealed)
 
