@@ -6,7 +6,8 @@ machine under the desk and the cloud is a failing test, not a surprise.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
@@ -62,6 +63,27 @@ class ObjectStore(Protocol):
 
     def scratch(self) -> Path:
         """A folder of this machine for unfinished files, private to this process."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """How a client hands in one object by itself: a request with the method, the form fields and the file.
+
+    `method` PUT sends the bytes as the body; POST sends a form of `fields` with the bytes as its last field, `file`.
+    """
+
+    method: str
+    url: str  # absolute, or a path of the API that gave it
+    fields: Mapping[str, str]
+    expires_at: datetime
+
+
+class Uploads(Protocol):
+    """Lets a client write one object of a known kind, once, without any other right."""
+
+    def offer(self, key: str, content_type: str, limit: int, until: datetime) -> Upload:
+        """A way to write the object `key` of at most `limit` bytes until then. Raises StoreUnavailable."""
         ...
 
 
@@ -204,4 +226,83 @@ class Catalog(Protocol):
 
     def save_partition(self, database: str, name: str, partition: CatalogPartition) -> None:
         """Adds the partition, or replaces the one of that value."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message as it was received. `receipt` is good for this receiving; `attempts` counts it, from 1."""
+
+    id: str
+    body: str
+    reason: str | None  # why it is in a queue of dead letters, if its sender said so
+    sent_at: datetime
+    attempts: int
+    receipt: str
+
+
+class QueueRefused(PermanentError):
+    """The queue will not take this; its settings or its rights are wrong."""
+
+
+class QueueUnavailable(TransientError):
+    """The queue did not answer, or answered that it is busy."""
+
+
+class Queue(Protocol):
+    """Messages that are handed out until they are deleted, at least once and in no order that counts.
+
+    A message received is invisible to others for a while and then comes back; after a number of receivings that the
+    queue was set up with it goes to the queue's dead letters instead. Errors: QueueRefused, QueueUnavailable.
+    """
+
+    def send(self, bodies: Sequence[str], reasons: Sequence[str] | None = None) -> None:
+        """Sends messages of at most 256 KiB each. If it raises, some of them may have been sent: send them again."""
+        ...
+
+    def receive(self, limit: int, visibility: timedelta) -> Sequence[Message]:
+        """At most `limit` messages; each stays invisible for `visibility`. None there: an empty answer at once."""
+        ...
+
+    def delete(self, messages: Sequence[Message]) -> None:
+        """The messages are dealt with. One that has come back meanwhile, or is gone, is no error."""
+        ...
+
+    def release(self, messages: Sequence[Message]) -> None:
+        """Makes the messages visible again now, for somebody to try again."""
+        ...
+
+
+class ClaimState(StrEnum):
+    """What a claim found."""
+
+    TAKEN = "taken"  # it is the caller's now
+    HELD = "held"  # another holder has it, and its time is not over
+    DONE = "done"  # finished for good
+
+
+class ClaimsUnavailable(TransientError):
+    """The store of claims did not answer, or answered that it is busy."""
+
+
+class ClaimsRefused(PermanentError):
+    """The store of claims will not take this; its settings or its rights are wrong."""
+
+
+class Claims(Protocol):
+    """Names that one holder at a time has: locks, and things that are to be done once.
+
+    Errors: ClaimsRefused, ClaimsUnavailable.
+    """
+
+    def claim(self, name: str, holder: str, until: datetime) -> ClaimState:
+        """Takes the name until then, unless it is finished or another holder's. A holder may take it again."""
+        ...
+
+    def finish(self, name: str, holder: str) -> bool:
+        """What the name stands for is done, for good. False, and nothing changes, if it is not this holder's."""
+        ...
+
+    def release(self, name: str, holder: str) -> bool:
+        """Gives the name back. False, and nothing changes, if it is not this holder's."""
         ...

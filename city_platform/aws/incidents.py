@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -22,9 +22,9 @@ from zlib import crc32
 import boto3
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
-from botocore.exceptions import ConnectionError as NoConnection
+from botocore.exceptions import ClientError
 
+from city_platform.aws.client_errors import typed
 from city_platform.incidents import codec
 from city_platform.incidents.model import Box, HistoryEntry, Incident
 from city_platform.incidents.repository import (
@@ -65,18 +65,6 @@ _INDEX_KEYS: Mapping[Pattern, str] = {
 _BATCH = 100  # items, the limit of BatchGetItem
 _ATTEMPTS = 8  # at a write that meets another one of the same item, or at a batch that is answered in part
 _PAUSE = 0.05  # seconds, doubled at each attempt
-_SERVER_ERROR = 500
-_BUSY = {
-    "InternalServerError",
-    "LimitExceededException",
-    "ProvisionedThroughputExceededException",
-    "RequestLimitExceeded",
-    "ThrottlingException",
-    "Throttling",
-    "TransactionConflictException",
-    "TransactionInProgressException",
-}
-
 _written = TypeSerializer().serialize
 _read = TypeDeserializer().deserialize
 
@@ -390,17 +378,5 @@ def _written_item(item: codec.Item) -> dict[str, Any]:
     return {name: _written(value) for name, value in item.items()}
 
 
-@contextmanager
-def _typed() -> Iterator[None]:
-    """Turns botocore's errors into the port's; their texts stay out, since they may quote an item."""
-    try:
-        yield
-    except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "unknown")
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        kind = RepositoryUnavailable if code in _BUSY or status >= _SERVER_ERROR else RepositoryRefused
-        raise kind(f"DynamoDB did not serve the incident tables: {code}") from error
-    except (HTTPClientError, NoConnection) as error:
-        raise RepositoryUnavailable(f"DynamoDB did not answer: {type(error).__name__}") from error
-    except BotoCoreError as error:
-        raise RepositoryRefused(f"DynamoDB cannot be asked: {type(error).__name__}; check the AWS settings") from None
+def _typed() -> AbstractContextManager[None]:
+    return typed("DynamoDB", RepositoryUnavailable, RepositoryRefused)

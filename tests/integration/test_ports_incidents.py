@@ -268,7 +268,7 @@ def test_the_five_lists_equal_a_plain_list(store: IncidentRepository) -> None:
     machine = lists_equal_a_plain_list(store).TestCase
     emulated = isinstance(store, DynamoDBIncidentRepository)  # each question is a call of a server
     machine.settings = settings(
-        max_examples=6 if emulated else 15,
+        max_examples=3 if emulated else 15,
         stateful_step_count=12,
         deadline=None,
         suppress_health_check=list(HealthCheck),

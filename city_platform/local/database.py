@@ -1,0 +1,74 @@
+"""One SQLite file, mode 0600, whose commits survive a power cut; a connection for each thread of each process."""
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from city_platform.errors import TransientError
+
+_BUSY_SECONDS = 10.0
+
+
+class Database:
+    """Opens the file at its first use and makes what `schema` says: statements that do nothing where it is made."""
+
+    def __init__(self, path: Path, schema: Sequence[str], failure: type[TransientError], name: str) -> None:
+        """SQLite's errors become `failure`, whose message names the database."""
+        self._path = path
+        self._schema = schema
+        self._failure = failure
+        self._name = name
+        self._mine = threading.local()
+
+    def read(self, sql: str, values: Sequence[str | int | float] = ()) -> list[tuple[Any, ...]]:
+        with self._typed(), closing(self._connection().execute(sql, values)) as cursor:
+            return cursor.fetchall()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Everything in it or nothing; one writer at a time."""
+        with self._typed():
+            connection = self._connection()
+            with _transaction(connection):
+                yield connection
+
+    def _connection(self) -> sqlite3.Connection:
+        """This thread's own connection; a forked child opens its own too."""
+        mine: tuple[int, sqlite3.Connection] | None = getattr(self._mine, "connection", None)
+        if mine is None or mine[0] != os.getpid():
+            mine = (os.getpid(), self._open())
+            self._mine.connection = mine
+        return mine[1]
+
+    def _open(self) -> sqlite3.Connection:
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+        connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")  # what was accepted survives a power cut, too
+        with _transaction(connection):
+            for statement in self._schema:
+                connection.execute(statement)
+        return connection
+
+    @contextmanager
+    def _typed(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._failure(f"{self._name} did not answer: {error}") from error
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
