@@ -73,7 +73,7 @@ def catalog_asset(datasets: Sequence[Dataset]) -> dg.AssetsDefinition:
 def catalog_job() -> UnresolvedAssetJobDefinition:
     """The catalog and the dictionary, made again."""
     return dg.define_asset_job(
-        catalog.SUBJECT,
+        "refresh_catalog",
         selection=dg.AssetSelection.assets(TABLES, DICTIONARY),
         description="Brings the catalog up to date with the lake.",
     )

@@ -36,6 +36,10 @@ def sensor_context(town: dg.Definitions, home: Path, instance: dg.DagsterInstanc
     return dg.build_sensor_context(instance, repository_def=town.get_repository_def(), resources=resources)
 
 
+def test_it_loads_as_the_web_server_loads_it(city: dg.Definitions) -> None:
+    city.get_repository_def().load_all_definitions()  # names of jobs and ops may not meet, among other things
+
+
 def test_the_keys_are_these(city: dg.Definitions) -> None:
     layers = ("cleaned", "curated", "encrypted", "profile", "quality_checked", "raw", "rejected")
     datasets = load_datasets(ROOT / "datasets")
@@ -218,7 +222,7 @@ def test_outdated_partitions_are_requested_until_done_and_tried_three_times(
         assert mended["2024"].run_key != first["2024"].run_key
         # A run that fails for another reason is tried again under another key, three times in all.
         (source,) = landing.sources(platform.lake, "trees")
-        platform.lake.store.put(source.rows_by_year["2024"].key, b"damaged")
+        platform.lake.store.put(source.rows_by_partition["2024"].key, b"damaged")
         keys = []
         while requested := tick():
             keys.append(requested["2024"].run_key)
