@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
-from assets.graph import asset_key, markdown_table, years
+from assets.graph import asset_key, markdown_table, partitions
 from city_platform.datasets import Dataset
 from city_platform.governance.decisions import to_json
 from city_platform.lake.lake import Lake
@@ -75,7 +75,7 @@ def _spec(dataset: Dataset, name: str, rule: DeclaredRule, *, gates: bool) -> dg
             "action": settings.action.value if gates else "advisory",
             "owner": settings.owner or dataset.contract.owner,
         },
-        partitions_def=years(dataset),
+        partitions_def=partitions(dataset),
     )
 
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 
 import dagster as dg
 
 from city_platform.catalog.lineage import LayerLineage, layer_lineage
 from city_platform.contracts.model import Column
+from city_platform.contracts.partitions import Granularity
 from city_platform.datasets import Dataset
 from city_platform.errors import PermanentError, TransientError
 from city_platform.lake.lake import Lake
@@ -16,6 +18,7 @@ from city_platform.layers.platform import Platform
 from resources.openlineage import lineage_events
 from resources.platform import PlatformResource
 
+_BEGINNINGS = {Granularity.YEAR: "0 0 1 1 *", Granularity.DAY: "0 0 * * *", Granularity.HOUR: "0 * * * *"}
 RETRY_SECONDS = 5
 RETRIES = 2
 
@@ -24,13 +27,15 @@ def asset_key(dataset: Dataset, layer: str) -> dg.AssetKey:
     return dg.AssetKey([dataset.name, layer])
 
 
-def years(dataset: Dataset) -> dg.TimeWindowPartitionsDefinition:
-    """One partition a calendar year in the city's time, from the first year the contract allows to this one."""
+def partitions(dataset: Dataset) -> dg.TimeWindowPartitionsDefinition:
+    """One partition a year, day or hour, from the first year the contract allows to the one that has begun."""
+    partitioning = dataset.contract.partitioning
+    granularity = partitioning.granularity
     return dg.TimeWindowPartitionsDefinition(
-        cron_schedule="0 0 1 1 *",
-        fmt="%Y",
-        start=str(dataset.contract.partitioning.first_year),
-        timezone=dataset.contract.timezone,
+        cron_schedule=_BEGINNINGS[granularity],
+        fmt=granularity.strftime,
+        start=datetime(partitioning.first_year, 1, 1).strftime(granularity.strftime),  # noqa: DTZ001 - the zone stands below
+        timezone=granularity.timezone(dataset.contract.timezone),
         end_offset=1,
     )
 
@@ -60,7 +65,7 @@ def layer_spec(
             "contract_version": contract.version,
             **({"dagster/column_schema": column_schema(contract.columns)} if columns else {}),
         },
-        partitions_def=years(dataset),
+        partitions_def=partitions(dataset),
     )
 
 
@@ -70,7 +75,7 @@ def layer_asset(
     make: Callable[[Platform, Dataset, str], Manifest],
     more: Callable[[Manifest], Mapping[str, dg.MetadataValue]] | None = None,
 ) -> dg.AssetsDefinition:
-    """The asset of a layer that is one function of the platform, the dataset and the year.
+    """The asset of a layer that is one function of the platform, the dataset and the partition.
 
     `more` is the metadata that only this layer has.
     """

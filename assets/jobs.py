@@ -1,4 +1,4 @@
-"""The jobs over a dataset's assets: make a year, or only judge it again."""
+"""The jobs over a dataset's assets: make a partition, or only judge it again."""
 
 from collections.abc import Sequence
 
@@ -27,14 +27,14 @@ def materialization_job_name(dataset: str) -> str:
 
 
 def materialization_job(dataset: Dataset) -> UnresolvedAssetJobDefinition:
-    """All layers of one year of the dataset."""
+    """All layers of one partition of the dataset."""
     layers: dg.AssetSelection = dg.AssetSelection.groups(dataset.name)
     if dataset.questions:
-        layers -= dg.AssetSelection.assets(asset_key(dataset, questions.LAYER))  # they ask all years, not one
+        layers -= dg.AssetSelection.assets(asset_key(dataset, questions.LAYER))  # they ask all of them, not one
     return dg.define_asset_job(
         materialization_job_name(dataset.name),
         selection=layers,
-        description=f"{dataset.contract.title}: every layer of one year.",
+        description=f"{dataset.contract.title}: every layer of one {dataset.contract.partitioning.granularity}.",
     )
 
 
@@ -45,14 +45,15 @@ def layer_selection(dataset: str, layers: Sequence[str]) -> list[dg.AssetKey]:
 
 
 def governance_job(dataset: Dataset) -> UnresolvedAssetJobDefinition:
-    """The rules of one year, evaluated again on the data that is there."""
+    """The rules of one partition, evaluated again on the data that is there."""
     keys: Sequence[dg.AssetKey] = [
         asset_key(dataset, layer) for layer in (quality_checked.LAYER, quality_checked.REGISTER)
     ]
     return dg.define_asset_job(
         f"govern_{dataset.name}",
         selection=dg.AssetSelection.assets(*keys),
-        description=f"{dataset.contract.title}: every governance rule of one year, evaluated again.",
+        description=f"{dataset.contract.title}: every governance rule of one "
+        f"{dataset.contract.partitioning.granularity}, evaluated again.",
     )
 
 
@@ -61,5 +62,5 @@ def scorecard_job() -> UnresolvedAssetJobDefinition:
     return dg.define_asset_job(
         "scorecard",
         selection=dg.AssetSelection.assets(SCORECARD),
-        description="Scores every dataset and year from their evaluations.",
+        description="Scores every dataset and partition from their evaluations.",
     )

@@ -37,10 +37,10 @@ def landing_job(datasets: Sequence[Dataset]) -> dg.JobDefinition:
             {
                 "rows": source.rows,
                 "unreadable lines": source.unreadable,
-                "rows without a year": source.unplaced,
+                "rows without a partition": source.unplaced,
                 "sha256": source.sha256,
                 "known before": landing.known,
-                "years": ", ".join(landing.years),
+                "partitions": ", ".join(landing.partitions),
                 "drift": "; ".join(drift.message for drift in source.drift) or "none",
             }
         )

@@ -1,4 +1,4 @@
-"""Profile assets: what a year's cleaned rows look like."""
+"""Profile assets: what a partition's cleaned rows look like."""
 
 from collections.abc import Mapping
 

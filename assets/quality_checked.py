@@ -71,11 +71,11 @@ def _references(dataset: Dataset) -> list[dg.AssetDep]:
     extents: dict[str, set[Extent]] = {}
     for use in dataset.references:
         extents.setdefault(use.dataset, set()).add(use.extent)
-    same_year = dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True)
+    same_time = dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True)
     return [
         dg.AssetDep(
             dg.AssetKey([name, quality_checked.LAYER]),
-            partition_mapping=dg.AllPartitionMapping() if Extent.ALL in found else same_year,
+            partition_mapping=dg.AllPartitionMapping() if Extent.ALL in found else same_time,
         )
         for name, found in extents.items()
     ]

@@ -1,4 +1,4 @@
-"""Raw assets: which landed sources make up a year."""
+"""Raw assets: which landed sources make up a partition."""
 
 from collections.abc import Mapping
 

@@ -63,7 +63,7 @@ def fetching_job(datasets: Sequence[Dataset]) -> dg.JobDefinition:
                 "outcome": "unchanged" if landing is None else "known bytes" if landing.known else "landed",
                 "bytes": fetched.size,
                 "sha256": landing.source.sha256 if landing else "nothing came",
-                "years": ", ".join(landing.years) if landing else "none",
+                "partitions": ", ".join(landing.partitions) if landing else "none",
             }
         )
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from hypothesis import strategies as st
 
-from city_platform.contracts.model import Classification, Column, Contract, Partitioning, YearStyle
+from city_platform.contracts.model import Classification, Column, Contract, Partitioning, PartitionTransform
 from city_platform.quality.model import (
     Arithmetic,
     Between,
@@ -55,7 +55,7 @@ def contract_with(columns: Mapping[str, str], personal: Collection[str] = ()) ->
             for name, sql_type in columns.items()
             for classification in [Classification.PERSONAL if name in personal else Classification.PUBLIC]
         ),
-        partitioning=Partitioning("Year", YearStyle.FOUR_DIGITS),
+        partitioning=Partitioning("Year", PartitionTransform.FOUR_DIGITS),
         latest_by=None,
     )
 

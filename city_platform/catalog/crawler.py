@@ -7,7 +7,7 @@ query would fail on it or read something else; what was registered of it before 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from city_platform.catalog.describe import LAYERS, YEAR, described_columns, table_description
+from city_platform.catalog.describe import LAYERS, described_columns, partition_key, table_description
 from city_platform.catalog.evolution import SchemaChange, merged, schema_changes
 from city_platform.catalog.types import catalog_type
 from city_platform.datasets import Dataset
@@ -71,7 +71,7 @@ def _table(lake: Lake, dataset: Dataset, layer: str, columns: tuple[CatalogColum
         owner=contract.owner,
         location=lake.store.uri(f"{layer}/{dataset.name}"),
         columns=columns,
-        partition_keys=(YEAR,),
+        partition_keys=(partition_key(contract),),
         parameters={
             "classification": "parquet",
             "domain": contract.domain,

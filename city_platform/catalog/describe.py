@@ -9,6 +9,7 @@ from sqlglot.dialects.duckdb import DuckDB
 from city_platform.catalog.lineage import layer_lineage, trace
 from city_platform.catalog.types import catalog_type
 from city_platform.contracts.model import Classification, Contract
+from city_platform.contracts.partitions import Granularity
 from city_platform.datasets import Dataset
 from city_platform.ports import CatalogColumn
 
@@ -23,13 +24,26 @@ _LAYER_WORDS = {
 _PLATFORM = "the platform"
 # The columns that the platform adds itself: description and source.
 _OWN = {
-    "_source": ("Which of the year's sources the row is from, in the order in which they landed, from 0.", _PLATFORM),
+    "_source": (
+        "Which of the partition's sources the row is from, in the order of landing, from 0.",
+        _PLATFORM,
+    ),
     "_row": ("Which row of that source it is, from 0.", _PLATFORM),
     "stage": ("What the row or value was held back by: typing, the recipe, a newer row, a rule.", _PLATFORM),
     "column_or_rule": ("The column whose value could not be typed, or the rule the row failed.", _PLATFORM),
     "reason": ("Why, in plain words and without the value.", _PLATFORM),
 }
-YEAR = CatalogColumn("year", "string", "The calendar year the rows are of.", _PLATFORM, Classification.PUBLIC.value)
+_PARTITIONS = {
+    Granularity.YEAR: "The calendar year the rows are of.",
+    Granularity.DAY: "The calendar day the rows are of, as 2024-05-31.",
+    Granularity.HOUR: "The hour in UTC the rows are of, as 2024-05-31-13.",
+}
+
+
+def partition_key(contract: Contract) -> CatalogColumn:
+    """The column that the names of the folders make."""
+    granularity = contract.partitioning.granularity
+    return CatalogColumn(granularity.value, "string", _PARTITIONS[granularity], _PLATFORM, Classification.PUBLIC.value)
 
 
 def described_columns(dataset: Dataset, layer: str, schema: Sequence[tuple[str, str]]) -> tuple[CatalogColumn, ...]:

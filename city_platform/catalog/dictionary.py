@@ -141,7 +141,7 @@ def _table(described: CatalogTable, partitions: Sequence[CatalogPartition]) -> I
     yield table(("column", "type", "class", "description", "from"), columns)
     if partitions:
         rows = [[one.value, f"{int(one.parameters.get('rows', 0)):,}"] for one in partitions]
-        listed = table(("year", "rows"), rows, numeric=(1,))
+        listed = table((described.partition_keys[0].name, "rows"), rows, numeric=(1,))
         yield f"<details><summary>{len(rows)} partitions</summary>{listed}</details>"
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlsplit
 from uuid import NAMESPACE_URL, uuid5
-from zoneinfo import ZoneInfo
 
 import duckdb
 from openlineage.client.event_v2 import InputDataset, Job, OutputDataset, Run, RunEvent, RunState
@@ -33,6 +32,7 @@ from openlineage.client.facet_v2 import (
 )
 
 from city_platform.catalog.lineage import CURATED, RAW, UPSTREAM, ColumnLineage, layer_lineage
+from city_platform.contracts.partitions import window
 from city_platform.datasets import Dataset
 from city_platform.lake.lake import Lake
 from city_platform.lake.manifest import Manifest
@@ -96,8 +96,7 @@ def _event(
     facets: Mapping[str, RunFacet] | None = None,
 ) -> RunEvent:
     contract = run.dataset.contract
-    zone = ZoneInfo(contract.timezone)
-    first, following = (datetime(int(run.partition) + more, 1, 1, tzinfo=zone) for more in (0, 1))
+    first, following = window(run.partition, contract.timezone)
     about: dict[str, RunFacet] = {
         "parent": parent_run.ParentRunFacet(parent_run.Run(run.parent_id), parent_run.Job(NAMESPACE, run.parent_job)),
         "nominalTime": nominal_time_run.NominalTimeRunFacet(first.isoformat(), following.isoformat()),

@@ -1,6 +1,7 @@
 """The catalog's tables as views in a DuckDB file, so that any DuckDB client reads the lake by name.
 
-`curated.business_licences` is a view over the current files of that table, with the year as a column. Personal columns
+`curated.business_licences` is a view over the current files of that table, with the partition's year, day or hour as
+a column. Personal columns
 are left out wherever they are readable, and what is encrypted cannot be read without its keys, so a view is no shorter
 way to them than the layers are. The file holds places and no data; who may not read the lake's files sees nothing.
 """
@@ -51,8 +52,9 @@ def publish_views(catalog: Catalog, lake: Lake, folder: Path) -> Sequence[str]:
 
 
 def _select(lake: Lake, table: CatalogTable) -> str | None:
-    """The table's readable columns and the year; None while no partition fits."""
+    """The table's readable columns and its partition key; None while no partition fits."""
     dialect = DuckDBDialect()
+    (key,) = table.partition_keys
     selects = []
     for partition in lake.partitions(table.database, table.name):
         manifest = lake.require(table.database, table.name, partition)
@@ -65,7 +67,7 @@ def _select(lake: Lake, table: CatalogTable) -> str | None:
             ]
             listed = ", ".join(dialect.text(_place(lake.store.uri(file.key))) for file in files)
             rows = f"read_parquet([{listed}], hive_partitioning = false)"
-            selects.append(f"SELECT {', '.join([*shown, dialect.text(partition)])} AS year FROM {rows}")
+            selects.append(f"SELECT {', '.join([*shown, dialect.text(partition)])} AS {key.name} FROM {rows}")
     return " UNION ALL ".join(selects) or None
 
 

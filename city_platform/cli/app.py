@@ -144,7 +144,7 @@ def ingest(
                     "rows": one.source.rows,
                     "unreadable": one.source.unreadable,
                     "unplaced": one.source.unplaced,
-                    "years": one.years,
+                    "partitions": one.partitions,
                     "drift": [drift.message for drift in one.source.drift],
                 }
                 for one in landings

@@ -62,7 +62,7 @@ class _Outcome:
             "sha256": landing.source.sha256 if landing else None,
             "rows": landing.source.rows if landing else None,
             "bytes": self.fetch.size if self.fetch else None,
-            "years": landing.years if landing else [],
+            "partitions": landing.partitions if landing else [],
             "drift": [drift.message for drift in landing.source.drift] if landing else [],
             "why": self.why or None,
         }
@@ -182,7 +182,7 @@ def _table(outcomes: Sequence[_Outcome]) -> "Table":
             f"{seen.state.records_count:,}" if seen else "-",
             one.word,
             size(one.fetch.size) if one.fetch and one.fetch.landing else "-",
-            _years(one.fetch.landing.years) if one.fetch and one.fetch.landing else "-",
+            _years(one.fetch.landing.partitions) if one.fetch and one.fetch.landing else "-",
         )
     return shown
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from city_platform.contracts.model import Classification, Column, Masking, Partitioning, YearStyle
+from city_platform.contracts.model import Classification, Column, Masking, Partitioning, PartitionTransform
 from city_platform.contracts.odcs import instead, shown
 from city_platform.contracts.reader import COLUMN_PROPERTIES, SCHEMA_PROPERTIES, Custom, Reader
 from city_platform.contracts.yaml_lines import Path
@@ -232,35 +232,35 @@ def _partitioning(
         return _snapshot(reader, [column for _, column in partitioned], own)
     if not partitioned:
         remedy = (
-            "add 'partitioned: true' to the column that tells a row's year; where none does, the schema's custom "
-            f"property 'partitionTransform: {YearStyle.SNAPSHOT}'"
+            "add 'partitioned: true' to the column that tells a row's year, day or hour; where none does, the "
+            f"schema's custom property 'partitionTransform: {PartitionTransform.SNAPSHOT}'"
         )
         reader.report(paths[0][:-1], "no column is partitioned", remedy)
         return None
     for path, column in partitioned[1:]:
         problem = f"'{column.name}' is partitioned, and '{partitioned[0][1].name}' too"
-        reader.report((*path, "partitioned"), problem, "keep one: a partition is a calendar year")
+        reader.report((*path, "partitioned"), problem, "keep one: a partition is one span of time")
     path, column = partitioned[0]
     position = reader.get((*path, "partitionKeyPosition"))
     if isinstance(position, int) and position not in {1, -1}:
         reader.report((*path, "partitionKeyPosition"), f"position {position} of one partition column", "write 1")
-    style = _year_style(reader, path, customs[path])
-    formats = _date_formats(reader, style, customs[path])
-    partitioning = Partitioning(column.source_name, style or YearStyle.DATE, formats)
+    transform = _transform(reader, path, customs[path])
+    formats = _date_formats(reader, transform, customs[path])
+    partitioning = Partitioning(column.source_name, transform or PartitionTransform.YEAR, formats)
     return _limited(reader, partitioning, customs[path])
 
 
 def _snapshot(reader: Reader, partitioned: list[Column], own: Mapping[str, Custom]) -> Partitioning:
     entry = own["partitionTransform"]
-    if entry.value != YearStyle.SNAPSHOT:
+    if entry.value != PartitionTransform.SNAPSHOT:
         problem = f"the schema's partitionTransform is {shown(entry.value)}"
         reader.report(
-            entry.path, problem, f"write '{YearStyle.SNAPSHOT}', or move it to the column that tells the year"
+            entry.path, problem, f"write '{PartitionTransform.SNAPSHOT}', or move it to the column that tells the year"
         )
     elif partitioned:
         problem = f"the year of a snapshot is when it was taken, and '{partitioned[0].name}' is partitioned too"
         reader.report(entry.path, problem, "keep one of the two")
-    return _limited(reader, Partitioning(None, YearStyle.SNAPSHOT), own)
+    return _limited(reader, Partitioning(None, PartitionTransform.SNAPSHOT), own)
 
 
 def _limited(reader: Reader, partitioning: Partitioning, custom: Mapping[str, Custom]) -> Partitioning:
@@ -278,26 +278,29 @@ def _limited(reader: Reader, partitioning: Partitioning, custom: Mapping[str, Cu
     return partitioning
 
 
-def _year_style(reader: Reader, path: Path, custom: Mapping[str, Custom]) -> YearStyle | None:
-    allowed = [str(one) for one in YearStyle if one is not YearStyle.SNAPSHOT]
+def _transform(reader: Reader, path: Path, custom: Mapping[str, Custom]) -> PartitionTransform | None:
+    allowed = [str(one) for one in PartitionTransform if one is not PartitionTransform.SNAPSHOT]
     entry = custom.get("partitionTransform")
     if entry is None:
         remedy = f"add the custom property 'partitionTransform' with one of: {', '.join(allowed)}"
-        reader.report(path, "the partitioned column does not say how its text names the year", remedy)
+        reader.report(path, "the partitioned column does not say how its text names the partition", remedy)
     elif entry.value not in allowed:
         problem = f"no partition transform is called {shown(entry.value)}"
         reader.report(entry.path, problem, instead(str(entry.value), allowed))
     else:
-        return YearStyle(str(entry.value))
+        return PartitionTransform(str(entry.value))
     return None
 
 
-def _date_formats(reader: Reader, style: YearStyle | None, custom: Mapping[str, Custom]) -> tuple[str, ...]:
+def _date_formats(
+    reader: Reader, transform: PartitionTransform | None, custom: Mapping[str, Custom]
+) -> tuple[str, ...]:
     entry = custom.get("dateFormats")
     if entry is None:
         return ()
-    if style not in {None, YearStyle.DATE}:
-        reader.report(entry.path, f"'{style}' has no date formats", f"remove them, or write '{YearStyle.DATE}'")
+    if transform is not None and not transform.takes_formats:
+        remedy = f"remove them, or write '{PartitionTransform.YEAR}'"
+        reader.report(entry.path, f"'{transform}' has no date formats", remedy)
     formats = entry.value if isinstance(entry.value, list) else [entry.value]
     if not isinstance(entry.value, list) or not formats:
         reader.report(entry.path, f"dateFormats is {shown(entry.value)}", 'write a list, as ["%m/%d/%Y"]')

@@ -23,7 +23,6 @@ from city_platform.engines.dialect import DuckDBDialect
 from city_platform.errors import Finding
 
 RELATION = "trusted"
-PARTITION_KEY = "year"  # the folders are called year=2024, so no file may hold a column of that name
 REPORT_DATE = "report_date"  # a session variable of type DATE
 _TABLE_FUNCTIONS = {"range", "generate_series"}
 _VARYING = {
@@ -174,8 +173,9 @@ def _plan(query: exp.Select, text: str, file: str, contract: Contract) -> list[F
     seen: set[str] = set()
     for name in (str(row[0]) for row in described):
         place = next((_place(one, text) for one in query.selects if one.alias_or_name == name), _last_line(text))
-        if name.casefold() == PARTITION_KEY:
-            remedy = "leave it out: the year is in the folder's name, and every reader adds it"
+        # The folders are called year=2024, so no file may hold a column of that name.
+        if name.casefold() == contract.partitioning.granularity:
+            remedy = f"leave it out: the {name.casefold()} is in the folder's name, and every reader adds it"
             findings.append(Finding(file, *place, f"the summary has a column '{name}'", remedy))
         if name.casefold() in seen:
             findings.append(Finding(file, *place, f"two columns are called '{name}'", "give one of them another name"))

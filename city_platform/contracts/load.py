@@ -18,7 +18,8 @@ times), `logicalType`, `physicalType` (DuckDB), `classification`, `description`,
 Whether a source file must carry the column is another matter, the custom property `sourceRequired`: true unless it
 says false, because a column that vanishes unannounced is a breaking drift; say false for the columns that some
 years' files lack. `masking` says how a personal column is published. The partitioned property has
-`partitionTransform`, and may have `dateFormats` (strptime), `firstYear` and `lastYear`.
+`partitionTransform`, which says how its text names the partition: a year, a day or an hour (see `model` and
+`partitions`); it may have `dateFormats` (strptime), `firstYear` and `lastYear`.
 
 Of the schema object: `noPrimaryKey`, why no column or columns tell two rows apart (then equal rows all count, unless
 the recipe removes them); `partitionTransform: snapshot-year` with `firstYear` and `lastYear`, where the source is a

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import StrEnum
 
+from city_platform.contracts.partitions import Granularity
+
 
 class Classification(StrEnum):
     """How far a column may travel.
@@ -31,13 +33,28 @@ class Masking(StrEnum):
     COARSE_POINT = "coarse_point"  # coordinates rounded to two decimals, about a kilometre
 
 
-class YearStyle(StrEnum):
-    """How the partition column's text names the year."""
+class PartitionTransform(StrEnum):
+    """How the partition column's text names the partition."""
 
     FOUR_DIGITS = "four-digit-year"  # 2024
     TWO_DIGITS = "two-digit-year"  # 24 is 2024, 97 is 1997
-    DATE = "year-of-date"  # 2024-05-01 or 2024-05, or one of the formats the contract lists
+    YEAR = "year-of-date"  # 2024-05-01 or 2024-05, or one of the formats the contract lists
+    DAY = "day-of-date"  # 2024-05-01, also with a time behind it, or one of the formats the contract lists
+    HOUR = "hour-of-time"  # 2024-05-01T13:05:00-07:00: a time with its offset
     SNAPSHOT = "snapshot-year"  # no column tells it: the year in which the list was taken
+
+    @property
+    def granularity(self) -> Granularity:
+        """How long the partitions are."""
+        return _GRANULARITIES.get(self, Granularity.YEAR)
+
+    @property
+    def takes_formats(self) -> bool:
+        """Whether the contract may list date formats beside ISO 8601."""
+        return self in {PartitionTransform.YEAR, PartitionTransform.DAY}
+
+
+_GRANULARITIES = {PartitionTransform.DAY: Granularity.DAY, PartitionTransform.HOUR: Granularity.HOUR}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +81,19 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Partitioning:
-    """One partition a calendar year, read from one source column's text; of a snapshot, the year it was taken."""
+    """One partition a year, day or hour, read from one source column's text; of a snapshot, the year it was taken."""
 
-    source_name: str | None  # None for `YearStyle.SNAPSHOT`
-    style: YearStyle
-    date_formats: tuple[str, ...] = ()  # strptime formats beside ISO 8601, for `YearStyle.DATE`
+    source_name: str | None  # None for `PartitionTransform.SNAPSHOT`
+    transform: PartitionTransform
+    date_formats: tuple[str, ...] = ()  # strptime formats beside ISO 8601, where the transform takes them
     first_year: int = 1990  # a year outside first_year..last_year is a mistake in the row
     last_year: int = 2100
     timezone: str = "America/Vancouver"  # whose calendar counts where a time has an offset
+
+    @property
+    def granularity(self) -> Granularity:
+        """How long the partitions are."""
+        return self.transform.granularity
 
 
 @dataclass(frozen=True, slots=True)

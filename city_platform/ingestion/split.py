@@ -1,4 +1,4 @@
-"""One source file in, one Parquet file a year out, with everything that could not be read or placed beside them."""
+"""One source file in, one Parquet file a partition out, with what could not be read or placed beside them."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,10 +19,10 @@ from city_platform.ingestion.formats import FormatKind, UnreadableSource, recogn
 from city_platform.ingestion.headers import BreakingDrift, Drift, HeaderMatch, match_headers, named_headers
 from city_platform.ingestion.json_lines import spool_json_lines
 from city_platform.ingestion.lines import NOT_UTF8, Unreadable, UnreadableLine
-from city_platform.ingestion.partitions import Placement, describe_years, snapshot_year
+from city_platform.ingestion.partition_files import PartitionFiles, int64_array
+from city_platform.ingestion.partitions import Placement, expected_text, snapshot_year
 from city_platform.ingestion.spreadsheet import open_sheet
 from city_platform.ingestion.unpacking import create_private, unpack
-from city_platform.ingestion.year_files import YearFiles, int64_array
 
 _TOLERATED_ROWS = 10
 _TOLERATED_SHARE = 0.01
@@ -34,9 +34,9 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class PartitionRows:
-    """A year's rows: the file's own columns as text, then `_row` BIGINT, in the order of the source."""
+    """A partition's rows: the file's own columns as text, then `_row` BIGINT, in the order of the source."""
 
-    year: str
+    partition: str
     file: Path
     rows: int
 
@@ -98,7 +98,7 @@ def split_source(
         rows=rows,
         unreadable=len(table.unreadable.lines),
         unplaced=unplaced,
-        partitions=tuple(PartitionRows(year, file, count) for year, (file, count) in files.items()),
+        partitions=tuple(PartitionRows(partition, file, count) for partition, (file, count) in files.items()),
         headers=table.names,
         present=match.present,
         drift=match.drift,
@@ -144,7 +144,7 @@ def _snapshot_year(name: str, partitioning: Partitioning, landed: datetime | Non
     """The year of all rows of a snapshot; raises UnreadableSource where nothing tells it."""
     year = snapshot_year(name, landed, partitioning)
     if year is None:
-        raise UnreadableSource(name, "nothing tells the year of this list", f"Give {describe_years(partitioning)}")
+        raise UnreadableSource(name, "nothing tells the year of this list", f"Give {expected_text(partitioning)}")
     return year
 
 
@@ -156,17 +156,17 @@ def _write(
     out: Path,
     progress: Progress | None,
 ) -> tuple[int, dict[str, tuple[Path, int]]]:
-    """All rows read, and for each year (and `unplaced`) its file and rows. `snapshot` is the year of all, if any."""
+    """All rows read, and for each partition (and `unplaced`) its file and rows. `snapshot` is that of all, if any."""
     header = match.present.get(partitioning.source_name or "", "")
     placement = Placement(partitioning)
     rows = 0
-    with YearFiles(out) as files:
+    with PartitionFiles(out) as files:
         for batch in batches:
             numbers = np.arange(rows, rows + batch.num_rows, dtype=np.int64)
             numbered = batch.append_column("_row", int64_array(numbers))
             places = [(snapshot, np.arange(len(batch)))] if snapshot else placement.of(batch.column(header))
-            files.add(numbered, [(year, positions) for year, positions in places if year is not None])
-            for positions in (positions for year, positions in places if year is None):
+            files.add(numbered, [(one, positions) for one, positions in places if one is not None])
+            for positions in (positions for one, positions in places if one is None):
                 strays = numbered.take(int64_array(positions))
                 reasons = _reasons(strays.column(header), header, partitioning)
                 files.add(strays.append_column("_reason", reasons), [(_UNPLACED, np.arange(len(strays)))])
@@ -178,7 +178,7 @@ def _write(
 
 def _reasons(texts: pa.Array, header: str, partitioning: Partitioning) -> pa.Array:
     empty = f"{header} is empty"
-    wrong = f"{header} is not {describe_years(partitioning)}"
+    wrong = f"{header} is not {expected_text(partitioning)}"
     return pa.array([wrong if valid else empty for valid in texts.is_valid().to_pylist()], pa.string())
 
 

@@ -1,8 +1,8 @@
 """Publishing and reading partitions.
 
 Layout of keys:
-    {layer}/{dataset}/year={partition}/{version}/{part}/{file}    data, immutable, Hive style
-    manifests/{layer}/{dataset}/{partition}/{sequence}.json       what is published; the highest sequence counts
+    {layer}/{dataset}/{granularity}={partition}/{version}/{part}/{file}   data, immutable, Hive style
+    manifests/{layer}/{dataset}/{partition}/{sequence}.json              what is published; the highest one counts
 """
 
 import hashlib
@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from city_platform.contracts.partitions import partition_folder
 from city_platform.errors import PermanentError, TransientError
 from city_platform.lake.manifest import Manifest, StoredFile, version_of
 from city_platform.ports import Clock, ObjectExists, ObjectStore
@@ -109,7 +110,7 @@ class Lake:
         already the newest version writes nothing and returns it. Raises PublishedMeanwhile when another writer won.
         """
         version = version_of_files(parts)
-        folder = f"{layer}/{dataset}/year={partition}/{version}"
+        folder = f"{layer}/{dataset}/{partition_folder(partition)}/{version}"
         newest = self.latest(layer, dataset, partition)
         manifest = Manifest(
             layer=layer,

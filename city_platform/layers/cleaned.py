@@ -60,7 +60,7 @@ def _inputs(raw: Manifest, dataset: Dataset) -> Mapping[str, str]:
 
 
 def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifest:
-    """Runs the recipe over the year's rows; raises NotPublished without raw data."""
+    """Runs the recipe over the partition's rows; raises NotPublished without raw data."""
     lake, contract = platform.lake, dataset.contract
     raw = lake.require(UPSTREAM, dataset.name, partition)
     remember(lake.store, dataset.name, dataset.recipe_version, dataset.recipe.hash)
@@ -159,7 +159,7 @@ def _select(
     keyed: str | None,
     columns: Collection[str] | None = None,
 ) -> str:
-    """All sources of the year, in their order, under the contract's names and types."""
+    """All sources of the partition, in their order, under the contract's names and types."""
     selects = [
         cleaning_select(
             dataset.recipe,

@@ -15,8 +15,8 @@ GATED = (curated.LAYER, encrypted.LAYER)
 
 
 def partitions(platform: Platform, dataset: Dataset) -> Sequence[str]:
-    """The years for which any source has landed or anything is published."""
-    landed = {year for source in landing.sources(platform.lake, dataset.name) for year in source.rows_by_year}
+    """Those for which any source has landed or anything is published."""
+    landed = {one for source in landing.sources(platform.lake, dataset.name) for one in source.rows_by_partition}
     return sorted(landed | set(platform.lake.partitions(raw.LAYER, dataset.name)))
 
 

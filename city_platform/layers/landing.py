@@ -1,8 +1,8 @@
-"""Landing: a source file's bytes enter the lake once, whole, with its rows split by year.
+"""Landing: a source file's bytes enter the lake once, whole, with its rows split by partition.
 
 One landing manifest per dataset lists the sources that count now. A file whose bytes are known is a no-op; a file
 of a known name with other bytes is that source's new version and takes the place of the old one; any other file is
-a source beside the others. The manifest is put last, so a file is landed for all its years or for none.
+a source beside the others. The manifest is put last, so a file is landed for all its partitions or for none.
 """
 
 import re
@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from city_platform.contracts.partitions import partition_folder
 from city_platform.datasets import Dataset
 from city_platform.engines.duckdb import Session
 from city_platform.errors import PermanentError
@@ -42,10 +43,10 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One source file that counts now. `rows_by_year` says which file of the lake holds a year's rows as text.
+    """One source file that counts now. `rows_by_partition` says which file of the lake holds a partition's rows.
 
-    `content_by_year` names the rows themselves: a new version of the file that has the same rows of a year, at other
-    places of the file perhaps, keeps the year's name, and nothing is made again for it.
+    `content_by_partition` names the rows themselves: a new version of the file that has the same rows of a partition,
+    at other places of the file perhaps, keeps their name, and nothing is made again for it.
     """
 
     name: str
@@ -59,14 +60,14 @@ class Source:
     present: Mapping[str, str]
     drift: tuple[Drift, ...]
     original: StoredFile
-    rows_by_year: Mapping[str, StoredFile]
-    content_by_year: Mapping[str, str] = field(default_factory=dict)
+    rows_by_partition: Mapping[str, StoredFile]
+    content_by_partition: Mapping[str, str] = field(default_factory=dict)
     rejects: tuple[StoredFile, ...] = ()
     origin: Origin | None = None  # None: somebody brought the file
 
-    def content(self, year: str) -> str:
-        """The name of the year's rows."""
-        return self.content_by_year.get(year, self.rows_by_year[year].sha256)
+    def content(self, partition: str) -> str:
+        """The name of the partition's rows."""
+        return self.content_by_partition.get(partition, self.rows_by_partition[partition].sha256)
 
     def to_json(self) -> Mapping[str, Any]:
         origin = self.origin and {"url": self.origin.url, "fetched_at": self.origin.fetched_at.isoformat()}
@@ -81,7 +82,7 @@ class Source:
             "headers": tuple(body["headers"]),
             "drift": tuple(Drift(**one) for one in body["drift"]),
             "original": StoredFile(**body["original"]),
-            "rows_by_year": {year: StoredFile(**file) for year, file in body["rows_by_year"].items()},
+            "rows_by_partition": {name: StoredFile(**file) for name, file in body["rows_by_partition"].items()},
             "rejects": tuple(StoredFile(**file) for file in body["rejects"]),
         }
         return cls(**{**body, **changed})
@@ -89,12 +90,12 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Landing:
-    """What landing one file did. `years` are the partitions whose rows changed."""
+    """What landing one file did. `partitions` are those whose rows changed."""
 
     dataset: str
     source: Source
     known: bool  # the bytes were in the lake before: nothing was done
-    years: tuple[str, ...] = field(default=())
+    partitions: tuple[str, ...] = field(default=())
 
 
 def sources(lake: Lake, dataset: str) -> Sequence[Source]:
@@ -139,10 +140,10 @@ def land(
         with platform.engine.session() as session:
             content = _kept_content(session, lake, dataset.name, file.name, split)
         source = _store(platform, dataset.name, file.name, digest, copy, split)
-        source = replace(source, content_by_year=content, origin=origin)
+        source = replace(source, content_by_partition=content, origin=origin)
     replaced = _publish(lake, dataset, source)
-    years = {year for one in [*replaced, source] for year in one.rows_by_year} - content.keys()
-    return Landing(dataset.name, source, known=False, years=tuple(sorted(years)))
+    changed = {name for one in [*replaced, source] for name in one.rows_by_partition} - content.keys()
+    return Landing(dataset.name, source, known=False, partitions=tuple(sorted(changed)))
 
 
 def _identity(file: Path) -> tuple[int, ...]:
@@ -159,17 +160,17 @@ def _copy(file: Path, copy: Path) -> str:
 
 
 def _kept_content(session: Session, lake: Lake, dataset: str, name: str, split: Split) -> Mapping[str, str]:
-    """For each year of which the file's older version has the same rows, the name they have there."""
+    """For each partition of which the file's older version has the same rows, the name they have there."""
     older = next((source for source in sources(lake, dataset) if source.name == name), None)
     if older is None or older.headers != tuple(split.headers):
         return {}
     kept = {}
     for part in split.partitions:
-        there = older.rows_by_year.get(part.year)
+        there = older.rows_by_partition.get(part.partition)
         if there is None or there.rows != part.rows:
             continue
         if same_rows(session, lake.store.local_path(there.key), part.file, split.headers):
-            kept[part.year] = older.content(part.year)
+            kept[part.partition] = older.content(part.partition)
     return kept
 
 
@@ -195,8 +196,10 @@ def _store(platform: Platform, dataset: str, name: str, digest: str, copy: Path,
         present=dict(split.present),
         drift=tuple(split.drift),
         original=put(f"{prefix}/source/{digest}/{safe_name}", copy, split.rows, digest),
-        rows_by_year={
-            part.year: put(f"{prefix}/year={part.year}/{digest[:16]}.parquet", part.file, part.rows)
+        rows_by_partition={
+            part.partition: put(
+                f"{prefix}/{partition_folder(part.partition)}/{digest[:16]}.parquet", part.file, part.rows
+            )
             for part in split.partitions
         },
         rejects=tuple(
@@ -218,9 +221,9 @@ def _publish(lake: Lake, dataset: Dataset, source: Source) -> Sequence[Source]:
     while True:
         newest = lake.latest(LAYER, dataset.name, EVERYTHING)
         before = _sources_of(newest)
-        same_year = source.rows_by_year.keys() if dataset.contract.partitioning.source_name is None else ()
+        same_year = source.rows_by_partition.keys() if dataset.contract.partitioning.source_name is None else ()
         replaced = [
-            old for old in before if old.name == source.name or any(year in same_year for year in old.rows_by_year)
+            old for old in before if old.name == source.name or any(one in same_year for one in old.rows_by_partition)
         ]
         current = [*(old for old in before if old not in replaced), source]
         try:
@@ -231,7 +234,7 @@ def _publish(lake: Lake, dataset: Dataset, source: Source) -> Sequence[Source]:
                 inputs={one.name: one.sha256 for one in current},
                 parts={
                     "source": [one.original for one in current],
-                    "rows": [file for one in current for file in one.rows_by_year.values()],
+                    "rows": [file for one in current for file in one.rows_by_partition.values()],
                     "rejects": [file for one in current for file in one.rejects],
                 },
                 counts={

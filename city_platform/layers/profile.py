@@ -1,4 +1,4 @@
-"""Profile: what a year's cleaned rows look like, as JSON for machines and as a page for people.
+"""Profile: what a partition's cleaned rows look like, as JSON for machines and as a page for people.
 
 It reads the cleaned rows, not those that passed: a steward needs it most where the gate stands closed. It is for staff
 and therefore tells no value of a personal column; nothing that is published reads it.
@@ -32,7 +32,7 @@ def _inputs(cleaned: Manifest, dataset: Dataset) -> Mapping[str, str]:
 
 
 def materialize(platform: Platform, dataset: Dataset, partition: str) -> tuple[Manifest, Profile]:
-    """Profiles a year and publishes the profile; raises NotPublished without cleaned data."""
+    """Profiles a partition and publishes the profile; raises NotPublished without cleaned data."""
     lake = platform.lake
     cleaned = lake.require(UPSTREAM, dataset.name, partition)
     profile = profile_of(platform, dataset, [partition])

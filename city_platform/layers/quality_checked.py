@@ -236,7 +236,7 @@ def _failed_keys(session: Session, dataset: Dataset, failed: Sequence[Path]) -> 
 
 
 def _register(session: Session, cleaned: Manifest, platform: Platform, failed: Sequence[Path]) -> pa.RecordBatchReader:
-    """Every rejection of the year: values not typed, rows removed or superseded, rows that failed rules."""
+    """Every rejection of the partition: values not typed, rows removed or superseded, rows that failed rules."""
 
     kept_beside = {
         "untyped": "SELECT _source, _row, 'value not typed', \"column\", reason",

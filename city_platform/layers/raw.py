@@ -1,4 +1,4 @@
-"""Raw: a year's share of the landed sources, bytes untouched, rows as text under the source's own headers."""
+"""Raw: a partition's share of the landed sources, bytes untouched, rows as text under the source's own headers."""
 
 from collections.abc import Mapping
 
@@ -17,22 +17,22 @@ class DamagedSource(PermanentError):
 
 
 def inputs(platform: Platform, dataset: Dataset, partition: str) -> Mapping[str, str] | None:
-    """The landed sources with rows of that year, by name; None where there are none."""
+    """The landed sources with rows of that partition, by name; None where there are none."""
     holding = _holding(platform, dataset, partition)
     return {source.name: source.content(partition) for source in holding} or None
 
 
 def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifest:
-    """Publishes which landed sources make up the year, after proving that their objects are there.
+    """Publishes which landed sources make up the partition, after proving that their objects are there.
 
-    Raises NotPublished where nothing landed for the year, DamagedSource where an object is gone.
+    Raises NotPublished where nothing landed for it, DamagedSource where an object is gone.
     """
     holding = _holding(platform, dataset, partition)
     if not holding:
         raise NotPublished(f"no source of {dataset.name} has rows of {partition}: ingest a file first")
     store = platform.lake.store
     for source in holding:
-        for file in (source.original, source.rows_by_year[partition]):
+        for file in (source.original, source.rows_by_partition[partition]):
             if store.size(file.key) != file.bytes:
                 raise DamagedSource(f"{store.uri(file.key)} is not the {file.bytes} bytes that landed: land it again")
     newest = holding[-1]
@@ -43,9 +43,9 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifes
         inputs=inputs(platform, dataset, partition) or {},
         parts={
             "source": [source.original for source in holding],
-            "rows": [source.rows_by_year[partition] for source in holding],
+            "rows": [source.rows_by_partition[partition] for source in holding],
         },
-        counts={"rows": sum(source.rows_by_year[partition].rows for source in holding)},
+        counts={"rows": sum(source.rows_by_partition[partition].rows for source in holding)},
         schema=[(header, "text") for header in newest.headers],
         details={
             "sources": [
@@ -56,7 +56,7 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifes
                     "landed_at": source.landed_at.isoformat(),
                     "url": source.origin.url if source.origin else None,
                     "fetched_at": source.origin.fetched_at.isoformat() if source.origin else None,
-                    "rows_of_partition": source.rows_by_year[partition].rows,
+                    "rows_of_partition": source.rows_by_partition[partition].rows,
                     "present": dict(source.present),
                     "drift": [drift.message for drift in source.drift],
                 }
@@ -67,4 +67,4 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifes
 
 
 def _holding(platform: Platform, dataset: Dataset, partition: str) -> list[Source]:
-    return [source for source in sources(platform.lake, dataset.name) if partition in source.rows_by_year]
+    return [source for source in sources(platform.lake, dataset.name) if partition in source.rows_by_partition]

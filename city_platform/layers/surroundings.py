@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from city_platform.contracts.partitions import granularity_of
 from city_platform.datasets import Dataset
 from city_platform.engines.duckdb import Session
 from city_platform.governance.history import EvaluationHistory
@@ -24,9 +25,6 @@ from city_platform.quality.references import Extent, ReferenceUse
 from city_platform.quality.surroundings import Reference, SourceFile, Surroundings
 
 CHECKED, RAW = "quality_checked", "raw"
-# After how many partitions a pattern repeats, by how a partition is written: months of a year, days of a week, hours
-# of a day. Years repeat nothing.
-_SEASONS = {len("2024-05"): 12, len("2024-05-31"): 7, len("2024-05-31-12"): 24}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +46,12 @@ class Basis:
 
     def opened(self, session: Session, lake: Lake, raw: Manifest | None) -> Surroundings:
         """The same for rules to look at, with the references readable in the session."""
+        granularity = granularity_of(self.partition)
+        season = granularity.season if granularity else 1
         return Surroundings(
             references={use: self._reference(use, session, lake) for use in self.references},
             earlier=self.earlier,
-            season=_SEASONS.get(len(self.partition), 1),
+            season=season,
             files=source_files(raw) if raw else None,
         )
 

@@ -99,7 +99,7 @@ def try_rules(
     _without_sources(tried.lake, dataset.name)
     landed = landing.land(tried, dataset, file, progress)
     partitions, manifests = [], []
-    for partition in landed.years:
+    for partition in landed.partitions:
         raw.materialize(tried, dataset, partition)
         clean = cleaned.materialize(tried, dataset, partition)
         checked, _ = quality_checked.materialize(tried, dataset, partition)

@@ -99,7 +99,7 @@ def test_only_years_whose_rows_changed_are_made_again(platform: Platform, trees:
     new: Tree = (1, "Ilex", "2024-01-01", "1.5", "Sam Poole")
     rows = [new, *good_trees(2024), *reversed(good_trees(2023)), *good_trees(2022)[1:], good_trees(2022)[0]]
     landed = land(platform, trees, trees_csv(file, rows))
-    assert landed.years == ("2024",)
+    assert landed.partitions == ("2024",)
     after = {year: raw.inputs(platform, trees, year) for year in before}
     assert {year for year in before if before[year] != after[year]} == {"2024"}
     changes = make(platform, trees, "2024")
@@ -108,7 +108,7 @@ def test_only_years_whose_rows_changed_are_made_again(platform: Platform, trees:
     # Once more, and a change that stays within the column that tells the newer: counted the same, and not at all.
     assert make(platform, trees, "2024") == changes
     landed = land(platform, trees, trees_csv(file, [*rows[:-1], *taller(rows[-1:])]))
-    assert landed.years == ("2022",)
+    assert landed.partitions == ("2022",)
     found = make(platform, trees, "2022")
     assert found is not None
     assert (found.inserted, found.updated, found.deleted) == (0, 0, 0)
@@ -118,7 +118,7 @@ def test_another_header_is_another_content(platform: Platform, trees: Dataset, t
     file = trees_csv(tmp_path / "trees.csv", good_trees(2024))
     land(platform, trees, file)
     file.write_bytes(file.read_bytes().replace(b"Species", b"LatinName"))
-    assert land(platform, trees, file).years == ("2024",)
+    assert land(platform, trees, file).partitions == ("2024",)
 
 
 def test_changed_rows_are_shown_without_personal_values(platform: Platform, trees: Dataset, tmp_path: Path) -> None:
@@ -176,8 +176,8 @@ def test_two_snapshots_of_the_register_differ_as_published(platform: Platform, r
         one[place["AnimalID"]], one[place["DateImpounded"]] = str(first_free + number), "2021-12-31"
     with copier.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, delimiter=";").writerows([header, *came, *animals])
-    assert land(platform, dataset, copier).years == ("2018", "2021")
-    untouched = landing.sources(platform.lake, dataset.name)[0].content_by_year
+    assert land(platform, dataset, copier).partitions == ("2018", "2021")
+    untouched = landing.sources(platform.lake, dataset.name)[0].content_by_partition
     assert len(untouched) > 20
     changed, grown = make(platform, dataset, "2018"), make(platform, dataset, "2021")
     assert changed is not None

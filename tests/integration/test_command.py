@@ -49,7 +49,7 @@ def test_a_newcomers_first_hour(home: Path, tmp_path: Path) -> None:
     code, told = call(home, "ingest", file, "--dataset", LICENCES)
     assert code == 0
     assert told["landed"][0]["rows"] == 500
-    assert told["landed"][0]["years"] == ["2021"]
+    assert told["landed"][0]["partitions"] == ["2021"]
     code, again = call(home, "ingest", file, "--dataset", LICENCES)
     assert code == 0
     assert again["landed"][0]["known"]

@@ -48,7 +48,7 @@ def test_what_changed_is_fetched_landed_and_made_and_the_rest_left_alone() -> No
     code, told = call("fetch", LICENCES)
     assert (code, told["failures"]) == (0, [])
     assert outcomes(told) == ["landed", "same bytes", "same bytes"]
-    assert told["sources"][0]["years"] == ["2024"]
+    assert told["sources"][0]["partitions"] == ["2024"]
     assert told["sources"][0]["rows"] == told["sources"][0]["portal"]["records"] == 60
     assert outcomes(call("fetch", LICENCES)[1]) == ["unchanged"] * 3
     code, told = call("changes", LICENCES, "--rows", "5")

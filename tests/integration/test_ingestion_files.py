@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from city_platform.contracts.model import Classification, Column, Contract, Partitioning, YearStyle
-from city_platform.ingestion import year_files
+from city_platform.contracts.model import Classification, Column, Contract, Partitioning, PartitionTransform
+from city_platform.ingestion import partition_files
 from city_platform.ingestion.formats import UnreadableSource
 from city_platform.ingestion.split import Split, split_source
 
@@ -39,7 +39,7 @@ def contract(partitioning: Partitioning, *source_names: str) -> Contract:
     )  # fmt: skip
 
 
-PARKS = contract(Partitioning("Year", YearStyle.FOUR_DIGITS), "Year", "Name", "Note")
+PARKS = contract(Partitioning("Year", PartitionTransform.FOUR_DIGITS), "Year", "Name", "Note")
 
 
 def check(done: Split) -> None:
@@ -148,7 +148,7 @@ def test_the_same_bytes_whatever_the_number_of_threads(tmp_path: Path, monkeypat
     )
     written = []
     for threads in (1, 2, 4):
-        monkeypatch.setattr(year_files, "LANES", threads)
+        monkeypatch.setattr(partition_files, "LANES", threads)
         pa.set_cpu_count(threads)
         done = split_source(path, PARKS, tmp_path / f"out{threads}")
         assert pq.ParquetFile(done.partitions[0].file).num_row_groups > 1
@@ -212,7 +212,7 @@ def test_a_workbook(tmp_path: Path) -> None:
 LICENCE_HEADERS = """FOLDERYEAR LicenceRSN LicenceNumber LicenceRevisionNumber BusinessName BusinessTradeName Status
 IssuedDate ExpiredDate BusinessType BusinessSubType Unit UnitType House Street City Province Country PostalCode
 LocalArea NumberofEmployees FeePaid ExtractDate Geom geo_point_2d"""
-LICENCES = contract(Partitioning("FOLDERYEAR", YearStyle.TWO_DIGITS), *LICENCE_HEADERS.split())
+LICENCES = contract(Partitioning("FOLDERYEAR", PartitionTransform.TWO_DIGITS), *LICENCE_HEADERS.split())
 
 
 @real_data
@@ -232,7 +232,7 @@ def test_every_licence_file(name: str, rows: int, tmp_path: Path) -> None:
 @pytest.mark.real_data
 def test_the_parking_file(tmp_path: Path) -> None:
     tickets = contract(
-        Partitioning("EntryDate", YearStyle.DATE, ("%m/%d/%Y",)),
+        Partitioning("EntryDate", PartitionTransform.YEAR, ("%m/%d/%Y",)),
         *["Block", "Street", "EntryDate", "Bylaw", "Section", "Status", "InfractionText", "Year", "BI_ID"],
     )
     path = REAL / "parking-tickets" / "parking_tickets_1.jsonl.gz"
@@ -247,15 +247,15 @@ def test_the_parking_file(tmp_path: Path) -> None:
 @pytest.mark.real_data
 def test_the_permits_workbook_and_a_file_with_carriage_returns_alone(tmp_path: Path) -> None:
     permits = contract(
-        Partitioning("IssueYear", YearStyle.FOUR_DIGITS), "PermitNumber", "IssueYear", "ProjectDescription"
+        Partitioning("IssueYear", PartitionTransform.FOUR_DIGITS), "PermitNumber", "IssueYear", "ProjectDescription"
     )
     done = split_source(REAL / "issued-building-permits/2023_issued-building-permits.xlsx", permits, tmp_path / "x")
     check(done)
-    assert (done.rows, done.unplaced, [part.year for part in done.partitions]) == (4_662, 0, ["2023"])
+    assert (done.rows, done.unplaced, [part.partition for part in done.partitions]) == (4_662, 0, ["2023"])
     descriptions = pq.read_table(done.partitions[0].file)["ProjectDescription"].to_pylist()
     assert sum("\n" in text for text in descriptions if text) > 3_000
 
-    crime = contract(Partitioning("YEAR", YearStyle.FOUR_DIGITS), "TYPE", "YEAR", "HUNDRED_BLOCK")
+    crime = contract(Partitioning("YEAR", PartitionTransform.FOUR_DIGITS), "TYPE", "YEAR", "HUNDRED_BLOCK")
     original = REAL / "vpd-crime/crimedata_csv_AllNeighbourhoods_2022.csv"
     returns = tmp_path / "returns.csv"
     returns.write_bytes(original.read_bytes().replace(b"\n", b"\r"))
@@ -278,22 +278,22 @@ def test_the_permits_workbook_and_a_file_with_carriage_returns_alone(tmp_path: P
     ],
 )
 def test_other_files_by_date(name: str, column: str, tmp_path: Path) -> None:
-    dated = contract(Partitioning("", YearStyle.DATE), column)
-    dated = replace(dated, partitioning=Partitioning(column, YearStyle.DATE))
+    dated = contract(Partitioning("", PartitionTransform.YEAR), column)
+    dated = replace(dated, partitioning=Partitioning(column, PartitionTransform.YEAR))
     done = split_source(REAL / name, dated, tmp_path / "out")
     check(done)
     assert done.unreadable == 0
 
 
 def test_a_snapshot_is_of_the_year_in_its_name_or_of_the_day_it_landed(tmp_path: Path) -> None:
-    parks = replace(PARKS, partitioning=Partitioning(None, YearStyle.SNAPSHOT, last_year=2030))
+    parks = replace(PARKS, partitioning=Partitioning(None, PartitionTransform.SNAPSHOT, last_year=2030))
     header = ";".join(column.source_name for column in parks.columns)
     rows = "\n".join(";".join("1" for _ in parks.columns) for _ in range(3))
     new_year_eve = datetime(2025, 1, 1, 7, 59, tzinfo=UTC)  # in Vancouver it is still 2024
     for name, landed, year in (("list_2019.csv", new_year_eve, "2019"), ("list.csv", new_year_eve, "2024")):
         (tmp_path / name).write_text(f"{header}\n{rows}\n")
         done = split_source(tmp_path / name, parks, tmp_path / f"out-{name}", landed=landed)
-        assert [(part.year, part.rows) for part in done.partitions] == [(year, 3)]
+        assert [(part.partition, part.rows) for part in done.partitions] == [(year, 3)]
     (tmp_path / "list_2031.csv").write_text(f"{header}\n{rows}\n")
     for file, moment in (("list.csv", None), ("list_2031.csv", new_year_eve)):
         with pytest.raises(UnreadableSource, match="nothing tells the year"):

@@ -103,7 +103,7 @@ def test_a_new_version_of_a_file_takes_the_place_of_the_old(platform: Platform, 
     for year in ("2023", "2024"):
         make(platform, trees, year)
     newer = landing.land(platform, trees, trees_csv(tmp_path / "trees.csv", good_trees(2024, count=5)))
-    assert newer.years == ("2023", "2024")
+    assert newer.partitions == ("2023", "2024")
     assert [source.sha256 for source in landing.sources(platform.lake, "trees")] == [newer.source.sha256]
     assert make(platform, trees, "2024")["cleaned"].counts["rows"] == 5
 

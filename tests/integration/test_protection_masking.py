@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from city_platform.contracts.model import Classification, Column, Contract, Masking, Partitioning, YearStyle
+from city_platform.contracts.model import Classification, Column, Contract, Masking, Partitioning, PartitionTransform
 from city_platform.engines.dialect import DuckDBDialect
 from city_platform.engines.duckdb import DuckDBEngine, Session
 from city_platform.local.keys import LocalKeyService
@@ -65,7 +65,7 @@ def contract(*columns: Column) -> Contract:
         cadence="daily",
         freshness=timedelta(days=1),
         columns=columns,
-        partitioning=Partitioning("Year", YearStyle.FOUR_DIGITS),
+        partitioning=Partitioning("Year", PartitionTransform.FOUR_DIGITS),
         latest_by=None,
     )
 

@@ -47,9 +47,9 @@ def loaded(folder: Path) -> Dataset:
 
 def cleaned_years(platform: Platform, dataset: Dataset, tmp_path: Path, rows: list[Tree]) -> dict[str, Manifest]:
     landed = landing.land(platform, dataset, trees_csv(tmp_path / f"{dataset.name}.csv", rows))
-    for year in landed.years:
+    for year in landed.partitions:
         raw.materialize(platform, dataset, year)
-    return {year: cleaned.materialize(platform, dataset, year) for year in landed.years}
+    return {year: cleaned.materialize(platform, dataset, year) for year in landed.partitions}
 
 
 def test_the_version_of_the_recipe_stands_with_everything_it_made(

@@ -129,7 +129,7 @@ def clean(platform: Platform, dataset: Dataset, file: Path, year: str) -> Manife
     """Lands the file in the place of the one before, and cleans its one year."""
     landed = landing.land(platform, dataset, file)
     assert landed.source.unreadable == landed.source.unplaced == 0
-    assert list(landed.source.rows_by_year) == [year]
+    assert list(landed.source.rows_by_partition) == [year]
     raw.materialize(platform, dataset, year)
     return cleaned.materialize(platform, dataset, year)
 

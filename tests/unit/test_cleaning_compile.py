@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from city_platform.cleaning.compile import cleaning_select
 from city_platform.cleaning.recipe import parse_recipe
-from city_platform.contracts.model import Classification, Column, Contract, Partitioning, YearStyle
+from city_platform.contracts.model import Classification, Column, Contract, Partitioning, PartitionTransform
 from city_platform.engines.dialect import DuckDBDialect
 
 Connection = duckdb.DuckDBPyConnection
@@ -39,7 +39,7 @@ def contract(**types: str) -> Contract:
         cadence="daily",
         freshness=timedelta(days=1),
         columns=columns,
-        partitioning=Partitioning("a", YearStyle.FOUR_DIGITS),
+        partitioning=Partitioning("a", PartitionTransform.FOUR_DIGITS),
         latest_by=None,
     )
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from city_platform.cleaning.operations import OPERATIONS
 from city_platform.cleaning.positioned import Node, read_json
 from city_platform.cleaning.recipe import parse_recipe
-from city_platform.contracts.model import Classification, Column, Contract, Partitioning, YearStyle
+from city_platform.contracts.model import Classification, Column, Contract, Partitioning, PartitionTransform
 from city_platform.errors import Finding
 
 
@@ -32,7 +32,7 @@ CONTRACT = Contract(
     cadence="daily",
     freshness=timedelta(days=1),
     columns=(column("Year", "FOLDERYEAR", "INTEGER", 3), column("City", "City", "VARCHAR", 7)),
-    partitioning=Partitioning("FOLDERYEAR", YearStyle.TWO_DIGITS),
+    partitioning=Partitioning("FOLDERYEAR", PartitionTransform.TWO_DIGITS),
     latest_by=None,
 )
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from city_platform.contracts.load import load_contract, read_contract
-from city_platform.contracts.model import Classification, Contract, Masking, Partitioning, YearStyle
+from city_platform.contracts.model import Classification, Contract, Masking, Partitioning, PartitionTransform
 
 DATASETS = Path(__file__).parents[2] / "datasets"
 
@@ -113,7 +113,7 @@ def test_a_valid_contract() -> None:
     assert (caretaker.masking, caretaker.required_in_source) == (Masking.PSEUDONYM, False)
     assert (height.sql_type, changed.sql_type) == ("DECIMAL(6,2)", "TIMESTAMP WITH TIME ZONE")
     partitioning = contract.partitioning
-    assert (partitioning.source_name, partitioning.style) == ("DATE_PLANTED", YearStyle.DATE)
+    assert (partitioning.source_name, partitioning.transform) == ("DATE_PLANTED", PartitionTransform.YEAR)
     assert (partitioning.date_formats, partitioning.first_year, partitioning.last_year) == (("%d/%m/%Y",), 1950, 2050)
 
 
@@ -397,7 +397,7 @@ def test_licences_promise_what_the_platform_relies_on() -> None:
     assert contract is not None
     assert [column.name for column in contract.key] == ["LicenceRSN", "LicenceRevisionNumber"]
     assert contract.latest_by == "ExtractDate"
-    assert (contract.partitioning.source_name, contract.partitioning.style) == ("FOLDERYEAR", YearStyle.TWO_DIGITS)
+    assert (contract.partitioning.source_name, contract.partitioning.transform) == ("FOLDERYEAR", PartitionTransform.TWO_DIGITS)
     personal = {column.name for column in contract.columns if column.classification is Classification.PERSONAL}
     assert personal == {
         *("BusinessName", "BusinessTradeName", "Unit", "House", "Street", "PostalCode", "Geom", "GeoPoint2d")
@@ -431,4 +431,4 @@ def test_a_list_of_what_stands_today_has_no_year_column_and_may_have_no_key() ->
     contract, findings = load_contract(text, "f")
     assert contract is not None, [str(one) for one in findings]
     assert contract.key == ()
-    assert contract.partitioning == Partitioning(None, YearStyle.SNAPSHOT, first_year=2019)
+    assert contract.partitioning == Partitioning(None, PartitionTransform.SNAPSHOT, first_year=2019)

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from city_platform.contracts.model import Classification, Column, Contract, Partitioning, YearStyle
+from city_platform.contracts.model import Classification, Column, Contract, Partitioning, PartitionTransform
 from city_platform.ingestion.headers import BreakingDrift, Drift, match_headers, named_headers
 
 
@@ -20,7 +20,7 @@ def _contract(*columns: Column) -> Contract:
     return Contract(
         id="c", name="parks", title="", purpose="", version="1", owner="team:parks", domain="", licence="",
         source_url="", cadence="daily", freshness=timedelta(days=1), columns=columns,
-        partitioning=Partitioning("Year", YearStyle.FOUR_DIGITS), latest_by=None,
+        partitioning=Partitioning("Year", PartitionTransform.FOUR_DIGITS), latest_by=None,
     )  # fmt: skip
 
 

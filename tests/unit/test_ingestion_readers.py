@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from city_platform.ingestion import delimited, year_files
+from city_platform.ingestion import delimited, partition_files
 from city_platform.ingestion.delimited import NotFlawless, flawless_rows
 from city_platform.ingestion.formats import SourceFormat, recognise
 from city_platform.ingestion.lines import MAX_LINE_BYTES, physical_lines
-from city_platform.ingestion.year_files import YearFiles
+from city_platform.ingestion.partition_files import PartitionFiles
 
 FLAWLESS = [
     b"a;b\n1;2\n3;4\n",
@@ -99,8 +99,8 @@ def test_an_over_long_line_is_cut_and_the_next_is_whole(end: bytes, size: int, t
 
 
 def test_the_bytes_do_not_show_the_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(year_files, "ROW_GROUP_ROWS", 50)
-    monkeypatch.setattr(year_files, "ROW_GROUP_BYTES", 700)
+    monkeypatch.setattr(partition_files, "ROW_GROUP_ROWS", 50)
+    monkeypatch.setattr(partition_files, "ROW_GROUP_BYTES", 700)
     chance = random.Random(11)  # noqa: S311 - repeatable, not secret
     texts = [chance.choice([None, "a", "b" * chance.randrange(90)]) for _ in range(3_000)]
     whole = pa.record_batch({"text": pa.array(texts, pa.string()), "_row": pa.array(range(3_000), pa.int64())})
@@ -108,7 +108,7 @@ def test_the_bytes_do_not_show_the_batches(tmp_path: Path, monkeypatch: pytest.M
     for cut in (3_000, 1_000, 37):
         folder = tmp_path / str(cut)
         folder.mkdir()
-        with YearFiles(folder) as files:
+        with PartitionFiles(folder) as files:
             for start in range(0, 3_000, cut):
                 batch = whole.slice(start, cut)
                 rows = np.arange(batch.num_rows)
@@ -125,7 +125,7 @@ def test_the_bytes_do_not_show_the_batches(tmp_path: Path, monkeypatch: pytest.M
 def test_a_failing_write_is_not_swallowed(tmp_path: Path) -> None:
     batch = pa.record_batch({"text": pa.array(["a"])})
     other = pa.record_batch({"another": pa.array(["a"])})
-    with YearFiles(tmp_path) as files:
+    with PartitionFiles(tmp_path) as files:
         files.add(batch, [("2020", np.arange(1))])
         files.add(other, [("2020", np.arange(1))])
         with pytest.raises(pa.ArrowException):

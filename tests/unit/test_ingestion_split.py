@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from city_platform.contracts.model import Classification, Column, Contract, Partitioning, YearStyle
+from city_platform.contracts.model import Classification, Column, Contract, Partitioning, PartitionTransform
 from city_platform.ingestion.delimited import NotFlawless, exact_rows, flawless_rows
 from city_platform.ingestion.formats import UnreadableSource, recognise
 from city_platform.ingestion.headers import BreakingDrift
@@ -39,7 +39,7 @@ def contract(*source_names: str) -> Contract:
     return Contract(
         id="c", name="parks", title="", purpose="", version="1", owner="team:parks", domain="", licence="",
         source_url="", cadence="daily", freshness=timedelta(days=1), columns=columns,
-        partitioning=Partitioning(source_names[0], YearStyle.FOUR_DIGITS), latest_by=None,
+        partitioning=Partitioning(source_names[0], PartitionTransform.FOUR_DIGITS), latest_by=None,
     )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
-"""One Parquet file a year, all being written at once, in bounded memory and to the same bytes every time.
+"""One Parquet file a partition, all being written at once, in bounded memory and to the same bytes every time.
 
-A row group is cut after ROW_GROUP_ROWS rows or ROW_GROUP_BYTES of text of its year, counted over that year's rows
-alone: neither the batches the rows came in nor the speed of the threads show in the file.
+A row group is cut after ROW_GROUP_ROWS rows or ROW_GROUP_BYTES of text of its partition, counted over that
+partition's rows alone: neither the batches the rows came in nor the speed of the threads show in the file.
 """
 
 from collections import deque
@@ -26,13 +26,13 @@ _BATCHES_UNDERWAY = 2
 _DICTIONARY_SHARE = 0.1  # a column with more distinct values than this in the sample is written plainly
 
 
-class YearFiles:
+class PartitionFiles:
     """Takes batches, and which of their rows go where; writes on two threads, each file always by the same one."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._lanes = [ThreadPoolExecutor(1, f"year-files-{lane}") for lane in range(LANES)]
-        self._files: dict[str, _YearFile] = {}
+        self._lanes = [ThreadPoolExecutor(1, f"partition-files-{lane}") for lane in range(LANES)]
+        self._files: dict[str, _PartitionFile] = {}
         self._underway: deque[list[Future[None]]] = deque()
 
     def __enter__(self) -> Self:
@@ -51,7 +51,7 @@ class YearFiles:
         tasks = []
         for name, positions in places:
             if name not in self._files:
-                self._files[name] = _YearFile(self._folder / f"{name}.parquet")
+                self._files[name] = _PartitionFile(self._folder / f"{name}.parquet")
             tasks.append(self._submit(name, self._files[name].add, batch, positions))
         self._underway.append(tasks)
         if len(self._underway) > _BATCHES_UNDERWAY:
@@ -74,7 +74,7 @@ def _wait(tasks: Sequence[Future[None]]) -> None:
         task.result()
 
 
-class _YearFile:
+class _PartitionFile:
     """One file and the rows waiting for their row group. Belongs to one thread."""
 
     def __init__(self, path: Path) -> None:
