@@ -397,7 +397,8 @@ def test_licences_promise_what_the_platform_relies_on() -> None:
     assert contract is not None
     assert [column.name for column in contract.key] == ["LicenceRSN", "LicenceRevisionNumber"]
     assert contract.latest_by == "ExtractDate"
-    assert (contract.partitioning.source_name, contract.partitioning.transform) == ("FOLDERYEAR", PartitionTransform.TWO_DIGITS)
+    partitioning = contract.partitioning
+    assert (partitioning.source_name, partitioning.transform) == ("FOLDERYEAR", PartitionTransform.TWO_DIGITS)
     personal = {column.name for column in contract.columns if column.classification is Classification.PERSONAL}
     assert personal == {
         *("BusinessName", "BusinessTradeName", "Unit", "House", "Street", "PostalCode", "Geom", "GeoPoint2d")
