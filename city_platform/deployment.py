@@ -9,9 +9,10 @@ from city_platform.errors import PermanentError
 from city_platform.layers.platform import Platform
 from city_platform.local.clock import SystemClock
 from city_platform.local.platform import local_platform
-from city_platform.ports import Clock
+from city_platform.ports import Clock, Uploads
 
 if TYPE_CHECKING:
+    from city_platform.incidents.reference import Reference
     from city_platform.incidents.repository import IncidentRepository
     from city_platform.incidents.service import IncidentService
 
@@ -19,6 +20,7 @@ DEPLOYMENT = "CITY_PLATFORM_DEPLOYMENT"
 DEPLOYMENTS = ("local", "aws")
 REFERENCE = "CITY_PLATFORM_REFERENCE"
 BOUNDARIES = "CITY_PLATFORM_BOUNDARIES"
+TABLES = "CITY_PLATFORM_TABLES"
 SERVICE_KEY = "alias/city-platform/incidents/service"  # wraps the secret that signs cursors and upload addresses
 
 
@@ -51,7 +53,17 @@ def deployment(environ: Mapping[str, str]) -> str:
 
 def open_incident_repository(home: Path, clock: Clock, environ: Mapping[str, str] = os.environ) -> "IncidentRepository":
     """The store of incidents: a file below `home`, or DynamoDB. Opens no connection."""
-    deployment(environ)
+    if deployment(environ) == "aws":
+        from city_platform.aws.incidents import DynamoDBIncidentRepository, IncidentTables, dynamodb_client
+        from city_platform.aws.settings import AwsSettings, IncompleteSettings
+
+        settings = AwsSettings.of(environ)
+        if not environ.get(TABLES):
+            raise IncompleteSettings(
+                f"a deployment on AWS needs in its environment: {TABLES} (what its tables begin with)"
+            )
+        tables = IncidentTables(environ[TABLES])
+        return DynamoDBIncidentRepository(tables, clock, lambda: dynamodb_client(settings.region, settings.endpoint))
     from city_platform.local.incidents import SqliteIncidentRepository
 
     return SqliteIncidentRepository(home / "incidents" / "incidents.sqlite", clock)
@@ -67,14 +79,33 @@ def open_incident_service(
     """
     from city_platform.incidents.contact import CONTACT_KEY
     from city_platform.incidents.cursor import Cursors
-    from city_platform.incidents.reference import load_reference
     from city_platform.incidents.service import IncidentService
 
-    files = [Path(environ[name]) if environ.get(name) else None for name in (REFERENCE, BOUNDARIES)]
-    reference = load_reference(*files)
+    reference = open_reference(environ)
     platform.keys.ensure(CONTACT_KEY)
     secret = incident_secret(platform)
     return IncidentService(repository, reference, platform.keys, platform.clock, Cursors(secret))
+
+
+def open_reference(environ: Mapping[str, str] = os.environ) -> "Reference":
+    """What the city says of itself, from the files that the environment names, else as shipped. Raises BadReference."""
+    from city_platform.incidents.reference import load_reference
+
+    files = [Path(environ[name]) if environ.get(name) else None for name in (REFERENCE, BOUNDARIES)]
+    return load_reference(*files)
+
+
+def open_uploads(platform: Platform, environ: Mapping[str, str] = os.environ) -> Uploads:
+    """How clients hand in pictures: to an address of the API that this machine signs, or to the bucket."""
+    if deployment(environ) == "aws":
+        from city_platform.aws.settings import AwsSettings
+        from city_platform.aws.uploads import S3Uploads, s3_client
+
+        settings = AwsSettings.of(environ)
+        return S3Uploads(settings.bucket, platform.clock, lambda: s3_client(settings.region, settings.endpoint))
+    from city_platform.local.uploads import SignedUploads
+
+    return SignedUploads(incident_secret(platform), platform.clock)
 
 
 def incident_secret(platform: Platform) -> bytes:

@@ -16,6 +16,7 @@ from city_platform.cli.quality import app as quality_app
 from city_platform.cli.questions import app as questions_app
 from city_platform.cli.recipes import app as recipes_app
 from city_platform.cli.rules import app as rules_app
+from city_platform.cli.serve import app as serve_app
 from city_platform.cli.session import EXIT_CODES, FAILED, OK, REFUSED, Session, size
 
 app = typer.Typer(
@@ -34,6 +35,7 @@ app.add_typer(fetch_app)
 app.add_typer(changes_app)
 app.add_typer(profile_app)
 app.add_typer(questions_app)
+app.add_typer(serve_app)
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(quality_app, name="quality")
 app.add_typer(rules_app, name="rules")

@@ -1,5 +1,6 @@
 """Names of incidents: a ULID for machines, and a reference short enough to be read out on the telephone."""
 
+import re
 import secrets
 from datetime import datetime
 
@@ -7,11 +8,17 @@ from ulid import ULID
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _REFERENCE_LENGTH = 6
+_ULID = re.compile(f"[0-7][{_CROCKFORD}]{{25}}")
 
 
 def new_incident_id(now: datetime) -> str:
     """26 characters that sort by time, to the millisecond; the rest is random."""
     return str(ULID.from_datetime(now))
+
+
+def is_incident_id(text: str) -> bool:
+    """Whether a text can be the name of an incident, so that nothing else reaches the store."""
+    return _ULID.fullmatch(text) is not None
 
 
 def new_public_ref(prefix: str, year: int) -> str:

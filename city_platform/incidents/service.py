@@ -11,11 +11,12 @@ from city_platform.incidents import contact as contacts
 from city_platform.incidents.codec import milliseconds
 from city_platform.incidents.cursor import Cursors
 from city_platform.incidents.edit import edited, read_edit
-from city_platform.incidents.identity import new_incident_id, new_public_ref
+from city_platform.incidents.identity import is_incident_id, new_incident_id, new_public_ref
 from city_platform.incidents.model import (
     Contact,
     HistoryEntry,
     Incident,
+    Media,
     Resolution,
     Severity,
     Status,
@@ -31,6 +32,7 @@ from city_platform.incidents.repository import (
     Mark,
     Pattern,
     Position,
+    RepositoryUnavailable,
     VersionConflict,
 )
 from city_platform.incidents.roles import SYSTEM, Actor
@@ -42,6 +44,7 @@ from city_platform.ports import Clock, KeyService
 REPLAY_LIFE = timedelta(days=1)  # how long an idempotency key is remembered
 PAGE_LIMIT = 100
 BULK_LIMIT = 50
+MEDIA_LIMIT = 3
 _REFERENCE_ATTEMPTS = 5  # a taken reference is one in a thousand million; five in a row is a defect
 _RACES = 10  # how often a change of a counter is tried again when others change the same incident
 _KEY_LIMIT = 255
@@ -121,9 +124,9 @@ class IncidentService:
 
     def get(self, incident_id: str, actor: Actor) -> Incident:
         """Raises IncidentNotFound."""
-        incident = self._repository.get(incident_id)
+        incident = self._repository.get(incident_id) if is_incident_id(incident_id) else None
         if incident is None or not actor.may_see(incident):
-            raise IncidentNotFound(f"there is no incident {incident_id[:50]}")
+            raise IncidentNotFound("there is no such incident")
         return incident
 
     def contact(self, incident_id: str, actor: Actor) -> Contact | None:
@@ -199,7 +202,7 @@ class IncidentService:
                     raise
                 continue
             return after
-        raise VersionConflict(incident_id, incident.version)
+        raise RepositoryUnavailable("others are changing this incident all the time: try again")
 
     def close_in_bulk(
         self, incident_ids: Sequence[str], to: Status, actor: Actor, *, note: str, resolution: Resolution
@@ -236,6 +239,39 @@ class IncidentService:
         return self._raced(
             incident_id, actor, lambda one: replace(one, supporters=one.supporters + 1), "support", marks=(mark,)
         )
+
+    def admits_media(self, incident_id: str, actor: Actor) -> Incident:
+        """The incident, if this actor may add a picture to it. Raises IncidentNotFound, NotYours, InvalidRequest."""
+        incident = self.get(incident_id, actor)
+        if not (actor.manages(incident) or actor.reported(incident)):
+            raise NotYours("pictures are added by the reporter and the staff of the district")
+        _room_for_media(incident)
+        return incident
+
+    def attach(self, incident_id: str, media: Media, actor: Actor) -> Incident:
+        """Adds a picture that lies in the object store already; the same one once. Raises as `admits_media`."""
+        self.admits_media(incident_id, actor)
+
+        def added(incident: Incident) -> Incident:
+            if any(one.key == media.key for one in incident.media):
+                raise AlreadyDone(media.key, incident_id, media.key)
+            return replace(_room_for_media(incident), media=(*incident.media, media))
+
+        return self._raced(incident_id, actor, added, "media")
+
+    def moderate(self, incident_id: str, key: str, actor: Actor) -> Incident:
+        """Shows a picture to everybody. Raises IncidentNotFound (also without such a picture), NotYours."""
+        incident = self.get(incident_id, actor)
+        if not actor.manages(incident):
+            raise NotYours("the staff of the district decide which pictures everybody sees")
+        if all(one.key != key for one in incident.media):
+            raise IncidentNotFound("there is no such picture")
+
+        def approved(incident: Incident) -> Incident:
+            seen = tuple(replace(one, moderated=True) if one.key == key else one for one in incident.media)
+            return replace(incident, media=seen)
+
+        return self._raced(incident_id, actor, approved, "media")
 
     def list(self, listing: Listing, actor: Actor, limit: int, cursor: str | None = None) -> Page:
         """One page of what the actor may see. Raises NotYours, BadCursor, InvalidRequest."""
@@ -336,7 +372,7 @@ class IncidentService:
     def _original(self, incident_id: str | None) -> Incident | None:
         if incident_id is None:
             return None
-        original = self._repository.get(incident_id)
+        original = self._repository.get(incident_id) if is_incident_id(incident_id) else None
         if original is None:
             raise InvalidRequest([Fault("duplicate_of", "unknown", "there is no such incident")])
         return original
@@ -361,7 +397,7 @@ class IncidentService:
             except VersionConflict:
                 continue
             return after
-        raise VersionConflict(incident_id, incident.version)
+        raise RepositoryUnavailable("others are changing this incident all the time: try again")
 
     @staticmethod
     def _next(incident: Incident, now: datetime) -> Incident:
@@ -383,6 +419,12 @@ def _entry(
         note=note,
         public=public,
     )
+
+
+def _room_for_media(incident: Incident) -> Incident:
+    if len(incident.media) >= MEDIA_LIMIT:
+        raise InvalidRequest([Fault("media", "length", f"an incident has at most {MEDIA_LIMIT} pictures")])
+    return incident
 
 
 def _readable(note: str) -> str:

@@ -1,0 +1,1 @@
+"""The HTTP interface to incidents: REST, GraphQL and a form for citizens, over one service."""

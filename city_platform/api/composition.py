@@ -1,0 +1,68 @@
+"""The API of a deployment: its parts chosen by the environment, as the command and Lambda both start it."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from city_platform.api.app import create_app
+from city_platform.api.auth import IncompleteIssuer, Issuer, OwnKeys, PublishedKeys, TokenVerifier
+from city_platform.api.desk import Desk
+from city_platform.api.limits import RateLimit
+from city_platform.deployment import (
+    deployment,
+    open_incident_repository,
+    open_incident_service,
+    open_platform,
+    open_uploads,
+)
+from city_platform.local.clock import SystemClock
+from city_platform.local.incidents import SqliteIncidentRepository
+from city_platform.local.issuer import AUDIENCE, ISSUER, LocalIssuer
+from city_platform.ports import Clock
+
+READS_PER_WRITE = 20  # how much faster one may read than write
+
+
+def open_api(
+    home: Path,
+    environ: Mapping[str, str] = os.environ,
+    *,
+    rate_limit: int = 60,
+    allowed_origins: Sequence[str] = (),
+    clock: Clock | None = None,
+) -> FastAPI:
+    """The application over the deployment's adapters. `rate_limit`: changes a minute from one client, 0 for no limit.
+
+    Raises what `open_platform` and `open_incident_service` raise, and IncompleteIssuer.
+    """
+    platform = open_platform(home, environ, clock)
+    repository = open_incident_repository(home, platform.clock, environ)
+    desk = Desk(
+        service=open_incident_service(platform, repository, environ),
+        verifier=open_verifier(home, environ, platform.clock),
+        writes=RateLimit(rate_limit, platform.clock),
+        reads=RateLimit(rate_limit * READS_PER_WRITE, platform.clock),
+        store=platform.lake.store,
+        uploads=open_uploads(platform, environ),
+        counter=repository if isinstance(repository, SqliteIncidentRepository) else None,
+        clock=platform.clock,
+    )
+    return create_app(desk, allowed_origins=allowed_origins)
+
+
+def open_verifier(home: Path, environ: Mapping[str, str], clock: Clock) -> TokenVerifier:
+    """Of the issuer that the environment names; on this machine, where it names none, of the machine's own."""
+    named = Issuer.of(environ)
+    if named is not None:
+        issuer, jwks = named
+        return TokenVerifier(issuer, PublishedKeys(jwks), clock)
+    if deployment(environ) != "local":
+        raise IncompleteIssuer("this deployment has to name the issuer of its tokens: see CITY_PLATFORM_OIDC_ISSUER")
+    return TokenVerifier(Issuer(ISSUER, AUDIENCE), OwnKeys(local_issuer(home, clock).public_keys), clock)
+
+
+def local_issuer(home: Path, clock: Clock | None = None) -> LocalIssuer:
+    """The machine's own issuer of tokens, with its keys below `home`."""
+    return LocalIssuer(home / "keys" / "issuer.json", clock or SystemClock())

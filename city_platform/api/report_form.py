@@ -1,0 +1,298 @@
+"""The form for citizens: HTML that works without a script, and says beside each field what is wrong with it.
+
+Two pages: choose what it is about, then describe it, with that category's own questions.
+"""
+
+import base64
+import hashlib
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData
+
+from city_platform.api.desk import Desk
+from city_platform.api.incidents import TheDesk, Who
+from city_platform.incidents.reference import Attribute, AttributeType, Category
+from city_platform.incidents.report import Fault, InvalidRequest
+from city_platform.incidents.roles import ANONYMOUS, Actor
+from city_platform.incidents.service import IncidentNotFound
+from city_platform.pages import escape, page
+
+_STYLE = """\
+form { max-width: 38rem; } fieldset { border: 1px solid var(--line); border-radius: .4rem; margin: 1.2rem 0;
+  padding: .5rem 1rem 1rem; } legend { font-weight: 600; padding: 0 .4rem; }
+.field { margin: 1rem 0; } .field > label, .field > .label { display: block; font-weight: 600; }
+input[type=text], input[type=email], input[type=tel], textarea, select { width: 100%; font: inherit; color: inherit;
+  background: var(--page); border: 1px solid var(--soft); border-radius: .3rem; padding: .5rem .6rem; }
+.hint { color: var(--soft); margin: .1rem 0 .3rem; font-size: .92rem; } .wrong { color: var(--bad); font-weight: 600;
+  margin: .1rem 0 .3rem; } .field.bad { border-left: 4px solid var(--bad); padding-left: .8rem; }
+.summary { border: 2px solid var(--bad); border-radius: .4rem; padding: .2rem 1rem; }
+button { font: inherit; font-weight: 600; color: var(--page); background: var(--accent); border: 0;
+  border-radius: .3rem; padding: .7rem 1.4rem; cursor: pointer; } .kinds { columns: 2 16rem; padding-left: 1.2rem; }
+.kinds li { break-inside: avoid; margin: .35rem 0; } .ref { font-size: 1.5rem; font-weight: 700; }
+:root { --bad: #a3211b; } @media (prefers-color-scheme: dark) { :root { --bad: #ff9a8f; } }
+"""
+_FIELDS_LIMIT = 60
+_PLAIN = ("title", "description", "address", "postal_code", "district", "lat", "long")
+_CONTACT = ("email", "phone", "name")
+
+router = APIRouter(include_in_schema=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What somebody has filled in, as text, and what is wrong with it."""
+
+    values: Mapping[str, Sequence[str]]
+    faults: Sequence[Fault] = ()
+
+    def value(self, name: str) -> str:
+        return next(iter(self.values.get(name, ())), "")
+
+    def wrong(self, name: str) -> str:
+        """All that is wrong with a field; its parts (`attributes.items.0`) included."""
+        said = [one.message for one in self.faults if one.field == name or one.field.startswith(f"{name}.")]
+        return "; ".join(dict.fromkeys(said))
+
+
+@router.get("/report")
+def ask(desk: TheDesk, _: Who, category: str = "") -> Response:
+    chosen = desk.service.reference.categories.get(category)
+    if chosen is None:
+        return _html(_kinds(desk))
+    return _html(_form(desk, category, chosen, Form({"key": [secrets.token_urlsafe(24)]})))
+
+
+@router.post("/report")
+async def take(request: Request, desk: TheDesk, actor: Who) -> Response:
+    async with request.form(max_files=0, max_fields=_FIELDS_LIMIT) as sent:
+        values = _texts(sent)
+    return await run_in_threadpool(_take, desk, actor, Form(values))
+
+
+@router.get("/report/done/{incident_id}")
+def done(incident_id: str, desk: TheDesk, _: Who) -> Response:
+    try:
+        incident = desk.service.get(incident_id, ANONYMOUS)
+    except IncidentNotFound:
+        return _html(page("No such report", [_back()], _STYLE), 404)
+    reference = desk.service.reference
+    body = [
+        "<p>Your report has been received. Its number is</p>",
+        f'<p class="ref">{escape(incident.public_ref)}</p>',
+        f"<p>{escape(reference.categories[incident.category].name)}: {escape(incident.title)}</p>",
+    ]
+    if incident.expected_at is not None:
+        day = incident.expected_at.astimezone(reference.zone)
+        body.append(f"<p>It should be dealt with by <strong>{day:%A}, {day.day} {day:%B %Y}</strong>.</p>")
+    return _html(page("Thank you", [*body, _back()], _STYLE))
+
+
+def _take(desk: Desk, actor: Actor, form: Form) -> Response:
+    category = form.value("category")
+    chosen = desk.service.reference.categories.get(category)
+    if chosen is None:
+        return _html(_kinds(desk), 400)
+    try:
+        payload = _payload(category, chosen, form)
+        reported = desk.service.report(payload, actor, form.value("key")[:255] or None)
+    except InvalidRequest as error:
+        return _html(_form(desk, category, chosen, Form(form.values, error.faults)), 400)
+    return RedirectResponse(f"/report/done/{reported.incident.incident_id}", 303)
+
+
+def _texts(sent: FormData) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, value in sent.multi_items():
+        if isinstance(value, str) and value.strip():
+            found.setdefault(name, []).append(value.strip())
+    return found
+
+
+def _payload(category: str, chosen: Category, form: Form) -> dict[str, Any]:
+    """The report as REST takes it; an empty field is an absent one."""
+    payload: dict[str, Any] = {"category": category, "channel": "web"}
+    for name in _PLAIN:
+        if value := form.value(name):
+            payload[name] = _number(value) if name in {"lat", "long"} else value
+    if "postal_code" in payload:
+        payload["postal_code"] = payload["postal_code"].upper()
+    attributes: dict[str, Any] = {}
+    for code, asked in chosen.attributes.items():
+        values = form.values.get(f"attributes.{code}", ())
+        if values:
+            attributes[code] = list(values) if asked.type is AttributeType.MULTIVALUELIST else values[0]
+    if attributes:
+        payload["attributes"] = attributes
+    contact = {name: form.value(f"contact.{name}") for name in _CONTACT if form.value(f"contact.{name}")}
+    if contact:
+        payload["contact"] = contact
+    return payload
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text  # the service says what is wrong with it
+
+
+def _kinds(desk: Desk) -> str:
+    listed = "".join(
+        f'<li><a href="/report?category={escape(code)}">{escape(one.name)}</a>'
+        f'<br><span class="hint">{escape(one.description)}</span></li>'
+        for code, one in desk.service.reference.categories.items()
+    )
+    return page("What would you like to report?", [f'<ul class="kinds">{listed}</ul>', _emergency()], _STYLE)
+
+
+def _form(desk: Desk, category: str, chosen: Category, form: Form) -> str:
+    districts = {code: one.name for code, one in desk.service.reference.districts.items()}
+    about = [
+        _field(form, "title", "What is it, in a few words?", "Everybody may read this.", required=True),
+        _area(form, "description", "Tell us more", "Leave names, numbers and addresses of people out."),
+        *(_question(form, f"attributes.{code}", asked) for code, asked in chosen.attributes.items()),
+    ]
+    where = [
+        _field(form, "address", "Address, or the nearest one", "For example 453 West 12th Avenue"),
+        _choice(form, "district", "District, if you know it", {"": "I do not know", **districts}),
+        _field(form, "lat", "Latitude", "If you have coordinates, such as 49.2633", mode="decimal"),
+        _field(form, "long", "Longitude", "Such as -123.0985", mode="decimal"),
+    ]
+    reach = [
+        _field(form, "contact.email", "E-mail address", "Only staff can see it.", kind="email", fill="email"),
+        _field(form, "contact.phone", "Phone number", "", kind="tel", fill="tel"),
+        _field(form, "contact.name", "Your name", "", fill="name"),
+    ]
+    body = [
+        _emergency(),
+        _summary(form),
+        '<form method="post" action="/report" novalidate>',
+        f'<input type="hidden" name="category" value="{escape(category)}">',
+        f'<input type="hidden" name="key" value="{escape(form.value("key"))}">',
+        _group("What happened?", about),
+        _group("Where is it?", where),
+        _group("How can we reach you? You may leave this empty.", reach),
+        "<button>Send the report</button></form>",
+        '<p><a href="/report">It is about something else</a></p>',
+    ]
+    title = f"Report: {chosen.name}"
+    return page(f"Please check: {title}" if form.faults else title, body, _STYLE)
+
+
+def _summary(form: Form) -> str:
+    if not form.faults:
+        return ""
+    listed = "".join(
+        f'<li><a href="#{_anchor(one.field)}">{escape(one.message)}</a></li>' for one in form.faults
+    )  # fmt: skip
+    return f'<div class="summary" role="alert"><h2>Not sent yet</h2><ul>{listed}</ul></div>'
+
+
+def _anchor(field: str) -> str:
+    """The field that a fault is shown at: of a list's third value, the list's."""
+    parts = field.split(".")
+    return escape(".".join(parts[:2] if parts[0] in {"attributes", "contact"} else parts[:1]))
+
+
+def _group(legend: str, fields: Sequence[str]) -> str:
+    return f"<fieldset><legend>{escape(legend)}</legend>{''.join(fields)}</fieldset>"
+
+
+def _around(form: Form, name: str, label: str, hint: str, control: str) -> str:
+    """A field: label, hint, what is wrong, and the control, which `{described}` ties to them."""
+    wrong = form.wrong(name)
+    told = f'<p class="wrong" id="{name}-wrong">{escape(wrong)}</p>' if wrong else ""
+    said = f'<p class="hint" id="{name}-hint">{escape(hint)}</p>' if hint else ""
+    ties = " ".join(f"{name}-{what}" for what, there in (("wrong", wrong), ("hint", hint)) if there)
+    described = (f' aria-describedby="{ties}"' if ties else "") + (' aria-invalid="true"' if wrong else "")
+    return (
+        f'<div class="field{" bad" if wrong else ""}"><label for="{name}">{escape(label)}</label>{said}{told}'
+        + control.replace("{described}", described)
+        + "</div>"
+    )
+
+
+def _field(
+    form: Form, name: str, label: str, hint: str, *, kind: str = "text", fill: str = "off", mode: str = "",
+    required: bool = False,
+) -> str:  # fmt: skip
+    extra = f' inputmode="{mode}"' if mode else ""
+    extra += " required" if required else ""
+    control = (
+        f'<input type="{kind}" id="{name}" name="{name}" autocomplete="{fill}"{extra}{{described}} '
+        f'value="{_value(form, name)}">'
+    )
+    return _around(form, name, label, hint, control)
+
+
+def _area(form: Form, name: str, label: str, hint: str) -> str:
+    control = f'<textarea id="{name}" name="{name}" rows="5"{{described}}>{_value(form, name)}</textarea>'
+    return _around(form, name, label, hint, control)
+
+
+def _value(form: Form, name: str) -> str:
+    # What somebody wrote is text here, never a place to be filled in.
+    return escape(form.value(name)).replace("{", "&#123;")
+
+
+def _choice(form: Form, name: str, label: str, choices: Mapping[str, str]) -> str:
+    options = "".join(
+        f'<option value="{escape(code)}"{" selected" if form.value(name) == code else ""}>{escape(said)}</option>'
+        for code, said in choices.items()
+    )
+    return _around(form, name, label, "", f'<select id="{name}" name="{name}"{{described}}>{options}</select>')
+
+
+def _question(form: Form, name: str, asked: Attribute) -> str:
+    label = asked.name if asked.required else f"{asked.name} (if you know)"
+    match asked.type:
+        case AttributeType.SINGLEVALUELIST:
+            return _choice(form, name, label, {"": "Please choose", **asked.values})
+        case AttributeType.MULTIVALUELIST:
+            return _several(form, name, label, asked.values)
+        case AttributeType.TEXT:
+            return _area(form, name, label, "")
+        case AttributeType.DATETIME:
+            return _field(form, name, label, "With its offset, such as 2026-06-01T10:03:20-07:00")
+        case AttributeType.NUMBER:
+            return _field(form, name, label, "", mode="decimal")
+        case AttributeType.STRING:
+            return _field(form, name, label, "")
+
+
+def _several(form: Form, name: str, label: str, choices: Mapping[str, str]) -> str:
+    wrong = form.wrong(name)
+    told = f'<p class="wrong" id="{name}-wrong">{escape(wrong)}</p>' if wrong else ""
+    boxes = "".join(
+        f'<label><input type="checkbox" name="{name}" value="{escape(code)}"'
+        f"{' checked' if code in form.values.get(name, ()) else ''}> {escape(said)}</label><br>"
+        for code, said in choices.items()
+    )
+    return (
+        f'<div class="field{" bad" if wrong else ""}" role="group" aria-labelledby="{name}-label" id="{name}" '
+        f'tabindex="-1"><span class="label" id="{name}-label">{escape(label)}</span>{told}{boxes}</div>'
+    )
+
+
+def _emergency() -> str:
+    return '<p class="note">If somebody is in danger, call 9-1-1.</p>'
+
+
+def _back() -> str:
+    return '<p><a href="/report">Report something else</a></p>'
+
+
+_HASH = base64.b64encode(
+    hashlib.sha256(page("", (), _STYLE).partition("<style>")[2].partition("</style>")[0].encode()).digest()
+).decode()
+_POLICY = f"default-src 'none'; style-src 'sha256-{_HASH}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+
+def _html(text: str, status: int = 200) -> Response:
+    return HTMLResponse(text, status, {"Content-Security-Policy": _POLICY})

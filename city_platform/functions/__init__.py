@@ -1,0 +1,1 @@
+"""Entry points of AWS Lambda: each reads its environment once, and hands events to the domain."""

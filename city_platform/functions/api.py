@@ -1,0 +1,30 @@
+"""The API behind Amazon API Gateway: REST (payload version 1) and HTTP (version 2) APIs alike."""
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from mangum import Mangum
+from mangum.types import LambdaContext, LambdaEvent
+
+from city_platform.api.composition import open_api
+from city_platform.api.observing import log_to
+
+_TEXTS = [
+    "text/", "application/json", "application/problem+json", "application/geo+json", "application/xml",
+    "application/x-www-form-urlencoded",
+]  # fmt: skip
+
+
+@cache
+def _application() -> Mangum:
+    # Made at the first event and kept: so long the function's container lives.
+    log_to()
+    home = Path(os.environ.get("CITY_PLATFORM_HOME", "/tmp/city-platform"))  # noqa: S108 -- all that Lambda can write to
+    return Mangum(open_api(home), lifespan="off", text_mime_types=_TEXTS)
+
+
+def handler(event: LambdaEvent, context: LambdaContext) -> dict[str, Any]:
+    """Answers one request. API Gateway throttles clients; the limit here is one container's."""
+    return _application()(event, context)
