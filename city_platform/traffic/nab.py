@@ -132,10 +132,10 @@ def leave_one_out(
     if len(corpus) < 2:  # noqa: PLR2004
         raise ValueError("a threshold is chosen on the other series: at least two are needed")
     courses = {name: Course(series, profile) for name, series in corpus.items()}
-    tried = {
-        candidate: _points_by_threshold(courses, scores, _thresholds(scores))
-        for candidate, scores in candidates.items()
-    }
+    tried = {}
+    for candidate, scores in candidates.items():
+        thresholds = _thresholds(scores)
+        tried[candidate] = thresholds, {name: one.points(scores[name], thresholds) for name, one in courses.items()}
     judged = {}
     for name, course in courses.items():
         best, chosen, threshold = -np.inf, next(iter(candidates)), NEVER
