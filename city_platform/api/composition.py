@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
+from city_platform.api import open311
 from city_platform.api.app import create_app
 from city_platform.api.auth import IncompleteIssuer, Issuer, OwnKeys, PublishedKeys, TokenVerifier
 from city_platform.api.desk import Desk
@@ -17,11 +18,13 @@ from city_platform.deployment import (
     open_platform,
     open_uploads,
 )
+from city_platform.incidents.api_keys import ApiKeys
 from city_platform.local.clock import SystemClock
 from city_platform.local.incidents import SqliteIncidentRepository
 from city_platform.local.issuer import AUDIENCE, ISSUER, LocalIssuer
 from city_platform.ports import Clock
 
+PUBLIC_URL = "CITY_PLATFORM_PUBLIC_URL"  # this server's address for its readers, where it stands behind another
 READS_PER_WRITE = 20  # how much faster one may read than write
 
 
@@ -49,7 +52,10 @@ def open_api(
         counter=repository if isinstance(repository, SqliteIncidentRepository) else None,
         clock=platform.clock,
     )
-    return create_app(desk, allowed_origins=allowed_origins)
+    public_url = environ.get(PUBLIC_URL) or None
+    keys = ApiKeys(desk.store, desk.clock)
+    geo_report = open311.GeoReport(desk.service, keys, desk.clock, desk.reads, desk.writes, public_url)
+    return create_app(desk, allowed_origins=allowed_origins, routers=[open311.router(geo_report)])
 
 
 def open_verifier(home: Path, environ: Mapping[str, str], clock: Clock) -> TokenVerifier:

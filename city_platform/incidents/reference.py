@@ -98,12 +98,20 @@ class Bounds(_Strict):
     east: float
 
 
+class Licence(_Strict):
+    """What everybody may do with what the city publishes."""
+
+    name: Text
+    url: Annotated[str, Field(pattern=r"^https://\S+$")]
+
+
 class City(_Strict):
     name: Text
     reference_prefix: Annotated[str, Field(pattern=r"^[A-Z]{2,4}$")]
     timezone: str
     bounds: Bounds
     jurisdiction_id: Text | None = None  # the city's name in Open311: its web address without www
+    licence: Licence
     contact: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")]  # the mailbox for questions about interfaces and data
 
 

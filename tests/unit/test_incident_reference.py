@@ -52,6 +52,7 @@ def test_real_boundaries_decide_where_they_are_given(tmp_path: Path) -> None:
             "reference_prefix": "TWN",
             "timezone": "UTC",
             "bounds": {"south": 0, "west": 0, "north": 2, "east": 2},
+            "licence": {"name": "Free", "url": "https://town.example/licence"},
             "contact": "desk@town.example",
         },
         "regions": {"all": "All"},

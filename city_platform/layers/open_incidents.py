@@ -1,0 +1,127 @@
+"""Public incidents as open data: every year as CSV, GeoJSON and Parquet with the same rows and columns.
+
+The years lie in the lake like everything that is published, and are replaced as a whole: whoever downloads sees one
+moment or the next, and what was hidden since is gone from the newest.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.json
+
+from city_platform.incidents.codec import rfc3339
+from city_platform.incidents.model import Incident
+from city_platform.incidents.published import COLUMNS, NUMBER, TEXT, TIME, WHOLE, row, w3c
+from city_platform.incidents.reference import Reference
+from city_platform.incidents.roles import ANONYMOUS
+from city_platform.incidents.service import IncidentService
+from city_platform.incidents.window import Window
+from city_platform.lake.lake import Lake, StagedFile
+from city_platform.lake.manifest import Manifest
+from city_platform.lake.sink import ParquetSink, workspace
+from city_platform.protection.spreadsheet import escape
+
+LAYER = "open_data"
+DATASET = "incidents"
+REVISION = "1"  # raise it when this module starts to write other rows from the same incidents
+_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+_ROWS_AT_ONCE = 4096
+_TYPES = {TEXT: pa.string(), TIME: pa.timestamp("ms", "UTC"), NUMBER: pa.float64(), WHOLE: pa.int64()}
+_SCHEMA = pa.schema([(name, _TYPES[kind]) for name, kind in COLUMNS.items()])
+
+
+def publish(lake: Lake, service: IncidentService) -> Sequence[Manifest]:
+    """Publishes every year of reports, by the city's calendar; what has not changed is not written again.
+
+    Reads all incidents once and holds a few thousand at a time. Raises PublishedMeanwhile and the stores' errors.
+    """
+    reference = service.reference
+    everything = service.reported(Window(_BEGINNING, lake.clock.now()), ANONYMOUS)
+    published = {}
+    for year, incidents in groupby(everything, key=lambda one: _year(one, reference)):
+        published[year] = _publish(lake, reference, year, incidents)
+    # A year whose last public report was hidden has to become empty.
+    for year in set(lake.partitions(LAYER, DATASET)) - set(published):
+        published[year] = _publish(lake, reference, year, iter(()))
+    return [published[year] for year in sorted(published)]
+
+
+def _year(incident: Incident, reference: Reference) -> str:
+    return str(incident.reported_at.astimezone(reference.zone).year)
+
+
+def _publish(lake: Lake, reference: Reference, year: str, incidents: Iterator[Incident]) -> Manifest:
+    with workspace(lake) as folder:
+        files = _write(folder, reference, incidents)
+        return lake.publish(
+            LAYER,
+            DATASET,
+            year,
+            inputs={"revision": REVISION},
+            parts={name: [file] for name, file in files.items()},
+            counts={"rows": files["csv"].rows},
+            schema=[(field.name, str(field.type)) for field in _SCHEMA],
+        )
+
+
+def _write(folder: Path, reference: Reference, incidents: Iterator[Incident]) -> Mapping[str, StagedFile]:
+    paths = {name: folder / f"incidents.{name}" for name in ("csv", "geojson", "parquet")}
+    with ExitStack() as stack:
+        table = stack.enter_context(paths["csv"].open("w", encoding="utf-8", newline=""))
+        places = stack.enter_context(paths["geojson"].open("w", encoding="utf-8"))
+        parquet = stack.enter_context(ParquetSink(paths["parquet"], _SCHEMA, compression="snappy"))
+        cells = csv.DictWriter(table, COLUMNS)
+        cells.writeheader()
+        places.write('{"type":"FeatureCollection","features":[')
+        separator = "\n"
+        rows = (row(one, reference) for one in incidents)
+        while batch := list(islice(rows, _ROWS_AT_ONCE)):
+            cells.writerows(map(_cells, batch))
+            for one in batch:
+                places.write(separator + _json(_feature(one)))
+                separator = ",\n"
+            parquet.write(_record_batch(batch))
+        places.write("\n]}\n")
+        (written,) = parquet.finish()
+    return {name: written if name == "parquet" else StagedFile.of(path, written.rows) for name, path in paths.items()}
+
+
+def _cells(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """RFC 4180 has no null: an empty cell. Texts that a spreadsheet would run as formulas are escaped."""
+    return {name: escape(text) if isinstance(text := _text(value), str) else text for name, value in values.items()}
+
+
+def _feature(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """RFC 7946: longitude first; a report without coordinates is a feature without geometry."""
+    properties = {name: _text(value) for name, value in values.items() if name not in {"lat", "long"}}
+    lat, long = values["lat"], values["long"]
+    geometry = None if lat is None or long is None else {"type": "Point", "coordinates": [long, lat]}
+    return {"type": "Feature", "id": values["service_request_id"], "geometry": geometry, "properties": properties}
+
+
+def _record_batch(batch: Sequence[Mapping[str, Any]]) -> pa.RecordBatch:
+    # Arrow's own reader of JSON lines makes the columns: building them of Python lists would import pandas.
+    lines = "\n".join(_json({name: _instant(value) for name, value in one.items()}) for one in batch).encode()
+    options = pyarrow.json.ParseOptions(explicit_schema=_SCHEMA, unexpected_field_behavior="error")
+    whole = pyarrow.json.ReadOptions(block_size=len(lines) + 1, use_threads=False)
+    return pyarrow.json.read_json(io.BytesIO(lines), whole, options).combine_chunks().to_batches()[0]
+
+
+def _text(value: Any) -> Any:
+    return w3c(value) if isinstance(value, datetime) else value
+
+
+def _instant(value: Any) -> Any:
+    return rfc3339(value) if isinstance(value, datetime) else value
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
