@@ -4,12 +4,10 @@ Concurrent writers share one transaction, and so one flush to the disk: whoever 
 """
 
 import json
-import os
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -30,10 +28,10 @@ from city_platform.incidents.repository import (
     RepositoryUnavailable,
     VersionConflict,
 )
+from city_platform.local.database import Database
 from city_platform.ports import Clock
 
 _REQUESTS_AT_ONCE = 500  # in one transaction: a flush costs as much as a hundred of them
-_BUSY_SECONDS = 10.0
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS incident (
     incident_id TEXT PRIMARY KEY, version INTEGER NOT NULL, region TEXT NOT NULL, district TEXT NOT NULL,
@@ -54,6 +52,7 @@ CREATE TABLE IF NOT EXISTS tally (
 CREATE TABLE IF NOT EXISTS change (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, incident_id TEXT NOT NULL, old TEXT, new TEXT
 );
+CREATE TABLE IF NOT EXISTS reader (name TEXT PRIMARY KEY, sequence INTEGER NOT NULL) WITHOUT ROWID;
 """
 _TALLIED = ("region", "district", "status", "category")
 _INDEXES: Mapping[Pattern, str] = {
@@ -91,7 +90,10 @@ class SqliteIncidentRepository:
     clock: Clock
     _pending: deque[_Request] = field(default_factory=deque)
     _writing: threading.Lock = field(default_factory=threading.Lock)
-    _mine: threading.local = field(default_factory=threading.local)
+    _database: Database = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._database = Database(self.path, _schema(), RepositoryUnavailable, "the incident store")
 
     def write(self, changes: Sequence[Change]) -> None:
         if not 1 <= len(changes) <= CHANGES_AT_ONCE:
@@ -105,7 +107,7 @@ class SqliteIncidentRepository:
             raise request.error
 
     def get(self, incident_id: str) -> Incident | None:
-        row = self._read("SELECT item FROM incident WHERE incident_id = ?", (incident_id,))
+        row = self._database.read("SELECT item FROM incident WHERE incident_id = ?", (incident_id,))
         return codec.incident(_loaded(row[0][0])) if row else None
 
     def list(self, listing: Listing, limit: int, after: Position | None = None) -> Sequence[Incident]:
@@ -115,12 +117,12 @@ class SqliteIncidentRepository:
         if after is not None:
             sql += " AND (reported_at, incident_id) < (?, ?)"
             values += [codec.rfc3339(after.reported_at), after.incident_id]
-        rows = self._read(f"{sql} ORDER BY reported_at DESC, incident_id DESC LIMIT ?", (*values, limit))
+        rows = self._database.read(f"{sql} ORDER BY reported_at DESC, incident_id DESC LIMIT ?", (*values, limit))
         return [codec.incident(_loaded(item)) for (item,) in rows]
 
     def near(self, district: str, category: str, box: Box, since: datetime, newest: int) -> Sequence[Incident]:
         # The index holds the coordinates, so that only incidents within the box are read and decoded.
-        rows = self._read(
+        rows = self._database.read(
             "SELECT item FROM incident JOIN (SELECT incident_id AS id, lat, long FROM incident INDEXED BY "
             f"{_INDEXES[Pattern.DISTRICT_CATEGORY]} WHERE district = ? AND category = ? AND reported_at >= ? "
             "ORDER BY reported_at DESC, incident_id DESC LIMIT ?) AS newest ON id = incident_id "
@@ -131,20 +133,23 @@ class SqliteIncidentRepository:
         return [codec.incident(_loaded(item)) for (item,) in rows]
 
     def history(self, incident_id: str) -> Sequence[HistoryEntry]:
-        rows = self._read("SELECT item FROM history WHERE incident_id = ? ORDER BY version", (incident_id,))
+        rows = self._database.read("SELECT item FROM history WHERE incident_id = ? ORDER BY version", (incident_id,))
         return [codec.history_entry(_loaded(item)) for (item,) in rows]
 
     def sealed_contact(self, incident_id: str) -> bytes | None:
-        rows = self._read("SELECT sealed FROM contact WHERE incident_id = ?", (incident_id,))
+        rows = self._database.read("SELECT sealed FROM contact WHERE incident_id = ?", (incident_id,))
         return bytes(rows[0][0]) if rows else None
 
     def counts(self) -> Sequence[Count]:
         """As an IncidentCounter: kept in the same transaction as the incidents, so never behind."""
-        return [Count(*row) for row in self._read("SELECT * FROM tally WHERE incidents > 0 ORDER BY 1, 2, 3, 4", ())]
+        return [
+            Count(*row)
+            for row in self._database.read("SELECT * FROM tally WHERE incidents > 0 ORDER BY 1, 2, 3, 4", ())
+        ]
 
     def changes(self, after: int, limit: int) -> Sequence[LoggedChange]:
         """The log from the first change after the sequence number `after`, in order."""
-        rows = self._read(
+        rows = self._database.read(
             "SELECT sequence, at, incident_id, old, new FROM change WHERE sequence > ? ORDER BY sequence LIMIT ?",
             (after, limit),
         )
@@ -155,20 +160,30 @@ class SqliteIncidentRepository:
 
     def forget_changes(self, up_to: int) -> int:
         """Drops the log up to and with a sequence number that its reader has dealt with; how many changes that were."""
-        with self._writing, _typed():
-            connection = self._connection()
-            with _transaction(connection):
-                return connection.execute("DELETE FROM change WHERE sequence <= ?", (up_to,)).rowcount
+        with self._writing, self._database.transaction() as connection:
+            return connection.execute("DELETE FROM change WHERE sequence <= ?", (up_to,)).rowcount
+
+    def checkpoint(self, reader: str) -> int:
+        """The sequence number up to which a reader of the log has dealt with it; 0 at its start."""
+        rows = self._database.read("SELECT sequence FROM reader WHERE name = ?", (reader,))
+        return int(rows[0][0]) if rows else 0
+
+    def set_checkpoint(self, reader: str, sequence: int) -> None:
+        """Never goes back."""
+        with self._writing, self._database.transaction() as connection:
+            connection.execute(
+                "INSERT INTO reader VALUES (?, ?) "
+                "ON CONFLICT DO UPDATE SET sequence = max(sequence, excluded.sequence)",
+                (reader, sequence),
+            )
 
     def _commit_pending(self) -> None:
         requests = [self._pending.popleft() for _ in range(min(len(self._pending), _REQUESTS_AT_ONCE))]
         failure: Exception | None = None
         try:
-            with _typed():
-                connection = self._connection()
-                with _transaction(connection):
-                    for request in requests:
-                        self._apply(connection, request)
+            with self._database.transaction() as connection:
+                for request in requests:
+                    self._apply(connection, request)
         except RepositoryUnavailable as error:
             failure = error  # nothing was committed: every one of them has to hear it
         finally:
@@ -233,52 +248,15 @@ class SqliteIncidentRepository:
             (codec.rfc3339(self.clock.now()), incident.incident_id, old, new),
         )
 
-    def _read(self, sql: str, values: Sequence[str | int | float]) -> Sequence[tuple[Any, ...]]:
-        with _typed(), closing(self._connection().execute(sql, values)) as cursor:
-            return cursor.fetchall()
 
-    def _connection(self) -> sqlite3.Connection:
-        """This thread's own connection; a forked child opens its own too."""
-        mine: tuple[int, sqlite3.Connection] | None = getattr(self._mine, "connection", None)
-        if mine is None or mine[0] != os.getpid():
-            mine = (os.getpid(), self._open())
-            self._mine.connection = mine
-        return mine[1]
-
-    def _open(self) -> sqlite3.Connection:
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
-        connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")  # an accepted report survives a power cut, too
-        with _transaction(connection):
-            for statement in _SCHEMA.split(";"):
-                connection.execute(statement)
-            for pattern, index in _INDEXES.items():
-                places = ("lat", "long") if pattern is Pattern.DISTRICT_CATEGORY else ()
-                columns = ", ".join((*pattern.fields, "reported_at", "incident_id", *places))
-                known = " WHERE reported_by IS NOT NULL" if pattern is Pattern.REPORTED_BY else ""
-                connection.execute(f"CREATE INDEX IF NOT EXISTS {index} ON incident ({columns}){known}")
-        return connection
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
-
-
-@contextmanager
-def _typed() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise RepositoryUnavailable(f"the incident store did not answer: {error}") from error
+def _schema() -> Sequence[str]:
+    statements = [one for one in _SCHEMA.split(";") if one.strip()]
+    for pattern, index in _INDEXES.items():
+        places = ("lat", "long") if pattern is Pattern.DISTRICT_CATEGORY else ()
+        columns = ", ".join((*pattern.fields, "reported_at", "incident_id", *places))
+        known = " WHERE reported_by IS NOT NULL" if pattern is Pattern.REPORTED_BY else ""
+        statements.append(f"CREATE INDEX IF NOT EXISTS {index} ON incident ({columns}){known}")
+    return statements
 
 
 def _mark_row(mark: Mark, change: Change) -> tuple[str, str, str, str | None]:
