@@ -132,18 +132,16 @@ def leave_one_out(
     if len(corpus) < 2:  # noqa: PLR2004
         raise ValueError("a threshold is chosen on the other series: at least two are needed")
     courses = {name: Course(series, profile) for name, series in corpus.items()}
-    tried = {}
-    for candidate, scores in candidates.items():
-        thresholds = _thresholds(scores)
-        tried[candidate] = thresholds, {name: one.points(scores[name], thresholds) for name, one in courses.items()}
     judged = {}
     for name, course in courses.items():
         best, chosen, threshold = -np.inf, next(iter(candidates)), NEVER
-        for candidate, (thresholds, points) in tried.items():
-            others: Floats = np.sum([one for other, one in points.items() if other != name], axis=0)
-            if others.max() > best:
-                equal = np.flatnonzero(others == others.max())
-                best, chosen, threshold = float(others.max()), candidate, float(thresholds[equal[len(equal) // 2]])
+        others = [other for other in courses if other != name]
+        for candidate, scores in candidates.items():
+            thresholds = _thresholds([scores[other] for other in others])
+            points: Floats = np.sum([courses[other].points(scores[other], thresholds) for other in others], axis=0)
+            if points.max() > best:
+                equal = np.flatnonzero(points == points.max())
+                best, chosen, threshold = float(points.max()), candidate, float(thresholds[equal[len(equal) // 2]])
         own = candidates[chosen][name]
         total = float(course.points(own, np.array([threshold]))[0])
         judged[name] = Judged(chosen, threshold, total, course.windows, *course.told(own, threshold))
@@ -156,8 +154,8 @@ def corpus_score(judged: Mapping[str, Judged], profile: Profile) -> float:
     return normalised(sum(one.points for one in parts), sum(one.windows for one in parts), profile)
 
 
-def _thresholds(scores: Mapping[str, Floats]) -> Floats:
+def _thresholds(scores: Sequence[Floats]) -> Floats:
     """Every score that occurs, at most 400 a series, and one that is never reached; ascending, all above 0."""
-    seen = [np.unique(one[one > 0]) for one in scores.values()]
+    seen = [np.unique(one[one > 0]) for one in scores]
     thinned = [one[np.unique(np.linspace(0, len(one) - 1, 400).astype(int))] for one in seen if len(one)]
     return np.unique(np.concatenate([*thinned, np.array([NEVER])]))
