@@ -18,6 +18,7 @@ from city_platform.cli.recipes import app as recipes_app
 from city_platform.cli.rules import app as rules_app
 from city_platform.cli.serve import app as serve_app
 from city_platform.cli.session import EXIT_CODES, FAILED, OK, REFUSED, Session, size
+from city_platform.cli.simulate import app as simulate_app
 
 app = typer.Typer(
     name="city-platform",
@@ -36,6 +37,7 @@ app.add_typer(changes_app)
 app.add_typer(profile_app)
 app.add_typer(questions_app)
 app.add_typer(serve_app)
+app.add_typer(simulate_app, name="incidents")
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(quality_app, name="quality")
 app.add_typer(rules_app, name="rules")
