@@ -7,19 +7,23 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 
 from city_platform.api import city, graphql, incidents, media, report_form
 from city_platform.api.answers import MapAnswer
 from city_platform.api.desk import Desk
+from city_platform.api.limits import BodyLimit
 from city_platform.api.observing import Observing, note
 from city_platform.api.problems import Problem, ProblemDocument, problem_of
 from city_platform.api.requests import BulkTransitionRequest, CommentRequest, MediaRequest, TransitionRequest
 from city_platform.errors import CityPlatformError
 from city_platform.incidents.edit import EditRequest
+from city_platform.incidents.pictures import BYTES_LIMIT
 from city_platform.incidents.reference import Reference
 from city_platform.incidents.report import Fault, ReportRequest
+from city_platform.local.uploads import PATH
 
 BODY_LIMIT = 256 * 1024  # bytes; uploads have a limit of their own
 _MODELS = (
@@ -47,15 +51,16 @@ def create_app(desk: Desk, *, allowed_origins: Sequence[str] = (), routers: Sequ
         docs_url=None,  # the page that FastAPI ships loads its scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
-        max_body_size=BODY_LIMIT,
     )
     app.state.desk = desk
-    for router in (
-        incidents.router, media.router, media.uploads_router, city.router, graphql.router, report_form.router, *routers,
-    ):  # fmt: skip
-        app.include_router(router)
+    served = [
+        incidents.router, media.router, city.router, graphql.router, report_form.router, *routers,
+    ]  # fmt: skip
     if desk.counter is not None:
-        app.include_router(city.stats_router)
+        served.append(city.stats_router)
+    for router in served:
+        app.include_router(router)
+    app.state.served = [route for router in served for route in router.routes if isinstance(route, APIRoute)]
     app.add_exception_handler(CityPlatformError, _refused)
     app.add_exception_handler(HTTPException, _not_served)
     app.add_exception_handler(RequestValidationError, _wrong_parameters)
@@ -67,6 +72,7 @@ def create_app(desk: Desk, *, allowed_origins: Sequence[str] = (), routers: Sequ
             allow_headers=["Authorization", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key"],
             expose_headers=["ETag", "Link", "Location", "Retry-After", "X-Request-ID", "Idempotency-Replayed"],
         )
+    app.add_middleware(BodyLimit, limit=BODY_LIMIT, larger={PATH: BYTES_LIMIT})
     app.add_middleware(Observing, clock=desk.clock)  # the last one added is the outermost
     app.openapi = lambda: _described(app, desk.service.reference)  # type: ignore[method-assign]  # as FastAPI documents
     return app
@@ -83,11 +89,12 @@ async def _not_served(request: Request, error: Exception) -> Response:
     said = {
         404: "there is nothing at this address; /v1/openapi.json describes what there is",
         405: f"this address does not take {request.method}",
-        413: "the body is larger than this address takes",
     }
-    problem = Problem(
-        error.status_code, "not-served", said.get(error.status_code, str(error.detail)), headers=error.headers or {}
-    )
+    headers = dict(error.headers or {})
+    if error.status_code == 405:  # noqa: PLR2004 -- several routes share an address, and each knows of itself alone
+        here = [route.methods for route in request.app.state.served if route.path_regex.match(request.url.path)]
+        headers["Allow"] = ", ".join(sorted(set().union(*here)))
+    problem = Problem(error.status_code, "not-served", said.get(error.status_code, str(error.detail)), headers=headers)
     return problem.response(request.state.request_id)
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from city_platform.api import open311
+from city_platform.api import open311, open_data
 from city_platform.api.app import create_app
 from city_platform.api.auth import IncompleteIssuer, Issuer, OwnKeys, PublishedKeys, TokenVerifier
 from city_platform.api.desk import Desk
 from city_platform.api.limits import RateLimit
+from city_platform.datasets import Dataset
 from city_platform.deployment import (
     deployment,
     open_incident_repository,
@@ -19,6 +20,7 @@ from city_platform.deployment import (
     open_uploads,
 )
 from city_platform.incidents.api_keys import ApiKeys
+from city_platform.layers import open_incidents
 from city_platform.local.clock import SystemClock
 from city_platform.local.incidents import SqliteIncidentRepository
 from city_platform.local.issuer import AUDIENCE, ISSUER, LocalIssuer
@@ -35,8 +37,13 @@ def open_api(
     rate_limit: int = 60,
     allowed_origins: Sequence[str] = (),
     clock: Clock | None = None,
+    datasets: Sequence[Dataset] = (),
+    publish_every: float | None = None,
 ) -> FastAPI:
     """The application over the deployment's adapters. `rate_limit`: changes a minute from one client, 0 for no limit.
+
+    Beside incidents it offers the summaries of those `datasets` that are open data. With `publish_every` it publishes
+    incidents itself, every so many seconds, while it runs; else a job has to.
 
     Raises what `open_platform` and `open_incident_service` raise, and IncompleteIssuer.
     """
@@ -55,7 +62,17 @@ def open_api(
     public_url = environ.get(PUBLIC_URL) or None
     keys = ApiKeys(desk.store, desk.clock)
     geo_report = open311.GeoReport(desk.service, keys, desk.clock, desk.reads, desk.writes, public_url)
-    return create_app(desk, allowed_origins=allowed_origins, routers=[open311.router(geo_report)])
+    shelf = open_data.Shelf(platform.lake, datasets, desk.service.reference)
+
+    def publish() -> None:
+        open_incidents.publish(platform.lake, desk.service)
+        shelf.forget()
+
+    published = open_data.router(
+        open_data.OpenData(shelf, desk.reads, public_url),
+        open_data.republishing(publish, publish_every) if publish_every is not None else None,
+    )
+    return create_app(desk, allowed_origins=allowed_origins, routers=[open311.router(geo_report), published])
 
 
 def open_verifier(home: Path, environ: Mapping[str, str], clock: Clock) -> TokenVerifier:

@@ -19,6 +19,7 @@ from strawberry.experimental import pydantic as from_model
 from strawberry.extensions import MaxAliasesLimiter, MaxTokensLimiter, QueryDepthLimiter
 from strawberry.scalars import JSON
 from strawberry.schema.config import StrawberryConfig
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 
 from city_platform.api import answers as told
 from city_platform.api import city, media
@@ -385,13 +386,17 @@ async def execute(request: Request, desk: TheDesk, payload: Json) -> Response:
     """The schema is to be had by introspection. Every field of a query or mutation counts as one request."""
     actor = await desk.identify(request)
     wanted = read(GraphQLRequest, payload)
-    result = await run_in_threadpool(
-        SCHEMA.execute_sync,
-        wanted.query,
-        variable_values=wanted.variables,
-        context_value=Asked(desk, actor, request),
-        operation_name=wanted.operationName,
-    )
+    try:
+        result = await run_in_threadpool(
+            SCHEMA.execute_sync,
+            wanted.query,
+            variable_values=wanted.variables,
+            context_value=Asked(desk, actor, request),
+            operation_name=wanted.operationName,
+        )
+    except (CannotGetOperationTypeError, InvalidOperationTypeError) as error:
+        said = "the document has no such operation, or several and `operationName` chooses none"
+        raise InvalidRequest([Fault("operationName", "unknown", said)]) from error
     body: dict[str, Any] = {"data": result.data}
     if result.errors:
         body["errors"] = [_told(one, request, actor) for one in result.errors]

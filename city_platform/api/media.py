@@ -135,10 +135,7 @@ def approve_picture(desk: Desk, incident_id: str, name: str, actor: Actor) -> In
     return desk.service.moderate(incident_id, key, actor)
 
 
-uploads_router = APIRouter(tags=["pictures"], max_body_size=BYTES_LIMIT)
-
-
-@uploads_router.put(
+@router.put(
     PATH + "{token}",
     summary="Send a picture to its upload address",
     openapi_extra={

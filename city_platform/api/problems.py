@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from city_platform.api.auth import Unauthorized
-from city_platform.api.limits import TooFast
+from city_platform.api.limits import TooFast, TooLarge
 from city_platform.errors import TransientError
 from city_platform.incidents.cursor import BadCursor
 from city_platform.incidents.report import Fault, InvalidRequest
@@ -79,7 +79,7 @@ def json_bytes(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
-def problem_of(error: Exception, actor: Actor | None = None) -> Problem:  # noqa: PLR0911, C901 -- one line an error
+def problem_of(error: Exception, actor: Actor | None = None) -> Problem:  # noqa: PLR0911, PLR0912, C901 -- one line an error
     """How an error is told. What is none of the client's business is told as a failure without details."""
     match error:
         case InvalidRequest():
@@ -103,6 +103,8 @@ def problem_of(error: Exception, actor: Actor | None = None) -> Problem:  # noqa
             return Problem(409, "repeated", str(error))
         case VersionConflict():
             return Problem(412, "version", str(error), more={"current_version": error.current})
+        case TooLarge():
+            return Problem(413, "too-large", str(error))
         case TooFast():
             return Problem(429, "too-fast", str(error), headers={"Retry-After": str(error.wait)})
         case TransientError():

@@ -9,11 +9,11 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import FormData
 
 from city_platform.api.desk import Desk
 from city_platform.api.incidents import TheDesk, Who
@@ -70,9 +70,12 @@ def ask(desk: TheDesk, _: Who, category: str = "") -> Response:
 
 @router.post("/report")
 async def take(request: Request, desk: TheDesk, actor: Who) -> Response:
-    async with request.form(max_files=0, max_fields=_FIELDS_LIMIT) as sent:
-        values = _texts(sent)
-    return await run_in_threadpool(_take, desk, actor, Form(values))
+    # What is no form, or has more fields than ours, is an empty one: the page asks again.
+    try:
+        sent = parse_qsl((await request.body()).decode(), max_num_fields=_FIELDS_LIMIT)
+    except ValueError:
+        sent = []
+    return await run_in_threadpool(_take, desk, actor, Form(_texts(sent)))
 
 
 @router.get("/report/done/{incident_id}")
@@ -106,10 +109,10 @@ def _take(desk: Desk, actor: Actor, form: Form) -> Response:
     return RedirectResponse(f"/report/done/{reported.incident.incident_id}", 303)
 
 
-def _texts(sent: FormData) -> dict[str, list[str]]:
+def _texts(sent: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for name, value in sent.multi_items():
-        if isinstance(value, str) and value.strip():
+    for name, value in sent:
+        if value.strip():
             found.setdefault(name, []).append(value.strip())
     return found
 

@@ -146,9 +146,12 @@ def read_report(payload: object, reference: Reference, now: datetime) -> Report:
 
 
 def read_fields(model: type[BaseModel], payload: object) -> tuple[dict[str, Any], list[Fault]]:
-    """Each field that is right, by its name, with the defaults of those that are absent; and what is wrong."""
+    """Each field that is right, by its name, with the defaults of those that are absent; and what is wrong.
+
+    Raises InvalidRequest for anything that has no fields.
+    """
     if not isinstance(payload, Mapping):
-        return {}, [Fault("", "type", "send one JSON object")]
+        raise InvalidRequest([Fault("", "type", "send one JSON object")])
     faults = [
         Fault(str(name)[:50], "unknown_field", f"there is no such field; there are: {', '.join(model.model_fields)}")
         for name in payload

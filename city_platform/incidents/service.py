@@ -155,10 +155,11 @@ class IncidentService:
         own = actor.reported(incident) and incident.status is Status.REPORTED
         if not (actor.manages(incident) or own):
             raise NotYours("staff of the district edit an incident, and its reporter until it is acknowledged")
+        changed = read_edit(payload, incident, actor, self.reference)
+        # After the request's own faults (RFC 9110, 13.2.1): what can never be done is no matter of versions.
         if incident.version != expected_version:
             raise VersionConflict(incident_id, incident.version)
         now = self._now()
-        changed = read_edit(payload, incident, actor, self.reference)
         note = f"changed: {', '.join(edited(incident, changed))}"
         after = self._next(changed, now)
         self._repository.write([Change(after, _entry(after, incident, actor, "edited", note))])
