@@ -11,6 +11,8 @@ from city_platform.cli.audit import app as audit_app
 from city_platform.cli.catalog import app as catalog_app
 from city_platform.cli.changes import app as changes_app
 from city_platform.cli.fetch import app as fetch_app
+from city_platform.cli.open311 import app as open311_app
+from city_platform.cli.open_data import app as open_data_app
 from city_platform.cli.profile import app as profile_app
 from city_platform.cli.quality import app as quality_app
 from city_platform.cli.questions import app as questions_app
@@ -43,6 +45,8 @@ app.add_typer(quality_app, name="quality")
 app.add_typer(rules_app, name="rules")
 app.add_typer(audit_app, name="audit")
 app.add_typer(recipes_app, name="recipes")
+app.add_typer(open311_app, name="open311")
+app.add_typer(open_data_app, name="open-data")
 
 DEMO_YEARS = (2022, 2023, 2024)
 

@@ -2,11 +2,17 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from city_platform.cli.session import OK, REFUSED, USAGE, Session
+from city_platform.errors import InvalidDefinition
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from city_platform.datasets import Dataset
 
 app = typer.Typer()
 
@@ -15,6 +21,7 @@ Home = Annotated[
     typer.Option("--home", help="Where data lives. Default: CITY_PLATFORM_HOME, else .city-platform in the checkout."),
 ]
 LONGEST_HOURS = 24.0
+PUBLISH_SECONDS = 600.0  # how old the downloads of incidents may be
 
 
 @app.command(epilog="Example: city-platform serve --port 8000")
@@ -36,7 +43,13 @@ def serve(
 
     session = Session.start(home, as_json=False)
     with session.errors():
-        app = open_api(session.home, rate_limit=rate_limit, allowed_origins=origin or ())
+        app = open_api(
+            session.home,
+            rate_limit=rate_limit,
+            allowed_origins=origin or (),
+            datasets=_datasets(session),
+            publish_every=PUBLISH_SECONDS,
+        )
     log_to()
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -47,6 +60,9 @@ def serve(
         where = f"http://127.0.0.1:{listening.getsockname()[1]}"
         session.out.print(
             f"Incidents: {where}/report for citizens, {where}/v1/openapi.json for programs", soft_wrap=True
+        )
+        session.out.print(
+            f"Open311: {where}/open311/v2/discovery.xml; open data: {where}/open-data/data.json", soft_wrap=True
         )
         session.out.print("A token: city-platform token --as NAME --role officer --district mount-pleasant")
         settings = uvicorn.Config(
@@ -60,6 +76,17 @@ def serve(
         )
         uvicorn.Server(settings).run(sockets=[listening])
     raise SystemExit(OK)
+
+
+def _datasets(session: Session) -> "Sequence[Dataset]":
+    """The datasets whose summaries are offered. Mistakes in their folders do not keep incidents from being served."""
+    if not session.datasets_folder.is_dir():
+        return ()
+    try:
+        return list(session.datasets().values())
+    except InvalidDefinition as error:
+        session.err.print(f"Of the datasets nothing is offered: {error}", style="yellow", markup=False)
+        return ()
 
 
 @app.command(epilog="Example: city-platform token --as jo --role officer --district mount-pleasant --district downtown")

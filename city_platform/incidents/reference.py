@@ -102,7 +102,7 @@ class Licence(_Strict):
     """What everybody may do with what the city publishes."""
 
     name: Text
-    url: Annotated[str, Field(pattern=r"^https://\S+$")]
+    url: Annotated[str, Field(pattern=r"^https://[!-~]+$", max_length=500)]
 
 
 class City(_Strict):

@@ -1,0 +1,115 @@
+"""`/open-data`: catalogs and files, for everybody, from any site, as often as their caches ask."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import format_datetime, parsedate_to_datetime
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+
+from city_platform.api.limits import RateLimit
+from city_platform.api.open_data.dcat import dcat_ap, dcat_us
+from city_platform.api.open_data.refreshing import Lifespan
+from city_platform.api.open_data.shelf import Shelf
+from city_platform.api.problems import json_bytes
+from city_platform.incidents.reference import Licence
+
+PREFIX = "/open-data"
+_MAX_AGE = 300  # seconds that a cache need not ask
+
+
+@dataclass(frozen=True, slots=True)
+class OpenData:
+    """The resources over the shelf. `public_url` is this server's address for its readers; None: as they asked."""
+
+    shelf: Shelf
+    reads: RateLimit
+    public_url: str | None = None
+
+    def data_json(self, request: Request) -> Response:
+        """DCAT-US 3."""
+        return self._catalog(
+            request,
+            dcat_us(self.shelf.reference.city, self.shelf.all().values(), self._base(request)),
+            "application/json",
+        )
+
+    def catalog(self, request: Request) -> Response:
+        """DCAT-AP 3 as JSON-LD."""
+        return self._catalog(
+            request,
+            dcat_ap(self.shelf.reference.city, self.shelf.all().values(), self._base(request)),
+            "application/ld+json",
+        )
+
+    def file(self, request: Request, dataset: str, name: str) -> Response:
+        """One file, whole or in ranges (RFC 9110)."""
+        self._count(request)
+        found = self.shelf.file(dataset, name)
+        if found is None:
+            raise HTTPException(404)
+        headers = _headers(found.sha256, found.modified, self.shelf.all()[dataset].licence)
+        if _unchanged(request, headers["ETag"], found.modified):
+            return Response(status_code=304, headers=headers)
+        kind = found.format.media_type
+        content_type = f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
+        path = self.shelf.lake.store.local_path(found.key)
+        return FileResponse(path, headers=headers, media_type=content_type, filename=f"{dataset}-{name}")
+
+    def _catalog(self, request: Request, body: Mapping[str, Any], media_type: str) -> Response:
+        self._count(request)
+        text = json_bytes(body)
+        headers = _headers(hashlib.sha256(text).hexdigest(), None, self.shelf.reference.city.licence)
+        if _unchanged(request, headers["ETag"], None):
+            return Response(status_code=304, headers=headers)
+        return Response(text, 200, headers, media_type)
+
+    def _base(self, request: Request) -> str:
+        return (self.public_url or str(request.base_url)).rstrip("/") + PREFIX
+
+    def _count(self, request: Request) -> None:
+        self.reads.take(f"address {request.client.host if request.client else 'unknown'}")
+
+
+def router(resources: OpenData, lifespan: Lifespan | None = None) -> APIRouter:
+    """The resources at their addresses. Their catalogs describe them, and so they are not in OpenAPI."""
+    routes = APIRouter(prefix=PREFIX, include_in_schema=False, lifespan=lifespan)
+    for path, endpoint in (
+        ("/data.json", resources.data_json),
+        ("/catalog.jsonld", resources.catalog),
+        ("/{dataset}/{name}", resources.file),
+    ):
+        routes.api_route(path, methods=["GET", "HEAD"])(endpoint)
+    return routes
+
+
+def _headers(sha256: str, modified: datetime | None, licence: Licence) -> dict[str, str]:
+    headers = {
+        "ETag": f'"{sha256}"',
+        "Cache-Control": f"public, max-age={_MAX_AGE}",
+        "Access-Control-Allow-Origin": "*",  # what everybody may read, every site's pages may
+        "Link": f'<{licence.url}>; rel="license"',
+    }
+    if modified is not None:
+        headers["Last-Modified"] = format_datetime(modified.astimezone(UTC), usegmt=True)
+    return headers
+
+
+def _unchanged(request: Request, etag: str, modified: datetime | None) -> bool:
+    """Whether the client has it already; its ETags count before its date (RFC 9110, 13.2.2)."""
+    known = request.headers.get("if-none-match")
+    if known is not None:
+        return known.strip() == "*" or etag in {one.strip().removeprefix("W/") for one in known.split(",")}
+    since = request.headers.get("if-modified-since")
+    if since is None or modified is None:
+        return False
+    try:
+        seen = parsedate_to_datetime(since)
+    except ValueError:
+        return False
+    return modified.replace(microsecond=0) <= (seen if seen.tzinfo else seen.replace(tzinfo=UTC))
