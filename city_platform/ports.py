@@ -140,7 +140,9 @@ class NotifierUnavailable(TransientError):
 class Notifier(Protocol):
     """Tells people. Subject and body hold no personal data. Errors: NotificationRefused, NotifierUnavailable."""
 
-    def notify(self, subject: str, body: str) -> None: ...
+    def notify(self, subject: str, body: str, *, once: str | None = None) -> None:
+        """Sends one notification. Of several with the same name `once`, a notifier that can tell sends the first."""
+        ...
 
 
 class Clock(Protocol):

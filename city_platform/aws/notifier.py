@@ -1,8 +1,10 @@
 """Notifications through an SNS topic; who gets them, by mail or message, is the topic's subscriptions."""
 
+import hashlib
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import boto3
 from botocore.config import Config
@@ -33,13 +35,19 @@ class SnsNotifier:
         self._topic = topic
         self._connect = connect
 
-    def notify(self, subject: str, body: str) -> None:
+    def notify(self, subject: str, body: str, *, once: str | None = None) -> None:
+        """A FIFO topic drops the second notification of a name for five minutes; a standard one sends both."""
         plain = "".join(c if " " <= c <= "~" else "?" for c in subject)
         short = plain if len(plain) <= _SUBJECT_LIMIT else plain[: _SUBJECT_LIMIT - 3] + "..."
         # SNS cuts what mail cannot carry from the subject, so the body starts with it in full.
         message = f"{subject}\n\n{body}".encode()[:_BODY_LIMIT].decode(errors="ignore")
         try:
-            self._client.publish(TopicArn=self._topic, Subject=short.strip() or "city_platform", Message=message)
+            self._client.publish(
+                TopicArn=self._topic,
+                Subject=short.strip() or "city_platform",
+                Message=message,
+                **self._in_order(once),
+            )
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", "unknown")
             busy = code in _BUSY or error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= _SERVER_ERROR
@@ -47,6 +55,12 @@ class SnsNotifier:
             raise kind(f"SNS did not take a notification for {self._topic}: {code}") from error
         except BotoCoreError as error:
             raise NotifierUnavailable(f"SNS did not answer for {self._topic}: {type(error).__name__}") from error
+
+    def _in_order(self, once: str | None) -> dict[str, Any]:
+        if not self._topic.endswith(".fifo"):
+            return {}
+        name = hashlib.sha256(once.encode()).hexdigest() if once else uuid4().hex
+        return {"MessageGroupId": "city_platform", "MessageDeduplicationId": name}
 
     @cached_property
     def _client(self) -> "SNSClient":

@@ -1,5 +1,6 @@
 """Notifications as lines of a file, for a machine without a mail or chat service."""
 
+import fcntl
 import json
 import os
 from pathlib import Path
@@ -8,15 +9,23 @@ from city_platform.ports import Clock
 
 
 class FileNotifier:
-    """Appends one JSON line a notification, mode 0600."""
+    """Appends one JSON line a notification, mode 0600; of several with one name only the first."""
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
         self._clock = clock
 
-    def notify(self, subject: str, body: str) -> None:
-        line = json.dumps({"at": self._clock.now().isoformat(), "subject": subject, "body": body}, ensure_ascii=False)
+    def notify(self, subject: str, body: str, *, once: str | None = None) -> None:
+        said = {"at": self._clock.now().isoformat(), "subject": subject, "body": body}
+        line = json.dumps(said if once is None else said | {"once": once}, ensure_ascii=False)
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        with os.fdopen(handle, "a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        handle = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        with os.fdopen(handle, "a+", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # between looking and appending nobody else appends
+            file.seek(0)
+            last = ""
+            for last in file:
+                if once is not None and last.endswith("\n") and json.loads(last).get("once") == once:
+                    return
+            # Whoever died while writing left half a line: it stays one of its own.
+            file.write(f"{line}\n" if last.endswith("\n") or not last else f"\n{line}\n")
