@@ -1,0 +1,139 @@
+"""The traffic state in one SQLite file: a batch's windows are one transaction, and so one flush to the disk."""
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from city_platform.traffic.state import Conflict, Event, Key, Record, StateUnavailable, VersionConflict, Window
+
+_BUSY_SECONDS = 10.0
+_COLUMNS = Window.__struct_fields__
+_SCHEMA = (
+    f"CREATE TABLE IF NOT EXISTS window ({', '.join(_COLUMNS)}, PRIMARY KEY (zone, start_ms)) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS record (key TEXT PRIMARY KEY, version INTEGER NOT NULL, body BLOB NOT NULL)",
+    # A published event stays, without its body, so that its id is known.
+    "CREATE TABLE IF NOT EXISTS event (place INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, at_ms INTEGER, body BLOB)",
+    "CREATE INDEX IF NOT EXISTS waiting ON event (place) WHERE body IS NOT NULL",
+)
+_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM window WHERE zone = ?"
+_INSERT = f"INSERT INTO window VALUES ({', '.join('?' * len(_COLUMNS))}) ON CONFLICT DO NOTHING"
+_UPDATE = (
+    f"UPDATE window SET ({', '.join(_COLUMNS)}) = ({', '.join('?' * len(_COLUMNS))}) "
+    "WHERE zone = ? AND start_ms = ? AND version = ?"
+)
+
+
+@dataclass(slots=True)
+class SqliteTrafficState:
+    """A TrafficState in one file, mode 0600. Safe between threads and between processes.
+
+    With `durable` off a power cut may take the last batches, which a stream that is read again gives back; the end of
+    a process never does.
+    """
+
+    path: Path
+    durable: bool = True
+    _mine: threading.local = field(default_factory=threading.local)
+
+    def put(self, windows: Sequence[Window]) -> Sequence[Conflict | StateUnavailable | None]:
+        with self._transaction() as connection:
+            return [_put(connection, window) for window in windows]
+
+    def get(self, keys: Sequence[Key]) -> Mapping[Key, Window]:
+        with self._connected() as connection:
+            rows = [connection.execute(f"{_SELECT} AND start_ms = ?", key).fetchone() for key in keys]
+        return {window.key: window for window in (Window(*row) for row in rows if row)}
+
+    def windows(self, zone: str, start_ms: int, end_ms: int) -> Sequence[Window]:
+        with self._connected() as connection:
+            rows = connection.execute(
+                f"{_SELECT} AND start_ms >= ? AND start_ms < ? ORDER BY start_ms", (zone, start_ms, end_ms)
+            ).fetchall()
+        return [Window(*row) for row in rows]
+
+    def forget(self, now_ms: int) -> int:
+        """Drops windows past their time, as DynamoDB does by itself; how many there were."""
+        with self._transaction() as connection:
+            return connection.execute("DELETE FROM window WHERE ttl < ?", (now_ms // 1000,)).rowcount
+
+    def record(self, key: str) -> Record | None:
+        with self._connected() as connection:
+            row = connection.execute("SELECT key, version, body FROM record WHERE key = ?", (key,)).fetchone()
+        return Record(*row) if row else None
+
+    def commit(self, records: Sequence[Record], events: Sequence[Event] = ()) -> None:
+        with self._transaction() as connection:
+            for record in records:
+                (stored,) = connection.execute(
+                    "SELECT max(version) FROM record WHERE key = ?", (record.key,)
+                ).fetchone()
+                if (stored or 0) + 1 != record.version:
+                    raise VersionConflict(f"{record.key} has version {stored or 0}, not {record.version - 1}")
+                connection.execute("REPLACE INTO record VALUES (?, ?, ?)", (record.key, record.version, record.body))
+            for event in events:
+                connection.execute(
+                    "INSERT INTO event (id, at_ms, body) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                    (event.id, event.at_ms, event.body),
+                )
+
+    def outbox(self, limit: int) -> Sequence[Event]:
+        with self._connected() as connection:
+            rows = connection.execute(
+                "SELECT id, at_ms, body FROM event WHERE body IS NOT NULL ORDER BY at_ms, place LIMIT ?", (limit,)
+            ).fetchall()
+        return [Event(*row) for row in rows]
+
+    def published(self, events: Sequence[Event]) -> None:
+        with self._transaction() as connection:
+            for event in events:
+                connection.execute("UPDATE event SET body = NULL WHERE id = ?", (event.id,))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._connected() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        """This thread's own connection; a forked child opens its own, too."""
+        try:
+            mine: tuple[int, sqlite3.Connection] | None = getattr(self._mine, "connection", None)
+            if mine is None or mine[0] != os.getpid():
+                mine = self._mine.connection = (os.getpid(), self._open())
+            yield mine[1]
+        except sqlite3.Error as error:
+            raise StateUnavailable(f"the traffic state did not answer: {error}") from error
+
+    def _open(self) -> sqlite3.Connection:
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+        connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {'FULL' if self.durable else 'NORMAL'}")
+        for statement in _SCHEMA:
+            connection.execute(statement)
+        return connection
+
+
+def _put(connection: sqlite3.Connection, window: Window) -> Conflict | None:
+    values = msgspec.structs.astuple(window)
+    if window.version == 1:
+        written = connection.execute(_INSERT, values)
+    else:
+        written = connection.execute(_UPDATE, (*values, *window.key, window.version - 1))
+    if written.rowcount == 1:
+        return None
+    row = connection.execute(f"{_SELECT} AND start_ms = ?", window.key).fetchone()
+    return Conflict(Window(*row) if row else None)

@@ -1,0 +1,459 @@
+"""Records of the stream to columns of readings, and readings to frames.
+
+A record is zlib over a columnar frame (one JSON object, a list a column: about ten bytes a reading) or over NDJSON (one
+reading or message a line: about 24), or a single message as plain JSON. Whatever comes is bounded before it is opened;
+what cannot be read is refused with its reason and never raises.
+"""
+
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import repeat
+from operator import attrgetter
+from typing import Annotated
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from city_platform.traffic.registry import Registry, sensor_id
+from city_platform.traffic.telemetry import (
+    MAX_MESSAGE_BYTES,
+    MAX_MESSAGE_READINGS,
+    MISSING,
+    NO_CLAIM,
+    UNKNOWN_ZONE,
+    UNREADABLE,
+    BareReading,
+    Message,
+    Reading,
+    Readings,
+    Reason,
+    Topic,
+    identity_by_time,
+    joined,
+    outside,
+)
+
+MAX_PACKED = 1 << 20  # bytes: no record of a stream is larger
+MAX_INFLATED = 4 << 20
+MAX_RATIO = 200  # readings deflate seven to fifteen times, a bomb a thousand times
+MAX_FRAME_READINGS = 20_000
+_SMALL = 4096  # bytes any record may inflate to
+_OFFSET = 2**40
+_EPOCH = datetime.fromisoformat("1970-01-01T00:00:00Z")
+_MICROSECONDS_PER_MS = 1000
+_LARGE_NUMBER = 1e9
+_ZLIB = 0x78
+
+_Base = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+
+
+class ColumnFrame(msgspec.Struct, gc=False):
+    """A zone's readings as columns. `sensor` are numbers; `seq` and `t` are added to `seq0` and `t0` (epoch ms)."""
+
+    zone: str
+    t0: _Base
+    seq0: _Base
+    sensor: list[int]
+    seq: list[int]
+    t: list[int]
+    vehicle_count: list[int]
+    speed_x10: list[int]
+    index_x1000: list[int]
+    occupancy_x1000: list[int] | None = None
+    interval_s: int | list[int] = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Readings of a record that were refused: which rows, or None for the whole record."""
+
+    record: int
+    reason: Reason
+    rows: tuple[int, ...] | None = None
+
+
+_frames = msgspec.json.Decoder(ColumnFrame)
+_lines = msgspec.json.Decoder(Reading)
+_messages = msgspec.json.Decoder(Message)
+_bare = msgspec.json.Decoder(BareReading)
+_topics = msgspec.json.Decoder(Topic)
+_BAD_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class _Refusal(Exception):
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(slots=True)
+class _Part:
+    """Rows of one kind, and how many each record gave."""
+
+    records: list[int] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    arrivals: list[int] = field(default_factory=list)
+
+    def began(self, record: int, length: int, arrival_ms: int) -> None:
+        self.records.append(record)
+        self.lengths.append(length)
+        self.arrivals.append(arrival_ms)
+
+    def places(self, total: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """For each row: the part's entry it came from, its record, its place in the entry, its arrival."""
+        lengths = np.array(self.lengths, dtype=np.int64)
+        entry = np.repeat(np.arange(len(lengths)), lengths)
+        row = np.arange(total) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        return entry, np.array(self.records, dtype=np.int64)[entry], row, np.array(self.arrivals, dtype=np.int64)[entry]
+
+
+class Decoder:
+    """Gathers records of one batch, each with its place in it, and gives their readings as columns."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._frames: list[ColumnFrame] = []
+        self._framed = _Part()
+        self._rows: list[Reading] = []
+        self._lined = _Part()
+        self._line_numbers: list[tuple[int, list[int]]] = []
+        self.refused: list[Refused] = []
+        self.count = 0
+
+    def add(self, record: int, data: bytes, arrival_ms: int) -> None:
+        """Takes a record's bytes as the stream has them."""
+        try:
+            if data[:1] and data[0] == _ZLIB:
+                self._add_text(record, inflate(data), arrival_ms)
+            elif len(data) > MAX_MESSAGE_BYTES:
+                self.refused.append(Refused(record, Reason.TOO_LARGE))
+            else:
+                self._add_single(record, data, arrival_ms)
+        except _Refusal as refusal:
+            self.refused.append(Refused(record, refusal.reason))
+
+    def readings(self) -> Readings | None:
+        """All rows so far; None where there are none."""
+        parts = []
+        if self._frames:
+            parts.append(self._frame_columns())
+        if self._rows:
+            parts.append(self._line_columns())
+        return joined(parts) if parts else None
+
+    def _add_text(self, record: int, text: bytes, arrival_ms: int) -> None:
+        if b"\n" not in text:
+            try:
+                self._add_frame(record, _frames.decode(text), arrival_ms)
+            except _BAD_JSON:
+                self._add_single(record, text, arrival_ms)
+            return
+        try:
+            rows = _lines.decode_lines(text)
+        except _BAD_JSON:
+            self._add_lines(record, text, arrival_ms)
+            return
+        if len(rows) > MAX_FRAME_READINGS:
+            raise _Refusal(Reason.TOO_LARGE)
+        self._take(record, rows, arrival_ms)
+
+    def _add_frame(self, record: int, frame: ColumnFrame, arrival_ms: int) -> None:
+        count = len(frame.sensor)
+        if count > MAX_FRAME_READINGS:
+            raise _Refusal(Reason.TOO_LARGE)
+        if frame.occupancy_x1000 is None:
+            frame.occupancy_x1000 = [MISSING] * count
+        if isinstance(frame.interval_s, int):
+            frame.interval_s = [frame.interval_s] * count
+        lengths = map(
+            len,
+            (
+                frame.seq,
+                frame.t,
+                frame.vehicle_count,
+                frame.speed_x10,
+                frame.index_x1000,
+                frame.occupancy_x1000,
+                frame.interval_s,
+            ),
+        )
+        if set(lengths) != {count}:
+            raise _Refusal(Reason.SCHEMA)
+        self._frames.append(frame)
+        self._framed.began(record, count, arrival_ms)
+        self.count += count
+
+    def _add_single(self, record: int, text: bytes, arrival_ms: int) -> None:
+        rows = _document(text)
+        try:
+            topic = _topics.decode(text)
+        except _BAD_JSON:
+            raise _Refusal(Reason.SCHEMA) from None
+        if (topic.topic_sensor or rows[0].sensor_id) != rows[0].sensor_id or (
+            topic.topic_zone is not None and topic.topic_zone != (rows[0].zone_id or topic.topic_zone)
+        ):
+            raise _Refusal(Reason.TOPIC)
+        if topic.topic_zone is not None:
+            for row in rows:
+                row.zone_id = topic.topic_zone
+        self._take(record, rows, arrival_ms)
+
+    def _add_lines(self, record: int, text: bytes, arrival_ms: int) -> None:
+        """Line by line, for a frame of which not every line is a plain reading: the others must not suffer."""
+        rows: list[Reading] = []
+        numbers: list[int] = []
+        wrong: dict[Reason, list[int]] = {}
+        for number, line in enumerate(text.split(b"\n")):
+            if not line.strip():
+                continue
+            try:
+                found = _document(line)
+            except _Refusal as refusal:
+                wrong.setdefault(refusal.reason, []).append(number)
+                continue
+            rows += found
+            numbers += [number] * len(found)
+            if len(rows) + sum(map(len, wrong.values())) > MAX_FRAME_READINGS:
+                raise _Refusal(Reason.TOO_LARGE)
+        self.refused += [Refused(record, reason, tuple(lines)) for reason, lines in wrong.items()]
+        if rows:
+            self._line_numbers.append((len(self._lined.records), numbers))
+            self._take(record, rows, arrival_ms)
+
+    def _take(self, record: int, rows: list[Reading], arrival_ms: int) -> None:
+        self._rows += rows
+        self._lined.began(record, len(rows), arrival_ms)
+        self.count += len(rows)
+
+    def _frame_columns(self) -> Readings:
+        frames = self._frames
+        entry, record, row, arrival = self._framed.places(sum(self._framed.lengths))
+        zone_index = self._registry.zone_index
+        zone = np.array([zone_index.get(frame.zone, UNKNOWN_ZONE) for frame in frames], dtype=np.int32)
+        sensor, seq, t, vehicles, speed, index, occupancy, interval = (
+            _column(map(attrgetter(name), frames))
+            for name in (
+                "sensor",
+                "seq",
+                "t",
+                "vehicle_count",
+                "speed_x10",
+                "index_x1000",
+                "occupancy_x1000",
+                "interval_s",
+            )
+        )
+        seq0 = np.array([frame.seq0 for frame in frames], dtype=np.int64)[entry]
+        t0 = np.array([frame.t0 for frame in frames], dtype=np.int64)[entry]
+        readings = Readings(
+            sensor=self._registry.index_of(sensor),
+            zone=zone[entry],
+            seq=seq0 + seq,
+            ts_ms=t0 + t,
+            interval_s=interval,
+            vehicle_count=vehicles,
+            speed_x10=speed,
+            occupancy_x1000=occupancy,
+            index_x1000=index,
+            arrival_ms=arrival,
+            record=record,
+            row=row,
+        )
+        wild = outside(seq, -_OFFSET, _OFFSET) | outside(t, -_OFFSET, _OFFSET) | (readings.seq < 0)
+        return self._without(readings, wild) if wild.any() else readings
+
+    def _line_columns(self) -> Readings:
+        rows = self._rows
+        _, record, row, arrival = self._lined.places(len(rows))
+        if self._line_numbers:
+            first = np.cumsum(self._lined.lengths) - np.array(self._lined.lengths)
+            for entry, numbers in self._line_numbers:
+                row[first[entry] : first[entry] + len(numbers)] = numbers
+        ts = _times(list(map(attrgetter("ts"), rows)))
+        sequences = list(map(attrgetter("seq"), rows))
+        if None in sequences:
+            sequences = [
+                identity_by_time(int(at), one.lane) if one.seq is None else one.seq
+                for at, one in zip(ts, rows, strict=True)
+            ]
+        sensors: list[int] = list(map(self._registry.sensor_index.get, map(attrgetter("sensor_id"), rows), repeat(-1)))
+        readings = Readings(
+            sensor=np.array(sensors, dtype=np.int32),
+            zone=self._claimed(list(map(attrgetter("zone_id"), rows))),
+            seq=np.array(sequences, dtype=np.int64),
+            ts_ms=ts,
+            interval_s=np.fromiter(map(attrgetter("interval_s"), rows), np.int64, len(rows)),
+            vehicle_count=np.fromiter(map(attrgetter("vehicle_count"), rows), np.int64, len(rows)),
+            speed_x10=_fixed(rows, "avg_speed_kmh", 10),
+            occupancy_x1000=_fixed(rows, "occupancy", 1000),
+            index_x1000=_fixed(rows, "congestion_index", 1000),
+            arrival_ms=arrival,
+            record=record,
+            row=row,
+        )
+        unreadable = ts < 0
+        return self._without(readings, unreadable) if unreadable.any() else readings
+
+    def _claimed(self, zones: list[str | None]) -> NDArray[np.int32]:
+        places = {zone: self._registry.zone_index.get(zone, UNKNOWN_ZONE) for zone in set(zones) if zone is not None}
+        if not places:
+            return np.full(len(zones), NO_CLAIM, dtype=np.int32)
+        return np.array([NO_CLAIM if zone is None else places[zone] for zone in zones], dtype=np.int32)
+
+    def _without(self, readings: Readings, wrong: NDArray[np.bool_]) -> Readings:
+        self.refused += refusals(readings, np.flatnonzero(wrong), Reason.SCHEMA)
+        return readings.take(~wrong)
+
+
+def refusals(readings: Readings, rows: NDArray[np.int64], reason: Reason) -> list[Refused]:
+    """The chosen readings as refusals, one for each record they came in."""
+    by_record: dict[int, list[int]] = {}
+    for record, row in zip(readings.record[rows].tolist(), readings.row[rows].tolist(), strict=True):
+        by_record.setdefault(record, []).append(row)
+    return [Refused(record, reason, tuple(sorted(of))) for record, of in by_record.items()]
+
+
+def inflate(data: bytes) -> bytes:
+    """The text of a zlib record, at most MAX_INFLATED bytes of it."""
+    if len(data) > MAX_PACKED:
+        raise _Refusal(Reason.TOO_LARGE)
+    limit = min(MAX_INFLATED, _SMALL + MAX_RATIO * len(data))
+    stream = zlib.decompressobj()
+    try:
+        text = stream.decompress(data, limit)
+    except zlib.error:
+        raise _Refusal(Reason.COMPRESSION) from None
+    if not stream.eof:
+        raise _Refusal(Reason.TOO_LARGE if stream.unconsumed_tail else Reason.COMPRESSION)
+    if stream.unused_data:
+        raise _Refusal(Reason.COMPRESSION)
+    return text.rstrip(b"\n")
+
+
+def encode_columns(zone: str, readings: Readings, numbers: NDArray[np.int32]) -> bytes:
+    """A columnar frame of a zone's readings; `numbers` are the registry's. The same readings give the same bytes."""
+    t0, seq0 = int(readings.ts_ms.min()), int(readings.seq.min())
+    frame = ColumnFrame(
+        zone=zone,
+        t0=t0,
+        seq0=seq0,
+        sensor=numbers[readings.sensor].tolist(),
+        seq=(readings.seq - seq0).tolist(),
+        t=(readings.ts_ms - t0).tolist(),
+        vehicle_count=readings.vehicle_count.tolist(),
+        speed_x10=readings.speed_x10.tolist(),
+        index_x1000=readings.index_x1000.tolist(),
+        occupancy_x1000=readings.occupancy_x1000.tolist(),
+        interval_s=readings.interval_s.tolist(),
+    )
+    return zlib.compress(msgspec.json.encode(frame))
+
+
+def encode_lines(readings: Readings, numbers: NDArray[np.int32]) -> bytes:
+    """The same readings as an NDJSON frame."""
+    columns = (
+        readings.seq, readings.ts_ms, readings.interval_s, readings.vehicle_count, readings.speed_x10,
+        readings.occupancy_x1000, readings.index_x1000,
+    )  # fmt: skip
+    lines = [
+        {
+            "sensor_id": sensor_id(number),
+            "seq": seq,
+            "ts": ts,
+            "interval_s": interval,
+            "vehicle_count": vehicles,
+            "avg_speed_kmh": _quantity(speed, 10),
+            "occupancy": _quantity(occupancy, 1000),
+            "congestion_index": _quantity(index, 1000),
+        }
+        for number, seq, ts, interval, vehicles, speed, occupancy, index in zip(
+            numbers[readings.sensor].tolist(), *(column.tolist() for column in columns), strict=True
+        )
+    ]
+    return zlib.compress(msgspec.json.Encoder().encode_lines(lines))
+
+
+def _quantity(value: int, scale: int) -> float | None:
+    return None if value == MISSING else value / scale
+
+
+def _document(text: bytes) -> list[Reading]:
+    """The readings of one JSON document: a reading, a message of several, or the smallest message."""
+    if len(text) > MAX_MESSAGE_BYTES:
+        raise _Refusal(Reason.TOO_LARGE)
+    try:
+        return [_lines.decode(text)]
+    except _BAD_JSON:
+        pass
+    try:
+        message = _messages.decode(text)
+    except _BAD_JSON:
+        pass
+    else:
+        return _of_message(message)
+    try:
+        bare = _bare.decode(text)
+    except _BAD_JSON:
+        raise _Refusal(Reason.SCHEMA) from None
+    row = Reading(bare.sensor_id, bare.ts, bare.vehicle_count, bare.speed, bare.congestion_index)
+    row.seq, row.zone_id, row.lane = bare.seq, bare.zone_id, bare.lane
+    return [row]
+
+
+def _of_message(message: Message) -> list[Reading]:
+    if len(message.readings) > MAX_MESSAGE_READINGS:
+        raise _Refusal(Reason.TOO_LARGE)
+    if not message.readings:
+        raise _Refusal(Reason.SCHEMA)
+    return [
+        Reading(
+            sensor_id=message.sensor_id,
+            zone_id=message.zone_id,
+            **{name: getattr(one, name) for name in one.__struct_fields__},
+        )
+        for one in message.readings
+    ]
+
+
+def _column(lists: Iterable[list[int]]) -> NDArray[np.int64]:
+    together: list[int] = []
+    for values in lists:
+        together += values
+    try:
+        return np.array(together, dtype=np.int64)
+    except OverflowError:
+        # What no column holds is refused by every range; one such number must not cost the others.
+        return np.array([v if abs(v) < 2**60 else UNREADABLE * 2**20 for v in together], dtype=np.int64)
+
+
+def _fixed(rows: Sequence[Reading], name: str, scale: int) -> NDArray[np.int64]:
+    """A column in fixed point, MISSING where there is none, UNREADABLE where it is negative or beyond everything."""
+    try:
+        numbers = np.fromiter(map(attrgetter(name), rows), np.float64, len(rows))
+    except TypeError:  # some are null, which takes twice as long
+        numbers = np.array(list(map(attrgetter(name), rows)), dtype=np.float64)
+    missing = np.isnan(numbers)
+    out = ~missing & ~((numbers >= 0) & (numbers < _LARGE_NUMBER))
+    whole = np.rint(np.where(missing | out, 0.0, numbers) * scale).astype(np.int64)
+    return np.where(missing, MISSING, np.where(out, UNREADABLE, whole))
+
+
+def _times(values: Sequence[int | str]) -> NDArray[np.int64]:
+    """Instants as epoch milliseconds; -1 where a text is no instant with an offset from UTC."""
+    if str in set(map(type, values)):
+        values = [_time(value) for value in values]
+    return np.array(values, dtype=np.int64)
+
+
+def _time(value: int | str) -> int:
+    if isinstance(value, int):
+        return value
+    try:
+        instant = datetime.fromisoformat(value)
+        past = instant - _EPOCH  # TypeError where it has no offset
+    except (ValueError, TypeError, OverflowError):
+        return -1
+    return (past.days * 86_400 + past.seconds) * 1000 + past.microseconds // _MICROSECONDS_PER_MS
