@@ -1,0 +1,10 @@
+"""The fuzzer's short run; the long one is in tests/slow."""
+
+from pathlib import Path
+
+from tests.api import town
+from tests.api_fuzz import fuzz
+
+
+def test_no_request_makes_the_api_fail_or_break_its_description(tmp_path: Path) -> None:
+    assert fuzz(town(tmp_path), examples=4) > 20  # so many went through, too

@@ -1,0 +1,105 @@
+"""The API behind API Gateway: events of both payload versions as AWS sends them."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from city_platform.functions import api
+from tests.incidents import report
+
+REST_API: dict[str, Any] = {
+    "resource": "/{proxy+}",
+    "path": "/v1/incidents",
+    "httpMethod": "POST",
+    "headers": {"Content-Type": "application/json", "Host": "abc.execute-api.ca-central-1.amazonaws.com"},
+    "multiValueHeaders": {
+        "Content-Type": ["application/json"],
+        "Host": ["abc.execute-api.ca-central-1.amazonaws.com"],
+        "X-Forwarded-Proto": ["https"],
+    },
+    "queryStringParameters": None,
+    "multiValueQueryStringParameters": None,
+    "pathParameters": {"proxy": "v1/incidents"},
+    "stageVariables": None,
+    "requestContext": {
+        "resourceId": "abc123",
+        "resourcePath": "/{proxy+}",
+        "httpMethod": "POST",
+        "requestId": "c6af9ac6-7b61-11e6-9a41-93e8deadbeef",
+        "identity": {"sourceIp": "192.0.2.7", "userAgent": "curl/8"},
+        "stage": "prod",
+        "apiId": "abc",
+        "protocol": "HTTP/1.1",
+    },
+    "body": None,
+    "isBase64Encoded": False,
+}
+HTTP_API: dict[str, Any] = {
+    "version": "2.0",
+    "routeKey": "$default",
+    "rawPath": "/v1/incidents",
+    "rawQueryString": "",
+    "headers": {"content-type": "application/json", "host": "abc.execute-api.ca-central-1.amazonaws.com"},
+    "requestContext": {
+        "accountId": "123456789012",
+        "apiId": "abc",
+        "domainName": "abc.execute-api.ca-central-1.amazonaws.com",
+        "http": {
+            "method": "POST", "path": "/v1/incidents", "protocol": "HTTP/1.1", "sourceIp": "192.0.2.7",
+            "userAgent": "curl/8",
+        },
+        "requestId": "JKJaXmPLvHcESHA=",
+        "stage": "$default",
+        "time": "09/Mar/2026:16:30:00 +0000",
+        "timeEpoch": 1773073800000,
+    },
+    "isBase64Encoded": False,
+}  # fmt: skip
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CITY_PLATFORM_HOME", str(tmp_path))
+    monkeypatch.setattr(api, "log_to", lambda: None)
+    api._application.cache_clear()
+
+
+def event(
+    version: int, method: str, path: str, body: str | None = None, query: str = "", **more: Any
+) -> dict[str, Any]:
+    made: dict[str, Any] = json.loads(json.dumps(REST_API if version == 1 else HTTP_API))
+    pairs = [tuple(part.split("=")) for part in query.split("&") if part]
+    if version == 1:
+        made |= {"httpMethod": method, "path": path}
+        made["queryStringParameters"] = dict(pairs) or None
+        made["multiValueQueryStringParameters"] = {name: [value] for name, value in pairs} or None
+    else:
+        made |= {"rawPath": path, "rawQueryString": query}
+        made["requestContext"]["http"] |= {"method": method, "path": path}
+    return {**made, "body": body, **more}
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("version", [1, 2])
+def test_requests_through_api_gateway(version: int) -> None:
+    def call(*parts: Any, **more: Any) -> dict[str, Any]:
+        return api.handler(event(version, *parts, **more), None)  # type: ignore[arg-type]  # the context is not read
+
+    made = call("POST", "/v1/incidents", json.dumps(report()))
+    assert (made["statusCode"], made["isBase64Encoded"]) == (201, False)
+    sent = json.loads(made["body"])
+    packed = base64.b64encode(json.dumps(report(title="Naïve kerb")).encode()).decode()
+    assert json.loads(call("POST", "/v1/incidents", packed, isBase64Encoded=True)["body"])["title"] == "Naïve kerb"
+    read = call("GET", f"/v1/incidents/{sent['incident_id']}")
+    assert json.loads(read["body"])["public_ref"] == sent["public_ref"]
+    listed = call("GET", "/v1/incidents", None, "district=mount-pleasant&status=reported")
+    assert len(json.loads(listed["body"])["incidents"]) == 2
+    refused = call("POST", "/v1/incidents", "{}")
+    headers = {name.lower(): value for name, value in (refused.get("headers") or {}).items()}
+    headers |= {name.lower(): value[0] for name, value in (refused.get("multiValueHeaders") or {}).items()}
+    assert (refused["statusCode"], headers["content-type"]) == (400, "application/problem+json")
+    assert {one["field"] for one in json.loads(refused["body"])["errors"]} == {"title", "category", "lat"}
+    assert "<form" in call("GET", "/report", None, "category=waste")["body"]
