@@ -2,16 +2,22 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from city_platform.errors import PermanentError
 from city_platform.layers.platform import Platform
 from city_platform.local.clock import SystemClock
 from city_platform.local.platform import local_platform
-from city_platform.ports import Clock, Uploads
+from city_platform.ports import Claims, Clock, Queue, Uploads
 
 if TYPE_CHECKING:
+    from city_platform.incidents.dead_letters import DeadLetters
+    from city_platform.incidents.export import IncidentExport
+    from city_platform.incidents.processor import StreamProcessor
     from city_platform.incidents.reference import Reference
     from city_platform.incidents.repository import IncidentRepository
     from city_platform.incidents.service import IncidentService
@@ -21,6 +27,7 @@ DEPLOYMENTS = ("local", "aws")
 REFERENCE = "CITY_PLATFORM_REFERENCE"
 BOUNDARIES = "CITY_PLATFORM_BOUNDARIES"
 TABLES = "CITY_PLATFORM_TABLES"
+PUBLIC_URL = "CITY_PLATFORM_PUBLIC_URL"  # where readers find the API
 SERVICE_KEY = "alias/city-platform/incidents/service"  # wraps the secret that signs cursors and upload addresses
 
 
@@ -55,14 +62,10 @@ def open_incident_repository(home: Path, clock: Clock, environ: Mapping[str, str
     """The store of incidents: a file below `home`, or DynamoDB. Opens no connection."""
     if deployment(environ) == "aws":
         from city_platform.aws.incidents import DynamoDBIncidentRepository, IncidentTables, dynamodb_client
-        from city_platform.aws.settings import AwsSettings, IncompleteSettings
+        from city_platform.aws.settings import AwsSettings
 
         settings = AwsSettings.of(environ)
-        if not environ.get(TABLES):
-            raise IncompleteSettings(
-                f"a deployment on AWS needs in its environment: {TABLES} (what its tables begin with)"
-            )
-        tables = IncidentTables(environ[TABLES])
+        tables = IncidentTables(_tables(environ))
         return DynamoDBIncidentRepository(tables, clock, lambda: dynamodb_client(settings.region, settings.endpoint))
     from city_platform.local.incidents import SqliteIncidentRepository
 
@@ -115,3 +118,102 @@ def incident_secret(platform: Platform) -> bytes:
     platform.keys.ensure(SERVICE_KEY)
     place = "protection/incidents/service-secret"
     return kept_secret(platform.keys, platform.lake.store, place, SERVICE_KEY, {"purpose": "incident-service"})
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentPath:
+    """The way of incidents' changes to the lake: what takes them from the stream, what exports them, what is left."""
+
+    processor: "StreamProcessor"
+    export: "IncidentExport"
+    jobs: Queue
+    dead_jobs: Queue
+    dead_letters: "DeadLetters"
+
+    def redrive_jobs(self, limit: int) -> int:
+        """Puts dead jobs back into their queue; how many. Killed in between, one may be in both: that does no harm."""
+        moved = 0
+        while moved < limit and (messages := self.dead_jobs.receive(min(10, limit - moved), timedelta(minutes=1))):
+            self.jobs.send([one.body for one in messages])
+            self.dead_jobs.delete(messages)
+            moved += len(messages)
+        return moved
+
+
+def open_incident_path(home: Path, platform: Platform, environ: Mapping[str, str] = os.environ) -> IncidentPath:
+    """Its parts over the platform's lake. Queues lie below `home`, or are those of SQS whose names begin with TABLES.
+
+    Raises BadReference, IncompleteSettings, and the errors of the key service and the object store.
+    """
+    from functools import lru_cache
+
+    from city_platform.contracts.model import Classification
+    from city_platform.incidents.alerts import AlertDesk
+    from city_platform.incidents.dead_letters import DeadLetters
+    from city_platform.incidents.export import DATASET, LEASE, IncidentExport
+    from city_platform.incidents.processor import StreamProcessor
+    from city_platform.incidents.segments import Segments
+    from city_platform.protection.classification import master_key
+    from city_platform.protection.masking import pseudonym_key, pseudonymizer
+
+    claims, jobs, dead_jobs, dead = _queues(home, platform.clock, environ)
+    store = platform.lake.store
+    platform.keys.ensure(master_key(DATASET, Classification.PERSONAL))
+    key = pseudonym_key(platform.keys, store, DATASET)
+    page = (environ.get(PUBLIC_URL) or "http://127.0.0.1:8000").rstrip("/")
+    alerts = AlertDesk(
+        claims=claims,
+        notifier=platform.notifier,
+        clock=platform.clock,
+        reference=open_reference(environ),
+        link=lambda incident_id: f"{page}/v1/incidents/{incident_id}",
+        holder=uuid4().hex,
+    )
+    letters = DeadLetters(dead, store)
+    # On this machine an export is killed with its machine, and the next one should not wait long.
+    lease = LEASE if deployment(environ) == "aws" else timedelta(minutes=1)
+    # Most changes of a batch are of few reporters; the bound is some megabytes.
+    pseudonym = lru_cache(maxsize=10_000)(pseudonymizer(key, f"{DATASET}/reporter"))
+    return IncidentPath(
+        processor=StreamProcessor(Segments(store), jobs, letters, alerts, pseudonym),
+        export=IncidentExport(platform.lake, jobs, claims, platform.notifier, platform.clock, lease),
+        jobs=jobs,
+        dead_jobs=dead_jobs,
+        dead_letters=letters,
+    )
+
+
+def _queues(home: Path, clock: Clock, environ: Mapping[str, str]) -> tuple[Claims, Queue, Queue, Queue]:
+    names = ("incident-exports", "incident-exports-dead", "incident-changes-dead")
+    if deployment(environ) == "aws":
+        from city_platform.aws.claims import DynamoDBClaims
+        from city_platform.aws.incidents import IncidentTables, dynamodb_client
+        from city_platform.aws.queue import SqsQueue, sqs_client
+        from city_platform.aws.settings import AwsSettings
+
+        settings = AwsSettings.of(environ)
+        prefix = _tables(environ)
+        place = (settings.region, settings.endpoint)
+        claims = DynamoDBClaims(IncidentTables(prefix).marks, clock, lambda: dynamodb_client(*place))
+        jobs, dead_jobs, dead = (SqsQueue(f"{prefix}-{name}", lambda: sqs_client(*place)) for name in names)
+        return claims, jobs, dead_jobs, dead
+    from city_platform.local.claims import SqliteClaims
+    from city_platform.local.queue import SqliteQueue
+
+    path = home / "incidents" / "queues.sqlite"
+    return (
+        SqliteClaims(path.with_name("claims.sqlite"), clock),
+        SqliteQueue(path, names[0], clock, dead_letters=names[1]),
+        SqliteQueue(path, names[1], clock),
+        SqliteQueue(path, names[2], clock),
+    )
+
+
+def _tables(environ: Mapping[str, str]) -> str:
+    from city_platform.aws.settings import IncompleteSettings
+
+    if not environ.get(TABLES):
+        raise IncompleteSettings(
+            f"a deployment on AWS needs in its environment: {TABLES} (what its tables' and queues' names begin with)"
+        )
+    return environ[TABLES]

@@ -11,6 +11,7 @@ from city_platform.cli.audit import app as audit_app
 from city_platform.cli.catalog import app as catalog_app
 from city_platform.cli.changes import app as changes_app
 from city_platform.cli.fetch import app as fetch_app
+from city_platform.cli.incidents import app as incidents_app
 from city_platform.cli.open311 import app as open311_app
 from city_platform.cli.open_data import app as open_data_app
 from city_platform.cli.profile import app as profile_app
@@ -20,7 +21,7 @@ from city_platform.cli.recipes import app as recipes_app
 from city_platform.cli.rules import app as rules_app
 from city_platform.cli.serve import app as serve_app
 from city_platform.cli.session import EXIT_CODES, FAILED, OK, REFUSED, Session, size
-from city_platform.cli.simulate import app as simulate_app
+from city_platform.cli.traffic import app as traffic_app
 
 app = typer.Typer(
     name="city-platform",
@@ -39,7 +40,7 @@ app.add_typer(changes_app)
 app.add_typer(profile_app)
 app.add_typer(questions_app)
 app.add_typer(serve_app)
-app.add_typer(simulate_app, name="incidents")
+app.add_typer(incidents_app, name="incidents")
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(quality_app, name="quality")
 app.add_typer(rules_app, name="rules")
@@ -47,6 +48,7 @@ app.add_typer(audit_app, name="audit")
 app.add_typer(recipes_app, name="recipes")
 app.add_typer(open311_app, name="open311")
 app.add_typer(open_data_app, name="open-data")
+app.add_typer(traffic_app, name="traffic")
 
 DEMO_YEARS = (2022, 2023, 2024)
 

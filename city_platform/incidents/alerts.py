@@ -57,17 +57,19 @@ class AlertDesk:
     def _message(self, row: Row) -> tuple[str, str]:
         category = self.reference.categories.get(row.category)
         what = category.name if category else row.category
-        became = "was reported" if row.event == "INSERT" else f"was raised from {row.old_severity}"
-        place = f"{row.district}, {row.region}"
+        became = "was reported as" if row.event == "INSERT" else f"was raised from {row.old_severity} to"
+        district = self.reference.districts.get(row.district)
+        near = district.name if district else row.district
+        place = near
         # What is private, or sensitive by its category, says no more of its place than the district.
         discreet = row.visibility is not Visibility.PUBLIC or category is None or category.sensitive
         if row.lat is not None and row.long is not None and not discreet:
             place += f" ({row.lat:.5f}, {row.long:.5f})"
         lines = [
-            f"Incident {row.public_ref} ({row.incident_id}) {became} as critical.",
+            f"Incident {row.public_ref} ({row.incident_id}) {became} critical.",
             f"What: {what}; department {row.department}",
             f"Where: {place}",
             f"When: {row.changed_at.isoformat(timespec='seconds')}",
             f"Link: {self.link(row.incident_id)}",
         ]
-        return f"Critical incident {row.public_ref}: {what}, {row.district}", "\n".join(lines)
+        return f"Critical incident {row.public_ref}: {what}, {near}", "\n".join(lines)

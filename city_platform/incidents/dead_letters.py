@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from city_platform.incidents.stream import Delivered
 from city_platform.ports import Message, ObjectNotFound, ObjectStore, Queue
 
 PREFIX = "exports/incidents/dead"
@@ -44,9 +43,9 @@ class DeadLetters:
     queue: Queue
     store: ObjectStore
 
-    def keep(self, records: Sequence[tuple[Delivered, str]]) -> None:
+    def keep(self, records: Sequence[tuple[Mapping[str, Any], str]]) -> None:
         """Keeps records with their reasons. After an error, keep them all again: a letter may be there twice."""
-        self.queue.send([self._body(one) for one, _ in records], [reason for _, reason in records])
+        self.queue.send([self._body(record) for record, _ in records], [reason for _, reason in records])
 
     def look(self, limit: int) -> Sequence[DeadLetter]:
         """Some of the letters, oldest first as far as the queue can tell; they stay."""
@@ -83,8 +82,8 @@ class DeadLetters:
         self.queue.release(kept)
         return Redriven(replayed, refused)
 
-    def _body(self, one: Delivered) -> str:
-        body = json.dumps(one.raw, ensure_ascii=False, separators=(",", ":"), default=str)
+    def _body(self, record: Mapping[str, Any]) -> str:
+        body = json.dumps(record, ensure_ascii=False, separators=(",", ":"), default=str)
         if len(body) <= _IN_A_MESSAGE:
             return body
         key = f"{PREFIX}/{hashlib.sha256(body.encode()).hexdigest()}.json"

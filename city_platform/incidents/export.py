@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 LAYER, DATASET = "exports", "incidents"
 LOCK = "incident-export"
-LOCKED_FOR = timedelta(minutes=15)  # longer than the state machine may take
-WORKING = timedelta(minutes=20)  # for so long nobody else gets its jobs: longer than the lock
+LEASE = timedelta(minutes=15)  # how long an export has the lock: longer than the state machine may take
+_WORKING = 0.9  # of the lease, for its jobs: they come back first, so whoever has the lock next finds them
 JOBS_AT_ONCE = 200  # what a state machine's input holds: 256 KiB
 ROWS_AT_ONCE = 50_000
 BYTES_AT_ONCE = 64 << 20
@@ -60,10 +60,11 @@ class IncidentExport:
     claims: Claims
     notifier: Notifier
     clock: Clock
+    lease: timedelta = LEASE
 
     def lock(self, holder: str) -> State:
         """Raises ExportRunning."""
-        if self.claims.claim(LOCK, holder, self.clock.now() + LOCKED_FOR) is not ClaimState.TAKEN:
+        if self.claims.claim(LOCK, holder, self.clock.now() + self.lease) is not ClaimState.TAKEN:
             raise ExportRunning("another incident export is running")
         return {"holder": holder}
 
@@ -75,7 +76,7 @@ class IncidentExport:
         found: dict[str, list[tuple[Job, Message]]] = defaultdict(list)
         rows = size = count = 0
         while count < JOBS_AT_ONCE and rows < ROWS_AT_ONCE and size < BYTES_AT_ONCE:
-            messages = self.jobs.receive(min(10, JOBS_AT_ONCE - count), WORKING)
+            messages = self.jobs.receive(min(10, JOBS_AT_ONCE - count), self.lease * _WORKING)
             if not messages:
                 break
             count += len(messages)

@@ -45,7 +45,7 @@ class StreamProcessor:
         """Raises PoisonRecord for what is no event of these streams, and the ports' errors: deliver all of it again."""
         done = self._digest(event)
         if done.poison:
-            self.dead_letters.keep(done.poison)
+            self.dead_letters.keep([(one.raw, why) for one, why in done.poison])
         return done
 
     def replay(self, event: object) -> Sequence[str]:

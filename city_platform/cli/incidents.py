@@ -1,0 +1,163 @@
+"""`city-platform incidents`: take changes to the lake, and look after what could not go there."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from uuid import uuid4
+
+import typer
+
+from city_platform.cli.session import FAILED, OK, USAGE, Session, local
+from city_platform.cli.simulate import app as simulate_app
+
+if TYPE_CHECKING:
+    from city_platform.deployment import IncidentPath
+    from city_platform.local.runner import EventSourceMapping
+
+app = typer.Typer(help="Incidents: reports, their stream to the lake, its dead letters.", no_args_is_help=True)
+dlq = typer.Typer(help="What could not go to the lake: records that are poison, jobs nobody could do.")
+app.add_typer(simulate_app)
+app.add_typer(dlq, name="dlq")
+
+Home = Annotated[Path | None, typer.Option("--home", help="Where data lives, as for the other commands.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+Limit = Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")]
+
+_READER = "lake"
+_IDLE = 0.5  # seconds between looks at a stream that had nothing
+
+
+@app.command(
+    epilog="Examples: city-platform incidents process --once\n\ncity-platform incidents process --every 60 --rows 5000"
+)
+def process(
+    once: Annotated[bool, typer.Option("--once", help="Until nothing waits, then end.")] = False,
+    every: Annotated[float, typer.Option(min=1, max=86_400, help="Seconds from one export to the next.")] = 300.0,
+    rows: Annotated[int, typer.Option(min=1, max=50_000, help="Rows that wait for an export at most.")] = 10_000,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Take changes of incidents from this machine's store to the lake, alerting to critical ones on the way.
+
+    What the stream's function and the export's state machine do on AWS. SIGTERM and Ctrl-C end it between two steps;
+    killed at any moment, the next one goes on where it was.
+    """
+    from city_platform.errors import TransientError
+    from city_platform.incidents.export import export_once
+
+    session = Session.start(home, as_json=as_json)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    taken = exported = waiting = 0
+    with session.errors():
+        path, mapping = _path(session)
+        last = time.monotonic()
+        while not stop.is_set():
+            try:
+                count = mapping.deliver()
+                taken, waiting = taken + count, waiting + count
+                due = not count if once else waiting >= rows or time.monotonic() - last >= every
+                if due:
+                    published = export_once(path.export, uuid4().hex)["published"]
+                    exported += sum(one["rows"] for one in published)
+                    waiting, last = 0, time.monotonic()
+                    for one in published:
+                        session.err.print(f"{one['day']}: {one['rows']:,} rows, manifest {one['sequence']}")
+                    mapping.stream.trim([_READER])
+                    if once and not published:
+                        break
+            except TransientError as error:
+                if once:
+                    raise
+                session.err.print(f"trying again: {error}", style="yellow", markup=False, highlight=False)
+                stop.wait(5)
+            if not (once or count):
+                stop.wait(_IDLE)
+    session.result({"records": taken, "rows_exported": exported})
+    if not as_json:
+        session.out.print(f"{taken:,} records taken from the stream, {exported:,} rows exported.")
+    raise SystemExit(OK)
+
+
+@dlq.command("list", epilog="Example: city-platform incidents dlq list --json")
+def list_letters(limit: Limit = 50, home: Home = None, as_json: Json = False) -> None:
+    """Show dead letters: their numbers and the reason, never what they say. Exit code 1 where there are any."""
+    from datetime import timedelta
+
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    session = Session.start(home, as_json=as_json)
+    with session.errors():
+        path = _open(session)
+        letters = path.dead_letters.look(limit)
+        jobs = path.dead_jobs.receive(limit, timedelta(seconds=30))
+        path.dead_jobs.release(jobs)
+        zone = _timezone()
+    found = [("record", one.sent_at, f"{one.event} {one.event_id}", one.sequence, one.reason) for one in letters] + [
+        ("job", one.sent_at, one.body[:200], "", one.reason or "no reason given") for one in jobs
+    ]
+    names = ("kind", "at", "what", "sequence", "reason")
+    session.result({"dead_letters": [dict(zip(names, one, strict=True)) for one in found]})
+    if not as_json:
+        table = Table(*names, box=SIMPLE_HEAD, pad_edge=False)
+        for kind, at, what, sequence, reason in found:
+            table.add_row(*map(Text, (kind, local(at, zone), what, sequence.lstrip("0"), reason)))
+        session.out.print(table if found else "No dead letters.")
+    raise SystemExit(FAILED if found else OK)
+
+
+@dlq.command("redrive", epilog="Example: city-platform incidents dlq redrive --limit 100")
+def redrive(limit: Limit = 1_000, home: Home = None, as_json: Json = False) -> None:
+    """Deliver dead letters once more, for instance after a correction of the platform.
+
+    What was done already is not done twice. Exit code 1 where letters stay, because they are still poison.
+    """
+    session = Session.start(home, as_json=as_json)
+    with session.errors():
+        path = _open(session)
+        result = path.dead_letters.redrive(path.processor.replay, limit)
+        jobs = path.redrive_jobs(limit)
+    session.result({"replayed": result.replayed, "jobs": jobs, "refused": list(result.refused)})
+    if not as_json:
+        session.out.print(f"{result.replayed:,} records and {jobs:,} jobs are on their way to the lake again.")
+        for reason in result.refused:
+            session.err.print(f"stays: {reason}", style="yellow", markup=False, highlight=False)
+    raise SystemExit(FAILED if result.refused else OK)
+
+
+def _open(session: Session) -> "IncidentPath":
+    from city_platform.deployment import open_incident_path
+
+    return open_incident_path(session.home, session.platform())
+
+
+def _path(session: Session) -> "tuple[IncidentPath, EventSourceMapping]":
+    from city_platform.deployment import deployment
+    from city_platform.local.clock import SystemClock
+    from city_platform.local.incident_stream import SqliteIncidentStream
+    from city_platform.local.incidents import SqliteIncidentRepository
+    from city_platform.local.runner import EventSourceMapping
+
+    if deployment(os.environ) != "local":
+        session.fail(USAGE, "on AWS the stream's function and the export's state machine do this: there is none to run")
+    path = _open(session)
+    repository = SqliteIncidentRepository(session.home / "incidents" / "incidents.sqlite", SystemClock())
+    mapping = EventSourceMapping(
+        SqliteIncidentStream(repository),
+        _READER,
+        lambda event: path.processor.process(event).partial_answer(),
+        lambda record, reason: path.dead_letters.keep([(record, reason)]),
+    )
+    return path, mapping
+
+
+def _timezone() -> str:
+    from city_platform.deployment import open_reference
+
+    return str(open_reference().zone)
