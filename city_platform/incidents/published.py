@@ -42,7 +42,7 @@ COLUMNS: Mapping[str, str] = {
 
 
 def row(incident: Incident, reference: Reference) -> dict[str, Any]:
-    """The values of COLUMNS: texts, aware times in the city's zone, numbers, or None."""
+    """The values of COLUMNS, in their order: texts, numbers, times as `w3c` writes them in the city's zone, or None."""
     view = public_view(incident, reference)
     category = reference.categories.get(incident.category)
     closed = incident.closed_at if incident.status.closed else None
@@ -87,5 +87,5 @@ def w3c(time: datetime) -> str:
     return time.isoformat(timespec="seconds")
 
 
-def _local(time: datetime | None, reference: Reference) -> datetime | None:
-    return time.astimezone(reference.zone) if time is not None else None
+def _local(time: datetime | None, reference: Reference) -> str | None:
+    return w3c(time.astimezone(reference.zone)) if time is not None else None

@@ -17,9 +17,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.json
 
-from city_platform.incidents.codec import rfc3339
 from city_platform.incidents.model import Incident
-from city_platform.incidents.published import COLUMNS, NUMBER, TEXT, TIME, WHOLE, row, w3c
+from city_platform.incidents.published import COLUMNS, NUMBER, TEXT, TIME, WHOLE, row
 from city_platform.incidents.reference import Reference
 from city_platform.incidents.roles import ANONYMOUS
 from city_platform.incidents.service import IncidentService
@@ -78,50 +77,41 @@ def _write(folder: Path, reference: Reference, incidents: Iterator[Incident]) ->
         table = stack.enter_context(paths["csv"].open("w", encoding="utf-8", newline=""))
         places = stack.enter_context(paths["geojson"].open("w", encoding="utf-8"))
         parquet = stack.enter_context(ParquetSink(paths["parquet"], _SCHEMA, compression="snappy"))
-        cells = csv.DictWriter(table, COLUMNS)
-        cells.writeheader()
+        cells = csv.writer(table)
+        cells.writerow(COLUMNS)
         places.write('{"type":"FeatureCollection","features":[')
         separator = "\n"
         rows = (row(one, reference) for one in incidents)
         while batch := list(islice(rows, _ROWS_AT_ONCE)):
+            lines = [_json(one) for one in batch]
             cells.writerows(map(_cells, batch))
-            for one in batch:
-                places.write(separator + _json(_feature(one)))
+            for one, line in zip(batch, lines, strict=True):
+                places.write(separator + _feature(one, line))
                 separator = ",\n"
-            parquet.write(_record_batch(batch))
+            parquet.write(_record_batch(lines))
         places.write("\n]}\n")
         (written,) = parquet.finish()
     return {name: written if name == "parquet" else StagedFile.of(path, written.rows) for name, path in paths.items()}
 
 
-def _cells(values: Mapping[str, Any]) -> Mapping[str, Any]:
+def _cells(values: Mapping[str, Any]) -> Sequence[Any]:
     """RFC 4180 has no null: an empty cell. Texts that a spreadsheet would run as formulas are escaped."""
-    return {name: escape(text) if isinstance(text := _text(value), str) else text for name, value in values.items()}
+    return [escape(value) if isinstance(value, str) else value for value in values.values()]
 
 
-def _feature(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """RFC 7946: longitude first; a report without coordinates is a feature without geometry."""
-    properties = {name: _text(value) for name, value in values.items() if name not in {"lat", "long"}}
+def _feature(values: Mapping[str, Any], line: str) -> str:
+    """RFC 7946: longitude first; a report without coordinates is a feature without geometry. `line` is all of it."""
     lat, long = values["lat"], values["long"]
-    geometry = None if lat is None or long is None else {"type": "Point", "coordinates": [long, lat]}
-    return {"type": "Feature", "id": values["service_request_id"], "geometry": geometry, "properties": properties}
+    place = "null" if lat is None or long is None else f'{{"type":"Point","coordinates":[{long!r},{lat!r}]}}'
+    return f'{{"type":"Feature","id":"{values["service_request_id"]}","geometry":{place},"properties":{line}}}'
 
 
-def _record_batch(batch: Sequence[Mapping[str, Any]]) -> pa.RecordBatch:
+def _record_batch(lines: Sequence[str]) -> pa.RecordBatch:
     # Arrow's own reader of JSON lines makes the columns: building them of Python lists would import pandas.
-    lines = "\n".join(_json({name: _instant(value) for name, value in one.items()}) for one in batch).encode()
+    text = "\n".join(lines).encode()
     options = pyarrow.json.ParseOptions(explicit_schema=_SCHEMA, unexpected_field_behavior="error")
-    whole = pyarrow.json.ReadOptions(block_size=len(lines) + 1, use_threads=False)
-    return pyarrow.json.read_json(io.BytesIO(lines), whole, options).combine_chunks().to_batches()[0]
+    whole = pyarrow.json.ReadOptions(block_size=len(text) + 1, use_threads=False)
+    return pyarrow.json.read_json(io.BytesIO(text), whole, options).combine_chunks().to_batches()[0]
 
 
-def _text(value: Any) -> Any:
-    return w3c(value) if isinstance(value, datetime) else value
-
-
-def _instant(value: Any) -> Any:
-    return rfc3339(value) if isinstance(value, datetime) else value
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
