@@ -1,0 +1,13 @@
+"""`city-platform traffic …`: its commands, each in a module of its own."""
+
+import typer
+
+from city_platform.cli.traffic_cost import app as cost_app
+
+app = typer.Typer(help="Traffic: sensors, their stream and what is made of it.", no_args_is_help=True)
+app.add_typer(cost_app)
+
+
+@app.callback()
+def traffic() -> None:
+    """Keeps `cost` a command of its own while it is the only one."""
