@@ -11,8 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
+from typer.testing import CliRunner
 
 from city_platform.api.composition import open_api
+from city_platform.cli.app import app
 from city_platform.deployment import open_incident_repository, open_incident_service, open_platform
 from city_platform.incidents.api_keys import ApiKeys
 from city_platform.incidents.model import Resolution, Status
@@ -230,6 +232,27 @@ def _without_nulls(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _without_nulls(one) for name, one in value.items() if one is not None}
     return [_without_nulls(one) for one in value] if isinstance(value, list) else value
+
+
+def test_keys_are_made_listed_and_ended_on_the_command_line(tmp_path: Path) -> None:
+    def call(*arguments: str) -> Any:
+        done = CliRunner().invoke(app, [*arguments, "--home", str(tmp_path), "--json"])
+        return done.exit_code, json.loads(done.stdout)
+
+    status, made = call("open311", "keys", "create", "Street reporter")
+    assert (status, made["application"]) == (0, "Street reporter")
+    client = TestClient(open_api(tmp_path, {}, rate_limit=0))
+    form = {"api_key": made["api_key"], "service_code": "graffiti", **HERE}
+    assert client.post(f"{BASE}/requests.json", data=form).status_code == 200
+    assert call("open-data", "publish")[1]["years"][0]["rows"] == 1
+    assert call("open311", "keys", "revoke", made["key"])[0] == 0
+    status, listed = call("open311", "keys", "list")
+    assert listed["keys"][0]["revoked_at"] is not None
+    assert made["api_key"] not in json.dumps(listed)
+    client = TestClient(open_api(tmp_path, {}, rate_limit=0))  # one that runs notices within half a minute
+    assert client.post(f"{BASE}/requests.json", data=form).status_code == 403
+    assert call("open311", "keys", "revoke", "000000000000")[0] == 2
+    assert call("open311", "keys", "create", "jo@post.example")[0] == 3
 
 
 words = st.text(max_size=12) | st.sampled_from(
