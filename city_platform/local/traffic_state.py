@@ -13,20 +13,18 @@ import msgspec
 from city_platform.traffic.state import Conflict, Event, Key, Record, StateUnavailable, VersionConflict, Window
 
 _BUSY_SECONDS = 10.0
-_COLUMNS = Window.__struct_fields__
+_COLUMNS = ", ".join(f'"{name}"' for name in Window.__struct_fields__)
+_PLACES = ", ".join("?" * len(Window.__struct_fields__))
 _SCHEMA = (
-    f"CREATE TABLE IF NOT EXISTS window ({', '.join(_COLUMNS)}, PRIMARY KEY (zone, start_ms)) WITHOUT ROWID",
+    f"CREATE TABLE IF NOT EXISTS window ({_COLUMNS}, PRIMARY KEY (zone, start_ms)) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS record (key TEXT PRIMARY KEY, version INTEGER NOT NULL, body BLOB NOT NULL)",
     # A published event stays, without its body, so that its id is known.
     "CREATE TABLE IF NOT EXISTS event (place INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, at_ms INTEGER, body BLOB)",
     "CREATE INDEX IF NOT EXISTS waiting ON event (place) WHERE body IS NOT NULL",
 )
-_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM window WHERE zone = ?"
-_INSERT = f"INSERT INTO window VALUES ({', '.join('?' * len(_COLUMNS))}) ON CONFLICT DO NOTHING"
-_UPDATE = (
-    f"UPDATE window SET ({', '.join(_COLUMNS)}) = ({', '.join('?' * len(_COLUMNS))}) "
-    "WHERE zone = ? AND start_ms = ? AND version = ?"
-)
+_SELECT = f"SELECT {_COLUMNS} FROM window WHERE zone = ?"
+_INSERT = f"INSERT INTO window VALUES ({_PLACES}) ON CONFLICT DO NOTHING"
+_UPDATE = f"UPDATE window SET ({_COLUMNS}) = ({_PLACES}) WHERE zone = ? AND start_ms = ? AND version = ?"
 
 
 @dataclass(slots=True)

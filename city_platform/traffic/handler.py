@@ -16,7 +16,7 @@ from city_platform.errors import TransientError
 from city_platform.traffic.dead_letters import DeadLetter, DeadLetters
 from city_platform.traffic.frames import Decoder, Refused, refusals
 from city_platform.traffic.registry import Registry
-from city_platform.traffic.state import WINDOW_MS, Conflict, TrafficState, Window
+from city_platform.traffic.state import WINDOW_MS, Conflict, StateUnavailable, TrafficState, Window
 from city_platform.traffic.telemetry import Readings, Reason, validate
 from city_platform.traffic.windows import CLOSING_MS, LATENESS_MS, CityWindow, FirstOfEach, cells
 
@@ -185,7 +185,7 @@ class TrafficHandler:
             if not writes:
                 return failed
             again: dict[int, tuple[_Share, list[int]]] = {}
-            answers = self._state.put([window for _, _, window in writes])
+            answers = self._put([window for _, _, window in writes])
             for (share, zone, window), answer in zip(writes, answers, strict=True):
                 if answer is None:
                     share.city.written(zone, window)
@@ -200,6 +200,12 @@ class TrafficHandler:
             if not turns:
                 return failed
         return failed + [_first_record(share, zone) for share, zones in again.values() for zone in zones]
+
+    def _put(self, windows: Sequence[Window]) -> Sequence[Conflict | StateUnavailable | None]:
+        try:
+            return self._state.put(windows)
+        except StateUnavailable as unavailable:
+            return [unavailable] * len(windows)
 
     def _changed(self, share: _Share, rows: NDArray[np.int64]) -> list[tuple[_Share, int, Window]]:
         """Counts the rows and gives the windows to write: of zones in which something was new."""

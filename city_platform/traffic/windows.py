@@ -135,25 +135,16 @@ class CityWindow:
         place = place[self._base[place] != _NONE]
         ends = np.searchsorted(registry.zone[place], zones, side="right").tolist()
         packed = self._pack(place, [0, *ends])
-        figures: Any = np.concatenate((self._sums[:, zones], self._maxima[:, zones])).T.tolist()
+        figures = np.concatenate((self._sums[:, zones], self._maxima[:, zones])).T.tolist()
         ttl = (self.start_ms + WINDOW_MS + KEEP_MS) // _MILLI
-        return [
-            Window(
-                registry.zones[zone],
-                self.start_ms,
-                version + 1,
-                revision + (zone in revised),
-                *figures[at],
-                active,
-                sensors,
-                self._pack_strays(zone),
-                now_ms,
-                ttl,
-            )
-            for at, (zone, version, revision, (active, sensors)) in enumerate(
-                zip(zones, self.version[zones].tolist(), self._revision[zones].tolist(), packed, strict=True)
-            )
-        ]
+        windows = []
+        for at, (zone, version, revision) in enumerate(
+            zip(zones, self.version[zones].tolist(), self._revision[zones].tolist(), strict=True)
+        ):
+            named = registry.zones[zone], self.start_ms, version + 1, revision + (zone in revised)
+            values: Any = (*named, *figures[at], *packed[at], self._pack_strays(zone), now_ms, ttl)
+            windows.append(Window(*values))
+        return windows
 
     def written(self, zone: int, window: Window) -> None:
         """Takes note that the store has this version now."""
