@@ -49,6 +49,7 @@ class BodyLimit:
         limit = next((size for start, size in self._larger.items() if scope["path"].startswith(start)), self._limit)
         announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
         coming = int(announced) if announced.isdigit() and len(announced) < 20 else 0  # noqa: PLR2004 -- 2**64 has 20
+        received = 0
 
         async def receiving() -> Message:
             nonlocal received
@@ -61,7 +62,6 @@ class BodyLimit:
                     raise TooLarge(limit)
             return message
 
-        received = 0
         await self._app(scope, receiving, send)
 
 

@@ -41,6 +41,18 @@ _FIELDS_LIMIT = 60
 _PLAIN = ("title", "description", "address", "postal_code", "district", "lat", "long")
 _CONTACT = ("email", "phone", "name")
 
+_LABELS = {
+    "title": "What is it, in a few words?",
+    "description": "Tell us more",
+    "address": "Address, or the nearest one",
+    "district": "District, if you know it",
+    "lat": "Latitude",
+    "long": "Longitude",
+    "contact.email": "E-mail address",
+    "contact.phone": "Phone number",
+    "contact.name": "Your name",
+}
+
 router = APIRouter(include_in_schema=False)
 
 
@@ -157,24 +169,24 @@ def _kinds(desk: Desk) -> str:
 def _form(desk: Desk, category: str, chosen: Category, form: Form) -> str:
     districts = {code: one.name for code, one in desk.service.reference.districts.items()}
     about = [
-        _field(form, "title", "What is it, in a few words?", "Everybody may read this.", required=True),
-        _area(form, "description", "Tell us more", "Leave names, numbers and addresses of people out."),
+        _field(form, "title", "Everybody may read this.", required=True),
+        _area(form, "description", _LABELS["description"], "Leave names, numbers and addresses of people out."),
         *(_question(form, f"attributes.{code}", asked) for code, asked in chosen.attributes.items()),
     ]
     where = [
-        _field(form, "address", "Address, or the nearest one", "For example 453 West 12th Avenue"),
-        _choice(form, "district", "District, if you know it", {"": "I do not know", **districts}),
-        _field(form, "lat", "Latitude", "If you have coordinates, such as 49.2633", mode="decimal"),
-        _field(form, "long", "Longitude", "Such as -123.0985", mode="decimal"),
+        _field(form, "address", "For example 453 West 12th Avenue"),
+        _choice(form, "district", _LABELS["district"], {"": "I do not know", **districts}),
+        _field(form, "lat", "If you have coordinates, such as 49.2633", mode="decimal"),
+        _field(form, "long", "Such as -123.0985", mode="decimal"),
     ]
     reach = [
-        _field(form, "contact.email", "E-mail address", "Only staff can see it.", kind="email", fill="email"),
-        _field(form, "contact.phone", "Phone number", "", kind="tel", fill="tel"),
-        _field(form, "contact.name", "Your name", "", fill="name"),
+        _field(form, "contact.email", "Only staff can see it.", kind="email", fill="email"),
+        _field(form, "contact.phone", kind="tel", fill="tel"),
+        _field(form, "contact.name", fill="name"),
     ]
     body = [
         _emergency(),
-        _summary(form),
+        _summary(form, chosen),
         '<form method="post" action="/report" novalidate>',
         f'<input type="hidden" name="category" value="{escape(category)}">',
         f'<input type="hidden" name="key" value="{escape(form.value("key"))}">',
@@ -184,17 +196,25 @@ def _form(desk: Desk, category: str, chosen: Category, form: Form) -> str:
         "<button>Send the report</button></form>",
         '<p><a href="/report">It is about something else</a></p>',
     ]
-    title = f"Report: {chosen.name}"
-    return page(f"Please check: {title}" if form.faults else title, body, _STYLE)
+    return page(f"Please check your report: {chosen.name}" if form.faults else f"Report: {chosen.name}", body, _STYLE)
 
 
-def _summary(form: Form) -> str:
+def _summary(form: Form, chosen: Category) -> str:
     if not form.faults:
         return ""
     listed = "".join(
-        f'<li><a href="#{_anchor(one.field)}">{escape(one.message)}</a></li>' for one in form.faults
-    )  # fmt: skip
+        f'<li><a href="#{_anchor(one.field)}">{escape(_label(one.field, chosen))}: {escape(one.message)}</a></li>'
+        for one in form.faults
+    )
     return f'<div class="summary" role="alert"><h2>Not sent yet</h2><ul>{listed}</ul></div>'
+
+
+def _label(field: str, chosen: Category) -> str:
+    """What the form calls a field."""
+    kind, _, code = _anchor(field).partition(".")
+    if kind == "attributes" and code in chosen.attributes:
+        return chosen.attributes[code].name
+    return _LABELS.get(_anchor(field), field)
 
 
 def _anchor(field: str) -> str:
@@ -222,8 +242,8 @@ def _around(form: Form, name: str, label: str, hint: str, control: str) -> str:
 
 
 def _field(
-    form: Form, name: str, label: str, hint: str, *, kind: str = "text", fill: str = "off", mode: str = "",
-    required: bool = False,
+    form: Form, name: str, hint: str = "", *, label: str | None = None, kind: str = "text", fill: str = "off",
+    mode: str = "", required: bool = False,
 ) -> str:  # fmt: skip
     extra = f' inputmode="{mode}"' if mode else ""
     extra += " required" if required else ""
@@ -231,7 +251,7 @@ def _field(
         f'<input type="{kind}" id="{name}" name="{name}" autocomplete="{fill}"{extra}{{described}} '
         f'value="{_value(form, name)}">'
     )
-    return _around(form, name, label, hint, control)
+    return _around(form, name, label or _LABELS[name], hint, control)
 
 
 def _area(form: Form, name: str, label: str, hint: str) -> str:
@@ -262,19 +282,19 @@ def _question(form: Form, name: str, asked: Attribute) -> str:
         case AttributeType.TEXT:
             return _area(form, name, label, "")
         case AttributeType.DATETIME:
-            return _field(form, name, label, "With its offset, such as 2026-06-01T10:03:20-07:00")
+            return _field(form, name, "With its offset, such as 2026-06-01T10:03:20-07:00", label=label)
         case AttributeType.NUMBER:
-            return _field(form, name, label, "", mode="decimal")
+            return _field(form, name, label=label, mode="decimal")
         case AttributeType.STRING:
-            return _field(form, name, label, "")
+            return _field(form, name, label=label)
 
 
 def _several(form: Form, name: str, label: str, choices: Mapping[str, str]) -> str:
     wrong = form.wrong(name)
     told = f'<p class="wrong" id="{name}-wrong">{escape(wrong)}</p>' if wrong else ""
     boxes = "".join(
-        f'<label><input type="checkbox" name="{name}" value="{escape(code)}"'
-        f"{' checked' if code in form.values.get(name, ()) else ''}> {escape(said)}</label><br>"
+        f'<div><label><input type="checkbox" name="{name}" value="{escape(code)}"'
+        f"{' checked' if code in form.values.get(name, ()) else ''}> {escape(said)}</label></div>"
         for code, said in choices.items()
     )
     return (

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 from pydantic import ValidationError as PydanticError
+from pydantic_core import ErrorDetails
 
 from city_platform.errors import PermanentError
 from city_platform.incidents.model import UNLOCATED, AttributeValue, Channel, Severity, Visibility
@@ -169,7 +170,7 @@ def read_fields(model: type[BaseModel], payload: object) -> tuple[dict[str, Any]
             values[name] = _reader(model, name).validate_python(payload[name])
         except PydanticError as error:
             faults.extend(
-                Fault(".".join((name, *map(str, one["loc"]))), one["type"], _said(one["msg"])) for one in error.errors()
+                Fault(".".join((name, *map(str, one["loc"]))), one["type"], _said(one)) for one in error.errors()
             )
     return values, faults
 
@@ -181,8 +182,35 @@ def _reader(model: type[BaseModel], name: str) -> TypeAdapter[Any]:
     return TypeAdapter(Annotated[(kind, *field.metadata)] if field.metadata else kind)
 
 
-def _said(message: str) -> str:
-    return message.removeprefix("Value error, ")
+def _said(error: ErrorDetails) -> str:
+    """What to do, for people; pydantic tells programmers what is the case."""
+    wanted = _WORDS.get(error["type"])
+    if wanted is None:
+        return error["msg"].removeprefix("Value error, ")
+    return wanted.format(**error.get("ctx", {}))
+
+
+_WORDS: Mapping[str, str] = {
+    "string_too_short": "write at least {min_length} characters",
+    "string_too_long": "write at most {max_length} characters",
+    "string_type": "give a text",
+    "bool_type": "give true or false",
+    "int_type": "give a whole number",
+    "float_type": "give a number",
+    "finite_number": "give a number",
+    "greater_than_equal": "give {ge} or more",
+    "less_than_equal": "give {le} or less",
+    "enum": "choose one of: {expected}",
+    "extra_forbidden": "there is no such field",
+    "model_type": "give an object with fields",
+    "dict_type": "give an object with fields",
+    "list_type": "give a list",
+    "too_short": "give at least {min_length}",
+    "too_long": "give at most {max_length}",
+    "timezone_aware": "write the time with its offset, such as 2026-06-01T10:03:20-07:00",
+    "datetime_from_date_parsing": "write a time as RFC 3339, such as 2026-06-01T10:03:20-07:00",
+    "datetime_parsing": "write a time as RFC 3339, such as 2026-06-01T10:03:20-07:00",
+}
 
 
 def locate(values: Mapping[str, Any], faults: list[Fault], reference: Reference) -> tuple[str, str]:
@@ -252,7 +280,7 @@ def _answer(value: object, attribute: Attribute) -> AttributeValue:
             try:
                 return _moment().validate_python(value).isoformat()
             except PydanticError as error:
-                raise ValueError(_said(error.errors()[0]["msg"])) from error
+                raise ValueError(_said(error.errors()[0])) from error
         case AttributeType.STRING | AttributeType.TEXT:
             limit = _TEXT_LIMIT if attribute.type is AttributeType.STRING else _LONG_TEXT_LIMIT
             if not isinstance(value, str) or len(value) > limit:
