@@ -7,6 +7,7 @@ import dagster as dg
 
 from assets.graph import asset_key, markdown_table, typed_failures
 from assets.jobs import UnresolvedAssetJobDefinition
+from city_platform.contracts.model import Classification
 from city_platform.datasets import Dataset
 from city_platform.layers import quality_checked, questions
 from resources.platform import PlatformResource
@@ -15,18 +16,21 @@ ROWS_SHOWN = 100
 
 
 def questions_asset(dataset: Dataset) -> dg.AssetsDefinition:
-    """`[dataset, questions]`: one for all years, because a question asks all of them."""
+    """`[dataset, questions]`: one for all partitions, because a question asks all of them."""
     asked = "\n".join(f"- {question.title}" for question in dataset.questions)
+    span = dataset.contract.partitioning.granularity
+    read = {column for question in dataset.questions for column in question.columns}
+    public = all(dataset.contract.column(name).classification is Classification.PUBLIC for name in read)
     spec = dg.AssetSpec(
         key=asset_key(dataset, questions.LAYER),
         deps=[asset_key(dataset, quality_checked.LAYER)],
-        description=f"{dataset.contract.title}: answers from the trusted rows of all years.\n\n{asked}",
+        description=f"{dataset.contract.title}: answers from the trusted rows of every {span}.\n\n{asked}",
         group_name=dataset.name,
         owners=[dataset.contract.owner],
         kinds={"duckdb", "parquet"},
         tags={
             "layer": questions.LAYER,
-            "classification": "public",
+            "classification": "public" if public else "internal",
             "cadence": dataset.contract.cadence,
             "domain": dataset.contract.domain,
         },

@@ -35,7 +35,7 @@ from city_platform.contracts.columns import read_columns
 from city_platform.contracts.model import Column, Contract, PortalSource
 from city_platform.contracts.odcs import check_standard, closest, instead, shown
 from city_platform.contracts.reader import CONTRACT_PROPERTIES, Custom, Reader
-from city_platform.contracts.sources import read_sources
+from city_platform.contracts.sources import EXPORTS, read_sources
 from city_platform.contracts.team import read_members
 from city_platform.contracts.yaml_lines import Path, read_yaml
 from city_platform.errors import Finding
@@ -125,6 +125,7 @@ def _contract(reader: Reader) -> Contract | None:
         partitioning=replace(partitioning, timezone=fields["timezone"] or partitioning.timezone),
         latest_by=latest_by,
         sources=portal,
+        exported=any(one.get("server") == EXPORTS for _, one in reader.items(("servers",))),
         members=members,
         tags=tuple(str(tag) for tag in tags) if isinstance(tags, list) else (),
         extra={key: str(one.value) for key, one in custom.items() if key not in CONTRACT_PROPERTIES},

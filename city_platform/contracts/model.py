@@ -146,6 +146,7 @@ class Contract:
     tags: tuple[str, ...] = ()
     members: tuple[Member, ...] = ()
     sources: tuple[PortalSource, ...] = ()  # in the contract's order
+    exported: bool = False  # another part of the platform writes its rows into the lake; no files are landed
     extra: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -8,7 +8,8 @@
         customProperties:
           - {property: cadence, value: static}
 
-Servers of other types are the standard's business; nothing is fetched from them.
+A server called `exports`, of whatever type, says that another part of the platform writes the rows into the lake as
+they come (see `layers.exported`). All others are the standard's business; nothing is fetched from them.
 """
 
 import re
@@ -19,6 +20,7 @@ from city_platform.contracts.odcs import instead, shown
 from city_platform.contracts.reader import SERVER_PROPERTIES, Reader
 from city_platform.contracts.yaml_lines import Path
 
+EXPORTS = "exports"
 _DATASET_ADDRESS = re.compile(r"https?://[^\s/?#@]+/api/explore/v2\.1/catalog/datasets/[A-Za-z0-9_-]+")
 _ADDRESS_REMEDY = "write https://HOST/api/explore/v2.1/catalog/datasets/ID, without anything behind the ID"
 _CADENCE_REMEDY = f"add the custom property 'cadence': {', '.join(CADENCES)}"

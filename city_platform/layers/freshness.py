@@ -6,7 +6,17 @@ from collections.abc import Sequence
 
 from city_platform.datasets import Dataset
 from city_platform.governance.decisions import read_decisions
-from city_platform.layers import cleaned, curated, encrypted, gated, landing, quality_checked, raw, surroundings
+from city_platform.layers import (
+    cleaned,
+    curated,
+    encrypted,
+    exported,
+    gated,
+    landing,
+    quality_checked,
+    raw,
+    surroundings,
+)
 from city_platform.layers.platform import Platform
 
 # In the order in which they are made.
@@ -16,8 +26,11 @@ GATED = (curated.LAYER, encrypted.LAYER)
 
 def partitions(platform: Platform, dataset: Dataset) -> Sequence[str]:
     """Those for which any source has landed or anything is published."""
-    landed = {one for source in landing.sources(platform.lake, dataset.name) for one in source.rows_by_partition}
-    return sorted(landed | set(platform.lake.partitions(raw.LAYER, dataset.name)))
+    lake = platform.lake
+    if dataset.contract.exported:
+        return lake.partitions(exported.LAYER, dataset.name)
+    landed = {one for source in landing.sources(lake, dataset.name) for one in source.rows_by_partition}
+    return sorted(landed | set(lake.partitions(raw.LAYER, dataset.name)))
 
 
 def outdated(platform: Platform, dataset: Dataset, partition: str) -> Sequence[str]:

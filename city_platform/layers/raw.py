@@ -1,11 +1,18 @@
-"""Raw: a partition's share of the landed sources, bytes untouched, rows as text under the source's own headers."""
+"""Raw: a partition's share of the sources, bytes untouched, rows as text under the source's own headers.
+
+The sources are the files that landed; of a dataset that is exported as it comes (see `exported`) the exports.
+"""
 
 from collections.abc import Mapping
+from typing import Any
 
 from city_platform.datasets import Dataset
 from city_platform.errors import PermanentError
+from city_platform.ingestion.headers import HeaderMatch
 from city_platform.lake.lake import NotPublished
 from city_platform.lake.manifest import Manifest
+from city_platform.lake.sink import workspace
+from city_platform.layers import exported
 from city_platform.layers.landing import Source, sources
 from city_platform.layers.platform import Platform
 
@@ -17,16 +24,22 @@ class DamagedSource(PermanentError):
 
 
 def inputs(platform: Platform, dataset: Dataset, partition: str) -> Mapping[str, str] | None:
-    """The landed sources with rows of that partition, by name; None where there are none."""
+    """The sources with rows of that partition, by name; None where there are none."""
+    if dataset.contract.exported:
+        export = exported.newest(platform.lake, dataset.name, partition)
+        return _export_inputs(export, dataset) if export else None
     holding = _holding(platform, dataset, partition)
     return {source.name: source.content(partition) for source in holding} or None
 
 
 def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifest:
-    """Publishes which landed sources make up the partition, after proving that their objects are there.
+    """Publishes which sources make up the partition, after proving that their objects are there.
 
-    Raises NotPublished where nothing landed for it, DamagedSource where an object is gone.
+    Raises NotPublished where nothing landed for it, DamagedSource where an object is gone, BreakingDrift where an
+    export's columns do not fit the contract.
     """
+    if dataset.contract.exported:
+        return _from_export(platform, dataset, partition)
     holding = _holding(platform, dataset, partition)
     if not holding:
         raise NotPublished(f"no source of {dataset.name} has rows of {partition}: ingest a file first")
@@ -68,3 +81,41 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifes
 
 def _holding(platform: Platform, dataset: Dataset, partition: str) -> list[Source]:
     return [source for source in sources(platform.lake, dataset.name) if partition in source.rows_by_partition]
+
+
+def _export_inputs(export: Manifest, dataset: Dataset) -> Mapping[str, str]:
+    # The contract says which of the export's columns are the dataset's.
+    return {exported.LAYER: export.version, "contract": dataset.contract_hash}
+
+
+def _from_export(platform: Platform, dataset: Dataset, partition: str) -> Manifest:
+    lake = platform.lake
+    export = exported.newest(lake, dataset.name, partition)
+    if export is None:
+        raise NotPublished(f"nothing of {dataset.name} has been exported for {partition}")
+    with workspace(lake) as folder, platform.engine.session() as session:
+        rows, match = exported.rows_as_text(session, lake, dataset, export, folder / "part-00000.parquet")
+        return lake.publish(
+            LAYER,
+            dataset.name,
+            partition,
+            inputs=_export_inputs(export, dataset),
+            parts={"source": export.parts[exported.PARQUET], "rows": [rows]},
+            counts={"rows": rows.rows},
+            schema=[(name, "text") for name, _ in export.schema],
+            details={"sources": [_told(export, match)]},
+        )
+
+
+def _told(export: Manifest, match: HeaderMatch) -> Mapping[str, Any]:
+    return {
+        "name": exported.LAYER,
+        "sha256": export.sha256,
+        "bytes": export.size,
+        "landed_at": export.published_at.isoformat(),
+        "url": None,
+        "fetched_at": None,
+        "rows_of_partition": export.counts["rows"],
+        "present": dict(match.present),
+        "drift": [drift.message for drift in match.drift],
+    }

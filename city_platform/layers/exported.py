@@ -1,0 +1,50 @@
+"""Exported: rows that another part of the platform writes into the lake as they come, and raw takes from there.
+
+Such a part publishes its Parquet files as the layer `exports` of the dataset, a manifest for each partition and export
+that lists all files of the partition; only what a manifest lists exists. Raw makes one file of texts of them, so that
+the recipe reads a stream's rows as it reads a file's. When a later export adds rows, to an old partition too, the
+manifest's version changes, and with it what raw is made from.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from city_platform.datasets import Dataset
+from city_platform.engines.duckdb import Session
+from city_platform.ingestion.headers import BreakingDrift, HeaderMatch, match_headers
+from city_platform.ingestion.partition_files import int64_array
+from city_platform.lake.lake import Lake, StagedFile
+from city_platform.lake.manifest import Manifest
+from city_platform.lake.sink import ParquetSink
+
+LAYER, PARQUET = "exports", "parquet"
+
+
+def newest(lake: Lake, dataset: str, partition: str) -> Manifest | None:
+    """What was exported of the partition, or None."""
+    return lake.latest(LAYER, dataset, partition)
+
+
+def rows_as_text(
+    session: Session, lake: Lake, dataset: Dataset, manifest: Manifest, file: Path
+) -> tuple[StagedFile, HeaderMatch]:
+    """Writes all rows to `file`: the export's columns as text and `_row`, in the order of its files.
+
+    Times are texts in UTC. Raises BreakingDrift where the columns do not fit the contract.
+    """
+    paths = lake.paths(manifest, PARQUET)
+    names = [str(row[0]) for row in session.rows(f"DESCRIBE SELECT * FROM {session.parquet(paths)}")]
+    match = match_headers(names, dataset.contract)
+    if match.breaking:
+        raise BreakingDrift(f"the export of {manifest.partition}", dataset.name, match.drift)
+    texts = (f"CAST({name} AS VARCHAR) AS {name}" for name in map(session.dialect.name, names))
+    reader = session.stream(f"SELECT {', '.join(texts)}, CAST(0 AS BIGINT) AS _row FROM {session.parquet(paths)}")
+    with ParquetSink(file, reader.schema, compression="lz4") as sink:
+        rows = 0
+        for batch in reader:
+            numbers = int64_array(np.arange(rows, rows + batch.num_rows, dtype=np.int64))
+            sink.write(batch.set_column(batch.num_columns - 1, "_row", numbers))
+            rows += batch.num_rows
+        (staged,) = sink.finish()
+    return staged, match

@@ -1,0 +1,93 @@
+"""Changes of incidents, from the store through the export to the curated tables."""
+
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from city_platform.datasets import Dataset, load_dataset
+from city_platform.incidents.export import export_once
+from city_platform.incidents.model import Incident, Resolution, Status
+from city_platform.layers import cleaned, curated, encrypted, freshness, quality_checked, questions, raw
+from city_platform.layers.platform import Platform
+from city_platform.local.platform import local_platform
+from tests.incident_stream import Town, following
+from tests.incidents import NOW, incident
+from tests.town import ROOT
+
+TODAY, YESTERDAY = NOW.date().isoformat(), (NOW - timedelta(days=1)).date().isoformat()
+
+
+@pytest.fixture(scope="session")
+def incidents() -> Dataset:
+    dataset, mistakes = load_dataset(ROOT / "datasets" / "incidents")
+    assert dataset is not None, mistakes
+    return dataset
+
+
+def exported(town: Town, holder: str) -> None:
+    while town.mapping().deliver():
+        pass
+    export_once(town.path.export, holder)
+
+
+def resolved(before: Incident, resolution: Resolution, after: timedelta) -> Incident:
+    at = before.updated_at + after
+    return following(before, status=Status.RESOLVED, resolution=resolution, updated_at=at, closed_at=at)
+
+
+def reopened(before: Incident, after: timedelta) -> Incident:
+    at = before.updated_at + after
+    return following(before, status=Status.REOPENED, resolution=None, closed_at=None, updated_at=at)
+
+
+def summary(platform: Platform, day: str) -> list[dict[str, Any]]:
+    files = platform.lake.paths(platform.lake.require("curated", "incidents", day), "parquet")
+    with platform.engine.session() as session:
+        found: list[dict[str, Any]] = session.stream(f"SELECT * FROM {session.parquet(files)}").read_all().to_pylist()
+    return found
+
+
+def test_from_the_store_to_the_curated_tables(tmp_path: Path, incidents: Dataset) -> None:
+    town = Town.at(tmp_path)
+    hour = timedelta(hours=1)
+    first = town.write(incident(-24 * 60))  # yesterday
+    done = town.write(resolved(first, Resolution.FIXED, hour), first)
+    town.write(reopened(done, 23 * hour), done)  # today
+    other = town.write(incident(0, category="waste", reported_by=None))
+    town.write(resolved(other, Resolution.NOT_FIXED, hour), other)
+    exported(town, "one")
+    platform = local_platform(tmp_path, town.clock, threads=1)
+    assert freshness.partitions(platform, incidents) == [YESTERDAY, TODAY]
+    for day in (YESTERDAY, TODAY):
+        assert freshness.outdated(platform, incidents, day)[0] == "raw"
+        for layer in (raw, cleaned, quality_checked, curated, encrypted):
+            layer.materialize(platform, incidents, day)
+        assert freshness.outdated(platform, incidents, day) == ()
+    [row] = summary(platform, YESTERDAY)
+    assert (row["Status"], row["Incidents"], row["Changes"], row["Closed"], row["Fixed"]) == ("resolved", 1, 2, 1, 1)
+    assert Counter((row["Category"], row["Status"], row["Reopened"]) for row in summary(platform, TODAY)) == Counter(
+        [("road_damage", "reopened", 1), ("waste", "resolved", 0)]
+    )
+    assert "/day=" in platform.lake.require("curated", "incidents", TODAY).parts["parquet"][0].key
+
+    # A change that comes late makes its day outdated, and only that one.
+    town.write(incident(-23 * 60, category="noise"))
+    exported(town, "two")
+    assert freshness.outdated(platform, incidents, TODAY) == ()
+    assert freshness.outdated(platform, incidents, YESTERDAY)[0] == "raw"
+    for layer in (raw, cleaned, quality_checked, curated):
+        layer.materialize(platform, incidents, YESTERDAY)
+    assert freshness.outdated(platform, incidents, TODAY) == ()
+    assert platform.lake.require("cleaned", "incidents", YESTERDAY).counts["rows"] == 3
+    assert len(summary(platform, YESTERDAY)) == 2
+
+    _, answers = questions.materialize(platform, incidents)
+    told = {one.question.name: [dict(zip(one.headers, row, strict=True)) for row in one.rows] for one in answers}
+    assert all(sum(int(row["Incidents"]) for row in found) == 3 for found in told.values())
+    [central] = told["by_region"]
+    assert (central["Region"], central["Open"], central["Closed"], central["Fixed"]) == ("central", 2, 1, 0)
+    assert "citizen-1" not in str(told["by_reporter"])
+    assert {row["Reporter"] == "anonymous": row["Incidents"] for row in told["by_reporter"]} == {True: 1, False: 2}
