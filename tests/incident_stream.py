@@ -1,22 +1,35 @@
 """The path of incidents' changes for tests: a store with changes, and what takes them to the lake."""
 
+import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from city_platform.deployment import IncidentPath, open_incident_path
-from city_platform.incidents.model import Incident
+from city_platform.incidents.export import export_once
+from city_platform.incidents.model import Incident, Severity, Status
 from city_platform.lake.lake import Lake
+from city_platform.local.database import Database
 from city_platform.local.incident_stream import SqliteIncidentStream, stream_record
 from city_platform.local.incidents import LoggedChange, SqliteIncidentRepository
+from city_platform.local.notifier import FileNotifier
 from city_platform.local.platform import local_platform
 from city_platform.local.runner import EventSourceMapping
-from tests.incidents import NOW, change
+from city_platform.local.store import LocalObjectStore
+from tests.incidents import NOW, change, incident
 from tests.town import StandingClock
+
+DAY = 24 * 60
+LEASE = timedelta(minutes=2)  # longer than any claim of this machine
 
 
 @dataclass
@@ -78,3 +91,125 @@ def record(after: Incident | None, before: Incident | None = None, sequence: int
     assert some is not None
     old, new = (codec.to_item(one) if one else None for one in (before, after))
     return stream_record(LoggedChange(sequence, codec.rfc3339(some.updated_at), some.incident_id, old, new))
+
+
+def busy(town: Town) -> list[str]:
+    """Reports and changes of two days, one incident that becomes critical; the names of the changes."""
+    first, second, third = incident(0), incident(1), incident(DAY)
+    raised = following(first, severity=Severity.CRITICAL)
+    for written in (
+        (first,),
+        (second,),
+        (raised, first),
+        (following(raised, status=Status.ACKNOWLEDGED), raised),
+        (third,),
+    ):
+        town.write(*written)
+    changes = [
+        (first, 1, "INSERT"),
+        (second, 1, "INSERT"),
+        (first, 2, "MODIFY"),
+        (first, 3, "MODIFY"),
+        (third, 1, "INSERT"),
+    ]
+    return sorted(f"{one.incident_id}.{version}.{event}" for one, version, event in changes)
+
+
+def notifications(town: Town) -> list[dict[str, Any]]:
+    file = town.home / "notifications.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def all_the_way(town: Town) -> None:
+    while town.mapping().deliver():
+        pass
+    while export_once(town.path.export, "exporter")["published"]:
+        pass
+
+
+class Died(BaseException):
+    """As `kill -9`, for code that would clean up after an exception as after nothing else."""
+
+
+@contextmanager
+def deadly(monkeypatch: pytest.MonkeyPatch, number: int, moment: str) -> Iterator[list[int]]:
+    """Whoever works dies just before or after the nth side effect: an object, a commit, a notification."""
+    count = [0]
+
+    def before() -> None:
+        count[0] += 1
+        if count[0] == number and moment == "before":
+            raise Died
+
+    def after() -> None:
+        if count[0] == number and moment == "after":
+            raise Died
+
+    def effect(function: Callable[..., Any]) -> Callable[..., Any]:
+        def dying(*arguments: Any, **options: Any) -> Any:
+            before()
+            result = function(*arguments, **options)
+            after()
+            return result
+
+        return dying
+
+    commit = Database.transaction
+
+    @contextmanager
+    def transaction(self: Database) -> Iterator[Any]:
+        with commit(self) as connection:
+            yield connection
+            before()  # what was done in it is rolled back
+        after()
+
+    with monkeypatch.context() as patch:
+        for place, name in ((LocalObjectStore, "_move"), (LocalObjectStore, "delete"), (FileNotifier, "notify")):
+            patch.setattr(place, name, effect(getattr(place, name)))
+        patch.setattr(Database, "transaction", transaction)
+        yield count
+
+
+def with_poison(town: Town) -> list[str]:
+    """The same, and a record among them that cannot be a row."""
+    names = busy(town)
+    bad = town.write(incident(2))
+    with town.store._database.transaction() as connection:
+        connection.execute(
+            "UPDATE change SET new = replace(new, '\"medium\"', '\"dire\"') WHERE incident_id = ?", (bad.incident_id,)
+        )
+    return names
+
+
+def killed_and_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: int) -> None:
+    """Kills the whole way at every nth of its side effects, before and after it, and has it run again."""
+    names = with_poison(Town.at(tmp_path / "start"))
+
+    def copy(name: str) -> Town:
+        shutil.copytree(tmp_path / "start", tmp_path / name)
+        return Town.at(tmp_path / name)
+
+    undisturbed = copy("undisturbed")
+    with deadly(monkeypatch, 0, "never") as effects:
+        all_the_way(undisturbed)
+    assert effects[0] > 20
+    for number, moment in list(product(range(1, effects[0] + 1), ("before", "after")))[::every]:
+        town = copy(f"{moment}-{number}")
+        with deadly(monkeypatch, number, moment), pytest.raises(Died):
+            all_the_way(town)
+        again = Town.at(town.home)
+        again.clock.time += LEASE
+        all_the_way(again)
+        assert published(again) == published(undisturbed), (number, moment)
+        assert again.names() == names
+        assert [one["subject"] for one in notifications(again)] == [
+            one["subject"] for one in notifications(undisturbed)
+        ]
+        assert {one.reason for one in again.path.dead_letters.look(10)} == {"Invalid enum value: $.severity"}
+        assert not list(again.lake.store.keys("exports/incidents/pending"))
+
+
+def published(town: Town) -> dict[str, str]:
+    """What each day consists of."""
+    days = town.lake.partitions("exports", "incidents")
+    return {day: town.lake.require("exports", "incidents", day).sha256 for day in days}
