@@ -81,19 +81,19 @@ def test_the_fastest_ways_are_those_of_all_ways_without_loops(roads: dict[tuple[
 
 
 def test_green_is_shared_as_webster_has_it() -> None:
-    # Flow ratios 720/3600 = 0.2 and 540/1800 = 0.3; (1.5 x 10 + 5) / (1 - 0.5) = 40 s, of which 30 s are green.
-    proposal = green_split([Phase("main", [(720, 2), (300, 1)]), Phase("side", [(540, 1)])], lost_s=10)
-    assert (proposal.cycle_s, proposal.green_s) == (40, {"main": 12, "side": 18})
-    assert proposal.flow_ratio == pytest.approx(0.5)
+    # Flow ratios 720/3600 = 0.2 and 720/1800 = 0.4; (1.5 x 10 + 5) / (1 - 0.6) = 50 s, of which 40 s are green.
+    proposal = green_split([Phase("main", [(720, 2), (300, 1)]), Phase("side", [(720, 1)])], lost_s=10)
+    assert (proposal.cycle_s, proposal.green_s) == (50, {"main": 13, "side": 27})
+    assert proposal.flow_ratio == pytest.approx(0.6)
     assert not proposal.oversaturated
     assert proposal.advisory
 
     def webster(demand: float, lanes: int, green: int) -> float:
-        share = green / 40
+        share = green / 50
         x, q = demand / (lanes * 1800 * share), demand / 3600
-        return 0.9 * (40 * (1 - share) ** 2 / (2 * (1 - share * x)) + x * x / (2 * q * (1 - x)))
+        return 0.9 * (50 * (1 - share) ** 2 / (2 * (1 - share * x)) + x * x / (2 * q * (1 - x)))
 
-    expected = (720 * webster(720, 2, 12) + 300 * webster(300, 1, 12) + 540 * webster(540, 1, 18)) / 1560
+    expected = (720 * webster(720, 2, 13) + 300 * webster(300, 1, 13) + 720 * webster(720, 1, 27)) / 1740
     assert proposal.delay_s == pytest.approx(expected)
 
 

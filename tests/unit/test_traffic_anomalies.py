@@ -76,9 +76,9 @@ def test_the_benchmark_scores_early_hits_misses_and_false_alarms() -> None:
     assert 2 * points(50) > points(40) + points(59)  # the sigmoid falls late
     assert points(10) == points()  # learning does not count
     assert points(30) == pytest.approx(-2 - 0.11)  # a false alarm before any window costs all of it
-    # 2 / (1 + e^(5 * 1/19)) - 1: one reading behind a window of twenty.
-    assert points(60) == pytest.approx(-2 - 0.11 * 0.130, abs=1e-3)
-    assert points(40, 80, 60) == pytest.approx(points(40, 80) - 0.11 * 0.130, abs=1e-3)
+    behind = 0.11 * (2 / (1 + math.exp(5 / 19)) - 1)  # by one reading, of a window of twenty
+    assert points(60) == pytest.approx(-2 + behind)
+    assert points(40, 80, 60) == pytest.approx(points(40, 80) + behind)
     assert normalised(points(40, 80), 2, STANDARD) == pytest.approx(100)
     assert normalised(points(), 2, STANDARD) == 0
     with pytest.raises(ValueError, match="begin and end at readings"):

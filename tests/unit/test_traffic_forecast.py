@@ -17,6 +17,7 @@ from city_platform.traffic.forecast import (
     model_card,
     regular,
 )
+from city_platform.traffic.forecast import _inputs as inputs
 from city_platform.traffic.forecast import _profile as profile
 
 STEP = 900
@@ -80,6 +81,14 @@ def test_a_value_departs_from_a_profile_made_without_it() -> None:
         usual, _ = profile(lacking)
         expected = usual[series.weekday(np.array([index])), series.time_of_day(np.array([index]))][0]
         assert without_itself[index] == pytest.approx(expected, rel=2e-3)
+
+
+def test_the_line_sees_now_the_last_hour_and_day_and_the_same_time_of_yesterday_and_a_week_ago() -> None:
+    departure = np.random.default_rng(2).normal(size=800)
+    departure[[699, 690]] = np.nan  # a quarter of an hour ago, and one of the day
+    row = inputs(departure, np.array([700]), 4, STEP)[0]
+    hour, day = np.nanmean(departure[697:701]), np.nanmean(departure[605:701])
+    assert row == pytest.approx([1, departure[700], 0, hour, day, departure[704 - 96], departure[704 - 672]])
 
 
 def test_irregular_readings_become_means_of_steps() -> None:
