@@ -28,7 +28,7 @@ PRIOR = 2.0  # how many times a coarser mean counts beside a finer one
 GROUPS = 4  # quiet to busy times, for the interval
 SHARE = 0.2  # of a series that tests, and of a series that gives the interval
 REFITS = 10  # how often a tested model is fitted again, as a running one is every night
-SHORTEST_S = 12 * DAY_S
+SHORTEST_S = WEEK_S  # every weekday once
 LEAST = 50  # forecasts to fit on, to calibrate on and to test on
 
 
@@ -135,36 +135,40 @@ def _inputs(departure: Floats, now: Indexes, ahead: int, step_s: int) -> Floats:
 
 
 def fit(series: Series, ahead: int, known: int, calibration: int) -> Model:
-    """Fits on the first `known` steps and measures the interval on the `calibration` steps behind them.
+    """Fits on the first `known + calibration` steps of a series, `ahead` in steps.
 
-    `ahead` in steps. Raises ValueError where either stretch gives fewer than `LEAST` forecasts, or both together cover
-    less than the `SHORTEST_S` that a weekly profile needs.
+    The interval comes from a model fitted on the first `known` steps alone and its errors on the others. Raises
+    ValueError where either stretch gives fewer than `LEAST` forecasts, or both together cover less than the
+    `SHORTEST_S` that a weekly profile needs.
     """
-    series = logged(series)
-    past = replace(series, values=series.values[:known])
-    profile, without_itself = _profile(past)
-    levels = profile.ravel()
-    edges = np.quantile(levels, np.arange(1, GROUPS) / GROUPS)
-    if (known + calibration) * series.step_s < SHORTEST_S:
+    series, end = logged(series), known + calibration
+    if end * series.step_s < SHORTEST_S:
         raise ValueError(
-            f"{(known + calibration) * series.step_s / DAY_S:.1f} days to learn from; a weekly profile needs "
-            f"{SHORTEST_S // DAY_S}: forecast with seasonal-naive until then"
+            f"{end * series.step_s / DAY_S:.1f} days to learn from; a weekly profile needs {SHORTEST_S // DAY_S}: "
+            "forecast with seasonal-naive until then"
         )
-    seen = _origins(series, 0, known, ahead)
-    later = _origins(series, known, known + calibration, ahead)
+    seen, later = _origins(series, 0, known, ahead), _origins(series, known, end, ahead)
     if min(len(seen), len(later)) < LEAST:
         raise ValueError(
             f"{len(seen)} forecasts to fit on and {len(later)} to calibrate on; {LEAST} of each are needed: "
             "give a longer series, or one with fewer gaps"
         )
+    tried = _straight(series, ahead, known)
+    errors, group = series.values[later + ahead] - tried.expected(series, later), tried.group(series, later)
+    bounds = np.array([_bounds(errors[group == one], errors) for one in range(GROUPS)])
+    return replace(_straight(series, ahead, end), bounds=bounds)
+
+
+def _straight(series: Series, ahead: int, end: int) -> Model:
+    """Profile and line of the first `end` steps of a logged series; no interval yet."""
+    past = replace(series, values=series.values[:end])
+    profile, without_itself = _profile(past)
     # A value that helped to make the profile departs from it less than the next one will.
     departure = past.values - without_itself
-    line = _least_absolute(_inputs(departure, seen, ahead, series.step_s), departure[seen + ahead])
-    straight = Model(ahead, series.step_s, profile, line, np.zeros((GROUPS, 2)), edges)
-    errors = series.values[later + ahead] - straight.expected(series, later)
-    group = straight.group(series, later)
-    bounds = np.array([_bounds(errors[group == one], errors) for one in range(GROUPS)])
-    return replace(straight, bounds=bounds)
+    now = _origins(past, 0, end, ahead)
+    line = _least_absolute(_inputs(departure, now, ahead, series.step_s), departure[now + ahead])
+    edges = np.quantile(profile, np.arange(1, GROUPS) / GROUPS)
+    return Model(ahead, series.step_s, profile, line, np.zeros((GROUPS, 2)), edges)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +197,8 @@ class Scores:
 def evaluate(series: Series, minutes: int) -> Scores:
     """Scores a horizon on the last 20 % of the series, in order of time.
 
-    In `REFITS` equal parts: each is forecast by a model fitted on all that came before but the last stretch of 20 %,
-    which gives its interval. Judged where the value of now, the outcome and seasonal-naive's value are known. Raises
+    In `REFITS` equal parts: each is forecast by a model fitted on all that came before, of which the newest stretch of
+    20 % gives the interval. Judged where the value of now, the outcome and seasonal-naive's value are known. Raises
     ValueError where the horizon is no whole number of steps or a stretch gives too few forecasts.
     """
     ahead, rest = divmod(minutes * MINUTE_S, series.step_s)
@@ -250,7 +254,7 @@ Forecasts {unit} of one road segment some minutes ahead, with an interval meant 
 - **Holds** means: less error than seasonal-naive (same time a week ago, else a day ago), 80 to 95 % covered.
 - **Model**: weekly profile, and a line through recent departures from it fitted for least absolute error; conformal
   interval, apart for quiet and busy times.
-- **Tested** on the last {share:.0%} of the series in time, fitted {refits} times on what came before; the latest
+- **Tested** on the last {share:.0%} of the series in time, fitted {refits} times on what came before; the newest
   {share:.0%} of that gave the interval. Forecasts see nothing after their own time.
 - **Use**: advice to people, the heat map's outlook. Never to actuate signals.
 - **Limits**: knows neither weather, holidays, works nor events, nor neighbouring segments; no forecast while the

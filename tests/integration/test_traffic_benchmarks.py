@@ -26,4 +26,4 @@ def test_every_forecast_of_real_loops_beats_seasonal_naive_with_honest_intervals
         capture_output=True, text=True, check=False, cwd=ROOT,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("  yes") == 16
+    assert done.stdout.count("  yes") == 19
