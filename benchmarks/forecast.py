@@ -65,9 +65,12 @@ def main() -> None:
 
 def read(path: Path, time: str, value: str, step_s: int) -> Series:
     with path.open(newline="") as lines:
-        rows = list(csv.DictReader(lines))
-    times = np.array([row[time].replace(" ", "T") for row in rows], dtype="M8[s]").astype(np.int64)
-    return regular(times, np.array([float(row[value]) for row in rows]), step_s)
+        rows = csv.reader(lines)
+        header = next(rows)
+        at, of = header.index(time), header.index(value)
+        cells = [(row[at].replace(" ", "T"), row[of]) for row in rows]
+    times, values = zip(*cells, strict=True)
+    return regular(np.array(times, dtype="M8[s]").astype(np.int64), np.array(values, dtype=np.float64), step_s)
 
 
 if __name__ == "__main__":

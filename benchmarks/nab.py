@@ -30,7 +30,7 @@ GATE, STRETCH = 75.0, 80.0
 OFFERED = [
     Settings(prior=prior, quantile=quantile, hold_s=hours * HOUR_S, logarithmic=logarithmic)
     for prior, quantile, logarithmic, hours in itertools.product(
-        (5.0, 10.0, 20.0, 40.0), (0.95, 0.99), (True, False), (6, 12, 24)
+        (5.0, 10.0, 20.0, 40.0), (0.95, 0.99), (True, False), (6, 12)
     )
 ]
 

@@ -311,7 +311,7 @@ def _drawn(place: Indexes, values: Floats, coarser: Floats, own: Floats) -> tupl
     )
 
 
-def _least_absolute(inputs: Floats, target: Floats, rounds: int = 12) -> Floats:
+def _least_absolute(inputs: Floats, target: Floats, rounds: int = 8) -> Floats:
     """Least absolute error by iteratively reweighted least squares, with a touch of ridge against idle columns."""
     scale = float(np.abs(target).mean()) or 1.0
     weights = np.ones(len(target))
