@@ -27,6 +27,7 @@ from city_platform.traffic.telemetry import (
     UNREADABLE,
     BareReading,
     Message,
+    MessageReading,
     Reading,
     Readings,
     Reason,
@@ -263,7 +264,10 @@ class Decoder:
             row=row,
         )
         wild = outside(seq, -_OFFSET, _OFFSET) | outside(t, -_OFFSET, _OFFSET) | (readings.seq < 0)
-        return self._without(readings, wild) if wild.any() else readings
+        if wild.any():
+            self.refused += refusals(readings, np.flatnonzero(wild), Reason.SCHEMA)
+            readings = readings.take(~wild)
+        return readings
 
     def _line_columns(self) -> Readings:
         rows = self._rows
@@ -272,21 +276,14 @@ class Decoder:
             first = np.cumsum(self._lined.lengths) - np.array(self._lined.lengths)
             for entry, numbers in self._line_numbers:
                 row[first[entry] : first[entry] + len(numbers)] = numbers
-        ts = _times(list(map(attrgetter("ts"), rows)))
-        sequences = list(map(attrgetter("seq"), rows))
-        if None in sequences:
-            sequences = [
-                identity_by_time(int(at), one.lane) if one.seq is None else one.seq
-                for at, one in zip(ts, rows, strict=True)
-            ]
-        sensors: list[int] = list(map(self._registry.sensor_index.get, map(attrgetter("sensor_id"), rows), repeat(-1)))
-        readings = Readings(
-            sensor=np.array(sensors, dtype=np.int32),
+        sensors = map(self._registry.sensor_index.get, map(attrgetter("sensor_id"), rows), repeat(-1))
+        return Readings(
+            sensor=np.fromiter(sensors, np.int32, len(rows)),
             zone=self._claimed(list(map(attrgetter("zone_id"), rows))),
-            seq=np.array(sequences, dtype=np.int64),
-            ts_ms=ts,
-            interval_s=np.fromiter(map(attrgetter("interval_s"), rows), np.int64, len(rows)),
-            vehicle_count=np.fromiter(map(attrgetter("vehicle_count"), rows), np.int64, len(rows)),
+            seq=_whole(rows, "seq"),
+            ts_ms=_whole(rows, "ts"),
+            interval_s=_whole(rows, "interval_s"),
+            vehicle_count=_whole(rows, "vehicle_count"),
             speed_x10=_fixed(rows, "avg_speed_kmh", 10),
             occupancy_x1000=_fixed(rows, "occupancy", 1000),
             index_x1000=_fixed(rows, "congestion_index", 1000),
@@ -294,18 +291,13 @@ class Decoder:
             record=record,
             row=row,
         )
-        unreadable = ts < 0
-        return self._without(readings, unreadable) if unreadable.any() else readings
 
     def _claimed(self, zones: list[str | None]) -> NDArray[np.int32]:
-        places = {zone: self._registry.zone_index.get(zone, UNKNOWN_ZONE) for zone in set(zones) if zone is not None}
-        if not places:
+        if zones.count(None) == len(zones):
             return np.full(len(zones), NO_CLAIM, dtype=np.int32)
-        return np.array([NO_CLAIM if zone is None else places[zone] for zone in zones], dtype=np.int32)
-
-    def _without(self, readings: Readings, wrong: NDArray[np.bool_]) -> Readings:
-        self.refused += refusals(readings, np.flatnonzero(wrong), Reason.SCHEMA)
-        return readings.take(~wrong)
+        places = self._registry.zone_index
+        found = [NO_CLAIM if zone is None else places.get(zone, UNKNOWN_ZONE) for zone in zones]
+        return np.array(found, dtype=np.int32)
 
 
 def refusals(readings: Readings, rows: NDArray[np.int64], reason: Reason) -> list[Refused]:
@@ -393,29 +385,29 @@ def _document(text: bytes) -> list[Reading]:
     except _BAD_JSON:
         pass
     else:
-        return _of_message(message)
+        if len(message.readings) > MAX_MESSAGE_READINGS:
+            raise _Refusal(Reason.TOO_LARGE)
+        if not message.readings:
+            raise _Refusal(Reason.SCHEMA)
+        return [_row(message.sensor_id, message.zone_id, one) for one in message.readings]
     try:
         bare = _bare.decode(text)
     except _BAD_JSON:
         raise _Refusal(Reason.SCHEMA) from None
-    row = Reading(bare.sensor_id, bare.ts, bare.vehicle_count, bare.speed, bare.congestion_index)
-    row.seq, row.zone_id, row.lane = bare.seq, bare.zone_id, bare.lane
-    return [row]
+    return [_row(bare.sensor_id, bare.zone_id, bare)]
 
 
-def _of_message(message: Message) -> list[Reading]:
-    if len(message.readings) > MAX_MESSAGE_READINGS:
-        raise _Refusal(Reason.TOO_LARGE)
-    if not message.readings:
+def _row(sensor: str, zone: str | None, one: MessageReading) -> Reading:
+    ts = one.ts if isinstance(one.ts, int) else _time(one.ts)
+    speed = one.speed if one.avg_speed_kmh is msgspec.UNSET else one.avg_speed_kmh
+    if speed is msgspec.UNSET:
         raise _Refusal(Reason.SCHEMA)
-    return [
-        Reading(
-            sensor_id=message.sensor_id,
-            zone_id=message.zone_id,
-            **{name: getattr(one, name) for name in one.__struct_fields__},
-        )
-        for one in message.readings
-    ]
+    seq = identity_by_time(ts, one.lane) if one.seq is None else one.seq
+    return Reading(sensor, seq, ts, one.vehicle_count, speed, one.congestion_index, zone, one.occupancy, one.interval_s)
+
+
+def _whole(rows: Sequence[Reading], name: str) -> NDArray[np.int64]:
+    return np.fromiter(map(attrgetter(name), rows), np.int64, len(rows))
 
 
 def _column(lists: Iterable[list[int]]) -> NDArray[np.int64]:
@@ -441,19 +433,11 @@ def _fixed(rows: Sequence[Reading], name: str, scale: int) -> NDArray[np.int64]:
     return np.where(missing, MISSING, np.where(out, UNREADABLE, whole))
 
 
-def _times(values: Sequence[int | str]) -> NDArray[np.int64]:
-    """Instants as epoch milliseconds; -1 where a text is no instant with an offset from UTC."""
-    if str in set(map(type, values)):
-        values = [_time(value) for value in values]
-    return np.array(values, dtype=np.int64)
-
-
-def _time(value: int | str) -> int:
-    if isinstance(value, int):
-        return value
+def _time(text: str) -> int:
+    """An instant as epoch milliseconds; it has an offset from UTC."""
     try:
-        instant = datetime.fromisoformat(value)
+        instant = datetime.fromisoformat(text)
         past = instant - _EPOCH  # TypeError where it has no offset
     except (ValueError, TypeError, OverflowError):
-        return -1
+        raise _Refusal(Reason.SCHEMA) from None
     return (past.days * 86_400 + past.seconds) * 1000 + past.microseconds // _MICROSECONDS_PER_MS

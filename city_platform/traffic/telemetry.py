@@ -58,31 +58,38 @@ class Reason(StrEnum):
 
 
 class Reading(msgspec.Struct, gc=False):
-    """One reading with its sensor: a line of an NDJSON frame, or a bare message. `ts` is RFC 3339 or epoch ms."""
+    """One reading with its sensor, as lines of an NDJSON frame are. `ts` is epoch milliseconds."""
 
     sensor_id: str
-    ts: Milliseconds | str
+    seq: Sequence
+    ts: Milliseconds
     vehicle_count: Count
     avg_speed_kmh: float | None
     congestion_index: float | None = None
-    seq: Sequence | None = None
     zone_id: str | None = None
     occupancy: float | None = None
     interval_s: Count = 10
-    lane: Lane = 0
 
 
-class MessageReading(msgspec.Struct, gc=False):
-    """One of a message's readings."""
+class MessageReading(msgspec.Struct):
+    """One of a message's readings. `ts` is RFC 3339 or epoch milliseconds; the speed has either name."""
 
     ts: Milliseconds | str
     vehicle_count: Count
-    avg_speed_kmh: float | None
+    avg_speed_kmh: float | msgspec.UnsetType | None = msgspec.UNSET
+    speed: float | msgspec.UnsetType | None = msgspec.UNSET
     seq: Sequence | None = None
     congestion_index: float | None = None
     occupancy: float | None = None
     interval_s: Count = 10
     lane: Lane = 0
+
+
+class BareReading(MessageReading, kw_only=True):
+    """A message of a single reading, down to sensor, time, vehicles and speed."""
+
+    sensor_id: str
+    zone_id: str | None = None
 
 
 class Message(msgspec.Struct):
@@ -92,19 +99,6 @@ class Message(msgspec.Struct):
     sensor_id: str
     zone_id: str
     readings: list[MessageReading]
-
-
-class BareReading(msgspec.Struct):
-    """The smallest message: a reading that calls its speed `speed`."""
-
-    sensor_id: str
-    ts: Milliseconds | str
-    vehicle_count: Count
-    speed: float | None
-    congestion_index: float | None = None
-    seq: Sequence | None = None
-    zone_id: str | None = None
-    lane: Lane = 0
 
 
 class Topic(msgspec.Struct):

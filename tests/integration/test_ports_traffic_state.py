@@ -21,7 +21,8 @@ from tests.traffic import NOON, TOWN, Letters, MemoryState, Told, columns, event
 
 WINDOW = Window(
     zone="z-001", start_ms=NOON, version=1, revision=0, readings=2, vehicles=9, vehicle_speed=2**52, pace=2**61,
-    occupancy=3, occupancy_readings=1, index=7, index_readings=2, max_vehicles=8, max_speed_x10=-1, max_occupancy_x1000=3,
+    occupancy=3, occupancy_readings=1,
+    index=7, index_readings=2, max_vehicles=8, max_speed_x10=-1, max_occupancy_x1000=3,
     max_index_x1000=4, active=1, sensors=b"\x00\xffsensors", strays=b"", updated_ms=NOON + 5, ttl=1_800_000_000,
 )  # fmt: skip
 
