@@ -1,6 +1,7 @@
 """GeoReport's formats, its questions and its forms, without a server."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ requests = st.lists(
 
 
 @given(requests)
-@settings(max_examples=200)
+@settings(max_examples=60)
 def test_xml_and_json_say_the_same(body: list[dict[str, Any]]) -> None:
     document = Document("service_requests", body)
     shown = json.loads(to_json(document))
@@ -78,7 +79,7 @@ def test_lists_come_with_commas_or_several_times() -> None:
         NOW,
     )
     assert query.window.categories == {"waste", "noise"}
-    assert query.window.statuses == {one for one in Status if not one.closed}
+    assert query.window.statuses == frozenset(one for one in Status if not one.closed)
     assert (query.page, query.page_size, query.extensions) == (2, 1000, False)
 
 
@@ -119,7 +120,7 @@ def test_identifiers_override_all_else() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(["start_date", "end_date", "page", "status", "service_code"]), st.text())))
-@settings(max_examples=100)
+@settings(max_examples=50)
 def test_whatever_is_asked_is_answered_or_refused(parameters: list[tuple[str, str]]) -> None:
     try:
         window = read_query(parameters, reference(), NOW).window
@@ -167,7 +168,7 @@ def test_a_form_that_cannot_be_read_is_refused(body: bytes, kind: str) -> None:
 
 
 @given(st.text(max_size=40), st.text(min_size=1, max_size=40))
-@settings(max_examples=100)
+@settings(max_examples=50)
 def test_attributes_reach_the_report_as_they_were_sent(code: str, value: str) -> None:
     field = f"attribute[{code}]"
     report, _ = report_of(
@@ -213,6 +214,20 @@ def test_a_window_is_the_plain_list_cut_and_sorted(tmp_path: Path) -> None:
             and (statuses is None or one.status in statuses)
         ]
         assert found
+
+
+def test_a_request_that_changes_while_the_lists_are_read_comes_once(tmp_path: Path) -> None:
+    repository = SqliteIncidentRepository(tmp_path / "incidents.sqlite", StandingClock())
+    newer = [incident(number, status=Status.RESOLVED) for number in range(1, 101)]
+    moving = incident(0)
+    for first in range(0, 100, 20):
+        repository.write([change(one) for one in newer[first : first + 20]])
+    repository.write([change(moving)])
+    reading = reported_between(repository, reference(), Window(NOW, NOW + SPAN))
+    found = [next(reading)]
+    repository.write([change(replace(moving, version=2, status=Status.RESOLVED), moving)])
+    found += reading
+    assert [one.incident_id for one in found] == [one.incident_id for one in (*reversed(newer), moving)]
 
 
 def test_a_key_is_kept_as_a_hash_and_ends_when_it_is_revoked(tmp_path: Path) -> None:
