@@ -10,6 +10,8 @@ from assets.catalog import catalog_asset, catalog_job
 from assets.cleaned import cleaned_asset
 from assets.curated import curated_asset
 from assets.encrypted import encrypted_asset
+from assets.incidents import DATASET as INCIDENTS
+from assets.incidents import analysis_job, incident_assets
 from assets.jobs import governance_job, materialization_job, scorecard_job
 from assets.landing import landing_job
 from assets.profile import profile_asset
@@ -23,9 +25,11 @@ from resources.platform import PlatformResource
 from resources.portal import PortalResource
 from schedules.catalog import catalog_schedule
 from schedules.governance import TIMEZONE, governance_schedule, questions_schedule, scorecard_schedule
+from schedules.incidents import analysis_schedule
 from schedules.ingestion import fetch_schedules, ingestion_schedule
 from sensors.drop_folder import drop_folder_sensor
 from sensors.failures import failures_sensor
+from sensors.incident_exports import export_sensor
 from sensors.outdated import outdated_sensor
 from sensors.portal import portal_sensor
 
@@ -54,6 +58,8 @@ def build_definitions(home: Path, datasets_folder: Path = ROOT / "datasets", *, 
     score, catalog = scorecard_job(), catalog_job()
     asking = [dataset for dataset in datasets if dataset.questions]
     answer = [questions_job(asking)] if asking else []
+    incidents = [dataset for dataset in datasets if dataset.name == INCIDENTS]
+    analyse = [analysis_job(dataset) for dataset in incidents]
     layers = (raw_asset, cleaned_asset, profile_asset, quality_checked_asset, curated_asset, encrypted_asset)
     assets = [layer(dataset) for dataset in datasets for layer in layers]
     return dg.Definitions(
@@ -61,13 +67,15 @@ def build_definitions(home: Path, datasets_folder: Path = ROOT / "datasets", *, 
             *assets,
             *(source_spec(dataset) for dataset in datasets if dataset.sources),
             *map(questions_asset, asking),
+            *(asset for dataset in incidents for asset in incident_assets(dataset)),
             scorecard_asset(datasets, TIMEZONE),
             catalog_asset(datasets),
         ],
-        jobs=[land, fetching, *materialize, *govern, *answer, score, catalog],
+        jobs=[land, fetching, *materialize, *govern, *answer, *analyse, score, catalog],
         sensors=[
             drop_folder_sensor(drop, datasets, land),
-            outdated_sensor(datasets, materialize),
+            outdated_sensor([dataset for dataset in datasets if not dataset.contract.exported], materialize),
+            *(export_sensor(one, job) for one, job in zip(datasets, materialize, strict=True) if one.contract.exported),
             failures_sensor(datasets),
             portal_sensor(datasets, fetching, running=fetch),
         ],
@@ -76,6 +84,7 @@ def build_definitions(home: Path, datasets_folder: Path = ROOT / "datasets", *, 
             *fetch_schedules(datasets, fetching, running=fetch),
             *map(governance_schedule, datasets, govern),
             *map(questions_schedule, answer),
+            *map(analysis_schedule, analyse),
             scorecard_schedule(score),
             catalog_schedule(catalog),
         ],

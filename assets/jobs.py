@@ -10,7 +10,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import (
 from assets.graph import asset_key
 from assets.scorecard import KEY as SCORECARD
 from city_platform.datasets import Dataset
-from city_platform.layers import cleaned, profile, quality_checked, questions
+from city_platform.layers import cleaned, incident_analysis, profile, quality_checked, questions
 
 __all__ = [
     "UnresolvedAssetJobDefinition",
@@ -22,6 +22,9 @@ __all__ = [
 ]
 
 
+_OF_ALL = (questions.LAYER, incident_analysis.STATISTICS, incident_analysis.ANOMALIES)  # not of one partition
+
+
 def materialization_job_name(dataset: str) -> str:
     return f"materialize_{dataset}"
 
@@ -29,8 +32,8 @@ def materialization_job_name(dataset: str) -> str:
 def materialization_job(dataset: Dataset) -> UnresolvedAssetJobDefinition:
     """All layers of one partition of the dataset."""
     layers: dg.AssetSelection = dg.AssetSelection.groups(dataset.name)
-    if dataset.questions:
-        layers -= dg.AssetSelection.assets(asset_key(dataset, questions.LAYER))  # they ask all of them, not one
+    for name in _OF_ALL:
+        layers -= dg.AssetSelection.tag("layer", name)
     return dg.define_asset_job(
         materialization_job_name(dataset.name),
         selection=layers,

@@ -8,7 +8,7 @@ from assets import source
 from assets.graph import layer_asset, layer_spec, markdown_table
 from city_platform.datasets import Dataset
 from city_platform.lake.manifest import Manifest
-from city_platform.layers import raw
+from city_platform.layers import exported, raw
 
 _TOLD = ("name", "url", "fetched_at", "landed_at", "sha256", "bytes", "rows_of_partition")
 
@@ -20,7 +20,7 @@ def raw_asset(dataset: Dataset) -> dg.AssetsDefinition:
         raw.LAYER,
         "the source's bytes, untouched, and its rows as text.",
         kinds={"file"},
-        deps=[source.LAYER] if dataset.sources else [],
+        deps=[source.LAYER] if dataset.sources else [exported.LAYER] if dataset.contract.exported else [],
         columns=False,
     )
     return layer_asset(dataset, spec, raw.materialize, _sources)

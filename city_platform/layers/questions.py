@@ -6,7 +6,7 @@ Parquet, and a chart as PNG. Years behind a closed gate are left out and named.
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -48,7 +48,8 @@ def materialize(platform: Platform, dataset: Dataset) -> tuple[Manifest, Sequenc
         raise NothingToAsk(f"{dataset.name} has no questions: add one as questions/NAME.sql to the dataset's folder")
     lake = platform.lake
     with workspace(lake) as folder, platform.engine.session() as session:
-        versions, closed = _trusted_rows(platform, dataset, session)
+        wanted = {column for question in dataset.questions for column in question.columns}
+        versions, closed = trusted_rows(platform, dataset, session, wanted)
         parts: dict[str, list[StagedFile]] = {}
         answers = []
         for question in dataset.questions:
@@ -80,10 +81,14 @@ def materialize(platform: Platform, dataset: Dataset) -> tuple[Manifest, Sequenc
     return manifest, answers
 
 
-def _trusted_rows(platform: Platform, dataset: Dataset, session: Session) -> tuple[dict[str, str], list[str]]:
-    """Makes the columns that the questions read of all open years one table; the years' versions, and those closed."""
+def trusted_rows(
+    platform: Platform, dataset: Dataset, session: Session, wanted: Collection[str]
+) -> tuple[dict[str, str], list[str]]:
+    """Makes the wanted columns of all open partitions the table `trusted`; the partitions' versions, and those closed.
+
+    Raises NothingToAsk where there is none.
+    """
     lake: Lake = platform.lake
-    wanted = {column for question in dataset.questions for column in question.columns}
     names = ", ".join(session.dialect.name(one.name) for one in dataset.contract.columns if one.name in wanted)
     versions: dict[str, str] = {}
     closed = []
@@ -98,7 +103,9 @@ def _trusted_rows(platform: Platform, dataset: Dataset, session: Session) -> tup
         versions[year] = manifest.version
     if not versions:
         behind = f"; behind a closed gate: {', '.join(closed)}" if closed else ""
-        raise NothingToAsk(f"{dataset.name} has no year whose rows may be used{behind}: ingest a file first")
+        raise NothingToAsk(
+            f"{dataset.name} has no {dataset.contract.partitioning.granularity} whose rows may be used{behind}"
+        )
     return versions, closed
 
 

@@ -1,10 +1,12 @@
 """Changes of incidents, from the store through the export to the curated tables."""
 
+import shutil
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 
 from city_platform.datasets import Dataset, load_dataset
@@ -13,6 +15,8 @@ from city_platform.incidents.model import Incident, Resolution, Status
 from city_platform.layers import cleaned, curated, encrypted, freshness, quality_checked, questions, raw
 from city_platform.layers.platform import Platform
 from city_platform.local.platform import local_platform
+from definitions import build_definitions
+from resources.platform import PlatformResource
 from tests.incident_stream import Town, following
 from tests.incidents import NOW, incident
 from tests.town import ROOT
@@ -91,3 +95,44 @@ def test_from_the_store_to_the_curated_tables(tmp_path: Path, incidents: Dataset
     assert (central["Region"], central["Open"], central["Closed"], central["Fixed"]) == ("central", 2, 1, 0)
     assert "citizen-1" not in str(told["by_reporter"])
     assert {row["Reporter"] == "anonymous": row["Incidents"] for row in told["by_reporter"]} == {True: 1, False: 2}
+
+
+def test_dagster_makes_the_days_and_what_all_days_tell(tmp_path: Path) -> None:
+    town = Town.at(tmp_path)
+    begun = town.write(incident(-60))
+    town.write(resolved(begun, Resolution.FIXED, timedelta(minutes=30)), begun)
+    town.write(incident(0))
+    exported(town, "one")
+    shutil.copytree(ROOT / "datasets" / "incidents", tmp_path / "datasets" / "incidents")
+    city = build_definitions(tmp_path, tmp_path / "datasets")
+    repository = city.get_repository_def()
+    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    with dg.instance_for_test() as instance:
+        resource = {"platform": PlatformResource(home=str(tmp_path))}
+        asked: dict[str, dg.RunRequest] = {}
+        cursor: str | None = None
+        for _ in range(4):  # the clock of a code location is today's, and the changes are of March
+            context = dg.build_sensor_context(instance, cursor, repository_def=repository, resources=resource)
+            result = repository.get_sensor_def("incidents_exports").evaluate_tick(context)
+            asked |= {str(one.partition_key): one for one in result.run_requests or []}
+            assert {event.partition for event in result.asset_events} <= set(asked)
+            cursor = result.cursor
+        assert set(asked) == {TODAY}
+        for request in asked.values():
+            job = city.resolve_job_def("materialize_incidents")
+            assert job.execute_in_process(
+                partition_key=request.partition_key,
+                asset_selection=list(request.asset_selection or []),
+                run_config=quiet,
+                instance=instance,
+            ).success
+        done = city.resolve_job_def("analyse_incidents").execute_in_process(run_config=quiet, instance=instance)
+        assert done.success
+        [check] = done.get_asset_check_evaluations()
+        assert (check.check_name, check.passed, check.severity) == (
+            "counts_are_usual",
+            True,
+            dg.AssetCheckSeverity.WARN,
+        )
+        [told] = done.asset_materializations_for_node("incidents__statistics")
+        assert "| all | 2 | 1 | 1 | 1 | 0.5 | 1.0 | 0.0 | 0.0208 | 0.0208 |" in str(told.metadata["all"].value)
