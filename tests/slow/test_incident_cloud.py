@@ -1,0 +1,275 @@
+"""The incident path on an emulated AWS: the real functions behind the real state machine, over tables and queues."""
+
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
+from uuid import uuid4
+
+import boto3
+import pytest
+
+from city_platform.aws.incidents import DynamoDBIncidentRepository, IncidentTables
+from city_platform.deployment import IncidentPath, open_incident_path, open_platform
+from city_platform.incidents.contact import CONTACT_KEY
+from city_platform.incidents.model import Severity
+from city_platform.local.clock import SystemClock
+from city_platform.protection.classification import Classification, master_key
+from tests.incident_stream import following, record
+from tests.incidents import change, incident
+from tests.town import ROOT
+
+REGION = "ca-central-1"
+ROLE = "arn:aws:iam::000000000000:role/test"
+MACHINE = ROOT / "infrastructure" / "state_machines" / "incident_export.asl.json"
+
+
+# Lambda's runtime for Python in little, over the same interface: the emulator's own tells of no error's class, which is
+# what the state machine goes by. The bundle names this checkout, where the infrastructure's holds a copy of it.
+RUNTIME = """#!{python}
+import json, os, sys
+from urllib.request import Request, urlopen
+sys.path.insert(0, {root!r})
+from {module} import handler
+{trouble}
+api = "http://" + os.environ["AWS_LAMBDA_RUNTIME_API"] + "/2018-06-01/runtime/invocation/"
+while True:
+    with urlopen(api + "next") as invocation:
+        name, event = invocation.headers["Lambda-Runtime-Aws-Request-Id"], json.load(invocation)
+    try:
+        hinder(event)
+        place, said = "/response", handler(event, None)
+    except Exception as error:
+        place, said = "/error", {{"errorType": type(error).__name__, "errorMessage": str(error), "stackTrace": []}}
+    urlopen(Request(api + name + place, json.dumps(said).encode(), method="POST")).close()
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An emulated AWS on loopback that runs functions with this interpreter."""
+    port = free_port()
+    log = tmp_path_factory.mktemp("emulator") / "log"
+    environment = os.environ | {
+        "GATEWAY_PORT": str(port),
+        "BIND_HOST": "127.0.0.1",
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
+        "MINISTACK_REGION": REGION,
+        "SFN_WAIT_SCALE": "0.05",
+    }
+    with log.open("wb") as told:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "ministack"], env=environment, stdout=told, stderr=told, cwd=log.parent
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(300):
+            try:
+                urlopen(f"{url}/_ministack/health", timeout=1).close()  # noqa: S310 -- loopback
+                break
+            except (URLError, OSError):
+                assert server.poll() is None, log.read_text()[-2000:]
+                time.sleep(0.1)
+        yield url
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait(20)
+
+
+class Cloud:
+    """One deployment: its bucket, tables, queues, topic, keys, function and state machine."""
+
+    def __init__(self, endpoint: str, home: Path) -> None:
+        self.prefix = f"city-{uuid4().hex[:8]}"
+        self.home = home
+
+        def client(service: str) -> Any:
+            return boto3.client(
+                service,
+                region_name=REGION,
+                endpoint_url=endpoint,
+                aws_access_key_id="testing",
+                aws_secret_access_key="testing",  # noqa: S106 -- the emulator takes any
+            )
+
+        self.states, self.functions = client("stepfunctions"), client("lambda")
+        self.sqs = client("sqs")
+        client("s3").create_bucket(Bucket=self.prefix, CreateBucketConfiguration={"LocationConstraint": REGION})
+        tables = client("dynamodb")
+        self.tables = IncidentTables(self.prefix)
+        for definition in self.tables.definitions():
+            tables.create_table(**definition)
+        self.store = DynamoDBIncidentRepository(self.tables, SystemClock(), lambda: tables)
+        for name in ("incident-exports", "incident-exports-dead", "incident-changes-dead", "heard"):
+            self.sqs.create_queue(QueueName=f"{self.prefix}-{name}")
+        self.heard = self.sqs.get_queue_url(QueueName=f"{self.prefix}-heard")["QueueUrl"]
+        arn = self.sqs.get_queue_attributes(QueueUrl=self.heard, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        topic = client("sns").create_topic(Name=f"{self.prefix}-alerts")["TopicArn"]
+        client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+        keys = client("kms")
+        known = {one["AliasName"] for one in keys.list_aliases()["Aliases"]}
+        for alias in {CONTACT_KEY, master_key("incidents", Classification.PERSONAL)} - known:
+            keys.create_alias(AliasName=alias, TargetKeyId=keys.create_key()["KeyMetadata"]["KeyId"])
+        self.environment = {
+            "CITY_PLATFORM_DEPLOYMENT": "aws",
+            "CITY_PLATFORM_BUCKET": self.prefix,
+            "CITY_PLATFORM_ALERTS_TOPIC": topic,
+            "CITY_PLATFORM_TABLES": self.prefix,
+            "CITY_PLATFORM_HOME": str(home / "function"),
+            "AWS_REGION": REGION,
+            "AWS_ENDPOINT_URL": endpoint,
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+        }
+        self.machine = self.deploy("city_platform.functions.incident_export")
+
+    def deploy(self, module: str, trouble: str = "") -> str:
+        """The function of a module, its troubles before it, and the machine that calls it."""
+        trouble = trouble or "def hinder(event):\n    pass\n"
+        bundle = io.BytesIO()
+        with zipfile.ZipFile(bundle, "w") as file:
+            entry = zipfile.ZipInfo("bootstrap")
+            entry.external_attr = 0o755 << 16
+            file.writestr(entry, RUNTIME.format(python=sys.executable, root=str(ROOT), module=module, trouble=trouble))
+        name = f"{self.prefix}-{uuid4().hex[:6]}"
+        function = self.functions.create_function(
+            FunctionName=name,
+            Runtime="provided.al2023",
+            Role=ROLE,
+            Handler="entry.handler",
+            Code={"ZipFile": bundle.getvalue()},
+            Timeout=60,
+            Environment={"Variables": self.environment},
+        )["FunctionArn"]
+        definition = MACHINE.read_text().replace("${IncidentExportFunctionArn}", function)
+        return str(self.states.create_state_machine(name=name, definition=definition, roleArn=ROLE)["stateMachineArn"])
+
+    def path(self, monkeypatch: pytest.MonkeyPatch) -> IncidentPath:
+        """The path's parts in this process, over the same cloud."""
+        for name, value in self.environment.items():
+            monkeypatch.setenv(name, value)
+        return open_incident_path(self.home, open_platform(self.home))
+
+    def run(self, machine: str) -> tuple[dict[str, Any], list[str]]:
+        """One execution, and the states it went through."""
+        started = self.states.start_execution(stateMachineArn=machine, input="{}")["executionArn"]
+        for _ in range(600):
+            done = self.states.describe_execution(executionArn=started)
+            if done["status"] != "RUNNING":
+                break
+            time.sleep(0.1)
+        events = self.states.get_execution_history(executionArn=started, maxResults=1000)["events"]
+        entered = [one["stateEnteredEventDetails"]["name"] for one in events if "stateEnteredEventDetails" in one]
+        return done, entered
+
+    def notifications(self) -> list[str]:
+        messages = self.sqs.receive_message(QueueUrl=self.heard, MaxNumberOfMessages=10).get("Messages", [])
+        return [json.loads(one["Body"])["Message"] for one in messages]
+
+
+@pytest.fixture(scope="module")
+def cloud(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Cloud:
+    return Cloud(endpoint, tmp_path_factory.mktemp("cloud"))
+
+
+def exported(path: IncidentPath) -> dict[str, int]:
+    lake = path.export.lake
+    days = lake.partitions("exports", "incidents")
+    return {day: lake.require("exports", "incidents", day).counts["rows"] for day in days}
+
+
+def test_changes_go_from_the_stream_through_the_state_machine_to_the_lake(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = cloud.path(monkeypatch)
+    one = incident()
+    critical = following(one, severity=Severity.CRITICAL)
+    event = {"Records": [record(one), record(critical, one, 2)]}
+    for _ in range(2):  # as the mapping may
+        assert path.processor.process(event).partial_answer() == {"batchItemFailures": []}
+    (alert,) = cloud.notifications()
+    assert one.public_ref in alert
+    done, states = cloud.run(cloud.machine)
+    assert done["status"] == "SUCCEEDED", done
+    assert [name for name in states if name != "ExportDay"] == [
+        "Lock", "List", "AnythingWaiting", "Export", "WriteManifest", "Verify", "Clear", "Notify", "Unlock", "Exported",
+    ]  # fmt: skip
+    assert exported(path) == {"2026-03-09": 2}
+    done, states = cloud.run(cloud.machine)
+    assert (done["status"], states[-3:]) == ("SUCCEEDED", ["AnythingWaiting", "Unlock", "Exported"])
+
+
+TROUBLE = """
+from pathlib import Path
+from city_platform.ports import StoreUnavailable
+from city_platform.incidents.export import ExportDamaged
+def hinder(event):
+    if event["step"] == {step!r}:
+        with Path({file!r}).open("a") as tried:
+            tried.write("x")
+        if len(Path({file!r}).read_text()) <= {times}:
+            raise {error}("as planned")
+"""
+
+
+def test_a_passing_failure_is_tried_again_and_nothing_is_there_twice(
+    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = cloud.path(monkeypatch)
+    before = exported(path).get("2026-03-09", 0)
+    path.processor.process({"Records": [record(incident())]})
+    file = tmp_path / "tried"
+    trouble = TROUBLE.format(step="export", file=str(file), times=2, error="StoreUnavailable")
+    done, _ = cloud.run(cloud.deploy("city_platform.functions.incident_export", trouble))
+    assert done["status"] == "SUCCEEDED", done
+    assert file.read_text() == "xxx"
+    assert exported(path)["2026-03-09"] == before + 1
+
+
+def test_a_lasting_failure_is_told_and_lets_the_next_one_begin(
+    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = cloud.path(monkeypatch)
+    before = exported(path).get("2026-03-09", 0)
+    path.processor.process({"Records": [record(incident())]})
+    trouble = TROUBLE.format(step="verify", file=str(tmp_path / "tried"), times=99, error="ExportDamaged")
+    done, states = cloud.run(cloud.deploy("city_platform.functions.incident_export", trouble))
+    assert (done["status"], done["error"]) == ("FAILED", "ExportDamaged")
+    assert states[-2:] == ["TellOfFailure", "ExportFailed"]
+    assert (tmp_path / "tried").read_text() == "x"  # trying again would not help
+    assert any("as planned" in one for one in cloud.notifications())
+    # The lock is free; the jobs are invisible still, and what they told of is in the lake already.
+    done, states = cloud.run(cloud.machine)
+    assert done["status"] == "SUCCEEDED"
+    assert exported(path)["2026-03-09"] == before + 1
+
+
+def test_an_export_beside_a_running_one_ends_well(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = cloud.path(monkeypatch)
+    path.export.lock("somebody")
+    done, states = cloud.run(cloud.machine)
+    path.export.unlock("somebody")
+    assert (done["status"], states[-1]) == ("SUCCEEDED", "AnotherIsRunning")
+
+
+def test_the_tables_serve_the_store_on_this_emulator_too(cloud: Cloud) -> None:
+    one = incident()
+    cloud.store.write([change(one)])
+    assert cloud.store.get(one.incident_id) == one
