@@ -81,6 +81,8 @@ def create_app(desk: Desk, *, allowed_origins: Sequence[str] = (), routers: Sequ
 async def _refused(request: Request, error: Exception) -> Response:
     problem = problem_of(error, getattr(request.state, "actor", None))
     note(request.state, problem, error)
+    if request.url.path.startswith(report_form.PATH):
+        return report_form.sorry(problem)
     return problem.response(request.state.request_id)
 
 

@@ -17,10 +17,11 @@ from starlette.concurrency import run_in_threadpool
 
 from city_platform.api.desk import Desk
 from city_platform.api.incidents import TheDesk, Who
+from city_platform.api.problems import Problem
 from city_platform.incidents.reference import Attribute, AttributeType, Category
 from city_platform.incidents.report import Fault, InvalidRequest
 from city_platform.incidents.roles import ANONYMOUS, Actor
-from city_platform.incidents.service import IncidentNotFound
+from city_platform.incidents.service import IncidentNotFound, KeyReused
 from city_platform.pages import escape, page
 
 _STYLE = """\
@@ -53,6 +54,7 @@ _LABELS = {
     "contact.name": "Your name",
 }
 
+PATH = "/report"
 router = APIRouter(include_in_schema=False)
 
 
@@ -95,7 +97,7 @@ def done(incident_id: str, desk: TheDesk, _: Who) -> Response:
     try:
         incident = desk.service.get(incident_id, ANONYMOUS)
     except IncidentNotFound:
-        return _html(page("No such report", [_back()], _STYLE), 404)
+        return sorry(Problem(404, "not-found", "There is no such report, or not everybody may see it."))
     reference = desk.service.reference
     body = [
         "<p>Your report has been received. Its number is</p>",
@@ -108,14 +110,25 @@ def done(incident_id: str, desk: TheDesk, _: Who) -> Response:
     return _html(page("Thank you", [*body, _back()], _STYLE))
 
 
+def sorry(problem: Problem) -> Response:
+    """A problem as a page, for who came with a browser."""
+    body = [f"<p>{escape(problem.detail)}</p>", _emergency(), _back()]
+    answer = _html(page("This did not work", body, _STYLE), problem.status)
+    answer.headers.update(problem.headers)
+    return answer
+
+
 def _take(desk: Desk, actor: Actor, form: Form) -> Response:
     category = form.value("category")
     chosen = desk.service.reference.categories.get(category)
     if chosen is None:
         return _html(_kinds(desk), 400)
+    payload = _payload(category, chosen, form)
     try:
-        payload = _payload(category, chosen, form)
-        reported = desk.service.report(payload, actor, form.value("key")[:255] or None)
+        try:
+            reported = desk.service.report(payload, actor, form.value("key")[:255] or None)
+        except KeyReused:  # sent before, then gone back to and changed: another report
+            reported = desk.service.report(payload, actor)
     except InvalidRequest as error:
         return _html(_form(desk, category, chosen, Form(form.values, error.faults)), 400)
     return RedirectResponse(f"/report/done/{reported.incident.incident_id}", 303)

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -21,6 +21,7 @@ Home = Annotated[
     typer.Option("--home", help="Where data lives. Default: CITY_PLATFORM_HOME, else .city-platform in the checkout."),
 ]
 LONGEST_HOURS = 24.0
+BACKLOG = 4096  # connections that wait to be taken
 PUBLISH_SECONDS = 600.0  # how old the downloads of incidents may be
 
 
@@ -34,6 +35,7 @@ def serve(
     home: Home = None,
 ) -> None:
     """Serve the incident API on this machine's loopback address, until Ctrl-C or SIGTERM."""
+    import signal
     import socket
 
     import uvicorn
@@ -55,6 +57,7 @@ def serve(
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind(("127.0.0.1", port))
+            listening.listen(BACKLOG)  # before anybody is told: whoever comes now waits and is not sent away
         except OSError as error:
             session.fail(REFUSED, f"cannot listen on port {port}: {error.strerror}; choose another with --port")
         where = f"http://127.0.0.1:{listening.getsockname()[1]}"
@@ -71,10 +74,17 @@ def serve(
             access_log=False,
             proxy_headers=False,  # nobody stands between: a header may not say who the client is
             server_header=False,
+            timeout_keep_alive=30,
             timeout_graceful_shutdown=10,
-            backlog=4096,
+            backlog=BACKLOG,
         )
+        for end in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(end, _ended)  # the server passes the signal on, when the last answer has been given
         uvicorn.Server(settings).run(sockets=[listening])
+    raise SystemExit(OK)
+
+
+def _ended(*_: object) -> NoReturn:
     raise SystemExit(OK)
 
 

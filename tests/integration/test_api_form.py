@@ -2,6 +2,7 @@
 
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -85,6 +86,8 @@ def test_a_report_is_sent_through_the_form(here: Town) -> None:
     assert done.status_code == 303
     again = here.client.post("/report", data=filled, follow_redirects=False)
     assert again.headers["location"] == done.headers["location"]  # pressed twice
+    changed = here.client.post("/report", data={**filled, "title": "Another lamp"}, follow_redirects=False)
+    assert changed.headers["location"] != done.headers["location"]  # went back and wrote of another one
     thanks = here.client.get(done.headers["location"])
     accessible(thanks.text)
     made = here.client.get(f"/v1/incidents/{done.headers['location'].rpartition('/')[2]}").json()
@@ -128,4 +131,15 @@ def test_everything_that_is_wrong_stands_beside_its_field_and_nothing_typed_is_l
 def test_what_is_no_form_of_ours_is_asked_for_again(here: Town, body: bytes, status: int) -> None:
     answer = here.client.post("/report", content=body, headers={"Content-Type": "application/x-www-form-urlencoded"})
     assert answer.status_code == status
-    assert here.client.get("/report/done/none").status_code == 404
+    accessible(answer.text)
+
+
+def test_whoever_cannot_be_served_is_told_so_on_a_page(tmp_path: Path) -> None:
+    slow = town(tmp_path, rate_limit=1)
+    for status in (400, 429):
+        answer = slow.client.post("/report", data={"category": "waste", "title": "x"})
+        assert answer.status_code == status
+        accessible(answer.text)
+    assert answer.headers["Retry-After"] == "60"
+    lost = slow.client.get("/report/done/none")
+    assert (lost.status_code, "There is no such report" in lost.text) == (404, True)

@@ -12,7 +12,7 @@ def test_killed_in_the_middle_it_has_lost_nothing_that_it_accepted(tmp_path: Pat
     told = Told()
 
     async def drill(address: str) -> None:
-        reporting = asyncio.create_task(report_from_many(address, clients=100, each=20, connections=24, told=told))
+        reporting = asyncio.create_task(report_from_many(address, clients=24, each=80, told=told))
         while len(told.accepted) < 150 and not reporting.done():
             await asyncio.sleep(0.01)
         api.kill()

@@ -20,7 +20,7 @@ async def _read(address: str, ids: list[str]) -> list[int]:
 def test_two_thousand_clients_at_once_and_every_accepted_report_can_be_read(tmp_path: Path) -> None:
     told = Told()
     with served(tmp_path / "home") as api:
-        asyncio.run(report_from_many(api.address, clients=2000, each=3, connections=2000, told=told))
+        asyncio.run(report_from_many(api.address, clients=2000, each=3, told=told))
         assert (len(told.accepted), told.other, told.cut_off) == (6000, [], 0)
         assert set(asyncio.run(_read(api.address, list(told.accepted)))) == {200}
         stats = httpx2.get(f"{api.address}/v1/stats", timeout=60).json()
@@ -36,9 +36,7 @@ def test_killed_again_and_again_it_loses_nothing_and_starts_again(tmp_path: Path
             wanted = len(known) + chance.randrange(50, 400)
 
             async def drill(address: str = api.address, wanted: int = wanted, seed: int = round_) -> None:
-                reporting = asyncio.create_task(
-                    report_from_many(address, clients=200, each=20, connections=64, told=told, seed=seed)
-                )
+                reporting = asyncio.create_task(report_from_many(address, clients=64, each=60, told=told, seed=seed))
                 while len(told.accepted) < wanted and not reporting.done():
                     await asyncio.sleep(0.005)
                 api.kill()
