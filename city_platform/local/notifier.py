@@ -24,8 +24,9 @@ class FileNotifier:
             fcntl.flock(file, fcntl.LOCK_EX)  # between looking and appending nobody else appends
             file.seek(0)
             last = ""
+            name = f', "once": {json.dumps(once, ensure_ascii=False)}}}\n'  # quotes inside a text are escaped
             for last in file:
-                if once is not None and last.endswith("\n") and json.loads(last).get("once") == once:
+                if once is not None and last.endswith(name):
                     return
             # Whoever died while writing left half a line: it stays one of its own.
             file.write(f"{line}\n" if last.endswith("\n") or not last else f"\n{line}\n")
