@@ -6,10 +6,10 @@ what cannot be read is refused with its reason and never raises.
 """
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import repeat
+from itertools import chain, repeat
 from operator import attrgetter
 from typing import Annotated
 
@@ -46,6 +46,7 @@ _OFFSET = 2**40
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00Z")
 _MICROSECONDS_PER_MS = 1000
 _LARGE_NUMBER = 1e9
+_HUGE = 2**50
 _ZLIB = 0x78
 
 _Base = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
@@ -167,8 +168,6 @@ class Decoder:
             raise _Refusal(Reason.TOO_LARGE)
         if frame.occupancy_x1000 is None:
             frame.occupancy_x1000 = [MISSING] * count
-        if isinstance(frame.interval_s, int):
-            frame.interval_s = [frame.interval_s] * count
         lengths = map(
             len,
             (
@@ -178,10 +177,10 @@ class Decoder:
                 frame.speed_x10,
                 frame.index_x1000,
                 frame.occupancy_x1000,
-                frame.interval_s,
             ),
         )
-        if set(lengths) != {count}:
+        each = frame.interval_s if isinstance(frame.interval_s, list) else frame.sensor
+        if {*lengths, len(each)} != {count}:
             raise _Refusal(Reason.SCHEMA)
         self._frames.append(frame)
         self._framed.began(record, count, arrival_ms)
@@ -234,8 +233,8 @@ class Decoder:
         entry, record, row, arrival = self._framed.places(sum(self._framed.lengths))
         zone_index = self._registry.zone_index
         zone = np.array([zone_index.get(frame.zone, UNKNOWN_ZONE) for frame in frames], dtype=np.int32)
-        sensor, seq, t, vehicles, speed, index, occupancy, interval = (
-            _column(map(attrgetter(name), frames))
+        sensor, seq, t, vehicles, speed, index, occupancy = (
+            _column([getattr(frame, name) for frame in frames], len(entry))
             for name in (
                 "sensor",
                 "seq",
@@ -244,7 +243,6 @@ class Decoder:
                 "speed_x10",
                 "index_x1000",
                 "occupancy_x1000",
-                "interval_s",
             )
         )
         seq0 = np.array([frame.seq0 for frame in frames], dtype=np.int64)[entry]
@@ -254,7 +252,7 @@ class Decoder:
             zone=zone[entry],
             seq=seq0 + seq,
             ts_ms=t0 + t,
-            interval_s=interval,
+            interval_s=_intervals([frame.interval_s for frame in frames], self._framed.lengths),
             vehicle_count=vehicles,
             speed_x10=speed,
             occupancy_x1000=occupancy,
@@ -328,6 +326,7 @@ def inflate(data: bytes) -> bytes:
 def encode_columns(zone: str, readings: Readings, numbers: NDArray[np.int32]) -> bytes:
     """A columnar frame of a zone's readings; `numbers` are the registry's. The same readings give the same bytes."""
     t0, seq0 = int(readings.ts_ms.min()), int(readings.seq.min())
+    intervals = readings.interval_s.tolist()
     frame = ColumnFrame(
         zone=zone,
         t0=t0,
@@ -339,7 +338,7 @@ def encode_columns(zone: str, readings: Readings, numbers: NDArray[np.int32]) ->
         speed_x10=readings.speed_x10.tolist(),
         index_x1000=readings.index_x1000.tolist(),
         occupancy_x1000=readings.occupancy_x1000.tolist(),
-        interval_s=readings.interval_s.tolist(),
+        interval_s=intervals[0] if len(set(intervals)) == 1 else intervals,
     )
     return zlib.compress(msgspec.json.encode(frame))
 
@@ -410,15 +409,20 @@ def _whole(rows: Sequence[Reading], name: str) -> NDArray[np.int64]:
     return np.fromiter(map(attrgetter(name), rows), np.int64, len(rows))
 
 
-def _column(lists: Iterable[list[int]]) -> NDArray[np.int64]:
-    together: list[int] = []
-    for values in lists:
-        together += values
+def _column(lists: Sequence[list[int]], total: int) -> NDArray[np.int64]:
     try:
-        return np.array(together, dtype=np.int64)
+        return np.fromiter(chain.from_iterable(lists), np.int64, total)
     except OverflowError:
         # What no column holds is refused by every range; one such number must not cost the others.
-        return np.array([v if abs(v) < 2**60 else UNREADABLE * 2**20 for v in together], dtype=np.int64)
+        return np.array([v if abs(v) < _HUGE else _HUGE for v in chain.from_iterable(lists)], dtype=np.int64)
+
+
+def _intervals(intervals: Sequence[int | list[int]], lengths: Sequence[int]) -> NDArray[np.int64]:
+    """A column of what each frame has once for all its readings, or for each of them."""
+    lists = [
+        [each] * length if isinstance(each, int) else each for each, length in zip(intervals, lengths, strict=True)
+    ]
+    return _column(lists, sum(lengths))
 
 
 def _fixed(rows: Sequence[Reading], name: str, scale: int) -> NDArray[np.int64]:

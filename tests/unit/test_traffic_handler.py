@@ -7,14 +7,16 @@ import zlib
 from typing import Any
 
 import msgspec
+import numpy as np
 import pybase64
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from city_platform.traffic.frames import Decoder, encode_columns, encode_lines
 from city_platform.traffic.handler import Outcome, TrafficHandler
 from city_platform.traffic.registry import generate
-from city_platform.traffic.telemetry import Reason
+from city_platform.traffic.telemetry import NO_CLAIM, Readings, Reason
 from city_platform.traffic.windows import MAX_STRAYS, unpack_sensors, unpack_strays
 from tests.traffic import NOON, TOWN, Faults, Letters, MemoryState, Told, columns, event, lines, record, truth
 
@@ -64,6 +66,42 @@ def test_both_frames_and_single_messages_say_the_same() -> None:
         assert dict(zip(sensors.number.tolist(), map(tuple, found), strict=True)) == latest
         assert stored.ttl > key[1] // 1000 + 168 * 3600  # a stream keeps records for a week at most
     assert not framed.kept
+
+
+COLUMN = dict.fromkeys(("seq", "ts_ms"), st.integers(NOON, NOON + 9_999)) | {
+    "interval_s": st.integers(1, 300),
+    "vehicle_count": st.integers(1, 10_000),
+    "speed_x10": st.integers(0, 2_500),
+    "occupancy_x1000": st.integers(-1, 1000),
+    "index_x1000": st.integers(-1, 1000),
+}
+
+
+@given(st.lists(st.tuples(*COLUMN.values()), min_size=1, max_size=9))
+def test_frames_give_back_what_was_put_into_them(values: list[tuple[int, ...]]) -> None:
+    count = len(values)
+    same = np.zeros(count, dtype=np.int64)
+    columns = dict(zip(COLUMN, np.array(values, dtype=np.int64).T, strict=True))
+    put = Readings(
+        sensor=(same + 1).astype(np.int32),
+        zone=TOWN.zone[same + 1],
+        arrival_ms=same + NOON,
+        record=same,
+        row=np.arange(count),
+        **columns,
+    )
+    for frame, claim in (
+        (encode_columns(ZONE, put, TOWN.number), TOWN.zone[1]),
+        (encode_lines(put, TOWN.number), NO_CLAIM),
+    ):
+        decoder = Decoder(TOWN)
+        decoder.add(0, frame, NOON)
+        got = decoder.readings()
+        assert got is not None
+        assert decoder.refused == []
+        for name in COLUMN.keys() | {"sensor", "row", "arrival_ms"}:
+            assert getattr(got, name).tolist() == getattr(put, name).tolist()
+        assert set(got.zone.tolist()) == {claim}
 
 
 def test_a_message_of_several_readings_and_the_smallest_one_count_too() -> None:
