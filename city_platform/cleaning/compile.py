@@ -6,12 +6,12 @@ one, and the depth is that of the most worked-on column, not the recipe's length
 column, which lets the engine compute it once for each distinct value of a dictionary.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from city_platform.cleaning.conditions import Condition
 from city_platform.cleaning.operation import Effect
 from city_platform.cleaning.recipe import Recipe, Step
-from city_platform.contracts.model import Column, Contract
+from city_platform.contracts.model import Contract
 from city_platform.engines.dialect import Dialect, UntypedValue
 
 _REMOVED, _ROW = "_removed", "_row"
@@ -57,28 +57,48 @@ def cleaning_select(
     """
     if keyed is None and recipe.needs_secret:
         raise ValueError(f"the recipe of {contract.name} needs a secret: register the function and name it")
-    stack = _Stack(contract, dialect, present, keyed)
-    for step in recipe.steps:
-        stack.add(step)
-    return stack.select(relation, source_index, columns)
+    carriers = {column.source_name: present.get(column.source_name) for column in contract.columns}
+    outputs = {one.name: one.sql_type for one in contract.columns if columns is None or one.name in columns}
+    stack = _Stack(carriers, dialect, keyed)
+    stack.add_all(recipe.steps)
+    return stack.select(relation, source_index, outputs, contract.timezone, lists_untyped=columns is None)
+
+
+def steps_select(
+    steps: Sequence[Step],
+    columns: Collection[str],
+    outputs: Mapping[str, str],
+    dialect: Dialect,
+    relation: str,
+    *,
+    timezone: str,
+    keyed: str | None = None,
+) -> str:
+    """The query that runs steps over `relation`, which holds `columns` as text and `_row`, without any contract.
+
+    `outputs` are the columns that come out and their SQL types; beside them come what `cleaning_select` adds.
+    """
+    stack = _Stack({name: name for name in columns}, dialect, keyed)
+    stack.add_all(steps)
+    return stack.select(relation, 0, outputs, timezone, lists_untyped=True)
 
 
 class _Stack:
-    """The layers while they are built. A column's every value is a version, known by a name of its own: `c0`, `c1`…"""
+    """The layers while they are built. A column's every value is a version, known by a name of its own: `c0`, `c1`…
 
-    def __init__(
-        self, contract: Contract, dialect: Dialect, present: Mapping[str, str], keyed_function: str | None
-    ) -> None:
-        self.contract, self.dialect, self.keyed_function = contract, dialect, keyed_function
+    `carriers` are the columns before the first step, each with the relation's column that carries it, if any does.
+    """
+
+    def __init__(self, carriers: Mapping[str, str | None], dialect: Dialect, keyed_function: str | None) -> None:
+        self.dialect, self.keyed_function = dialect, keyed_function
         self.layers: list[dict[str, str]] = [{}]  # each: the versions made there -> SQL
         self.made_in: dict[str, int] = {_ROW: 0}
         self.reads: dict[str, tuple[str, ...]] = {_ROW: ()}
         self.read_until: dict[str, int] = {}  # a version -> the last layer that reads it
         self.current: dict[str, str] = {}  # the recipe's name of a column -> its newest version
-        for column in contract.columns:
-            header = present.get(column.source_name)
-            sql = dialect.name(header) if header is not None else dialect.null("VARCHAR")
-            self.current[column.source_name] = self.make(sql)
+        for name, carrier in carriers.items():
+            sql = dialect.name(carrier) if carrier is not None else dialect.null("VARCHAR")
+            self.current[name] = self.make(sql)
         self.removed: str | None = None
 
     def make(self, sql: str, *reads: str) -> str:
@@ -97,7 +117,11 @@ class _Stack:
     def _keep(self, version: str, layer: int) -> None:
         self.read_until[version] = max(layer, self.read_until.get(version, 0))
 
-    def add(self, step: Step) -> None:
+    def add_all(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            self._add(step)
+
+    def _add(self, step: Step) -> None:
         source, target = step.parameters.get("sourceColumn", ""), step.parameters.get("targetColumn", "")
         match step.operation.effect:
             case Effect.RENAMES:
@@ -110,7 +134,9 @@ class _Stack:
             case Effect.REMOVES_ROWS:
                 self._remove(step)
             case Effect.TYPES | Effect.MOVES:
-                pass  # the contract says the types and the order; the recipe's check held them equal
+                pass  # the outputs say the types and the order; the recipe's check held them equal
+            case Effect.RESHAPES:
+                raise ValueError(f"{step.operation.name} ends a stage: see `reshaping`")
 
     def _read_by(self, conditions: tuple[Condition, ...]) -> list[str]:
         return [self.current[one.column] for one in conditions]
@@ -170,29 +196,29 @@ class _Stack:
             reads.append(self.removed)
         self.removed = self.make(removal, *dict.fromkeys(reads))
 
-    def select(self, relation: str, source_index: int, columns: Collection[str] | None) -> str:
+    def select(
+        self, relation: str, source_index: int, outputs: Mapping[str, str], timezone: str, *, lists_untyped: bool
+    ) -> str:
         name = self.dialect.name
-        outputs: list[str] = []
+        selected: list[str] = []
         untyped: list[UntypedValue] = []
         kept = [_ROW] + ([self.removed] if self.removed else [])
-        for column in self.contract.columns:
-            if columns is not None and column.name not in columns:
-                continue
-            text = self.current[column.name]
-            if _base(column) == "VARCHAR":
-                outputs.append(f"NULLIF({text}, '') AS {name(column.name)}")
+        for column, sql_type in outputs.items():
+            text = self.current[column]
+            if _base(sql_type) == "VARCHAR":
+                selected.append(f"NULLIF({text}, '') AS {name(column)}")
                 kept.append(text)
                 continue
-            typed = self.make(self._typed(column, text), text)
-            outputs.append(f"{typed} AS {name(column.name)}")
+            typed = self.make(self._typed(text, sql_type, timezone), text)
+            selected.append(f"{typed} AS {name(column)}")
             kept += [text, typed]
             failed = f"({typed} IS NULL AND {text} <> '')"
-            reason = f"{_REASONS[_base(column)]} ({column.sql_type})"
-            untyped.append(UntypedValue(column.name, failed, text, reason))
-        outputs += [
+            reason = f"{_REASONS[_base(sql_type)]} ({sql_type})"
+            untyped.append(UntypedValue(column, failed, text, reason))
+        selected += [
             f"CAST({source_index} AS INTEGER) AS _source",
             _ROW,
-            *([f"{self.dialect.untyped_values(untyped)} AS _untyped"] if columns is None else []),
+            *([f"{self.dialect.untyped_values(untyped)} AS _untyped"] if lists_untyped else []),
             f"{self.removed or self.dialect.null('VARCHAR')} AS {_REMOVED}",
         ]
         for version in kept:
@@ -207,7 +233,7 @@ class _Stack:
             ]
             made_here = [f"{sql} AS {version}" for version, sql in layer.items() if version in needed]
             inner = f"(SELECT {', '.join([*(passed if depth else [_ROW]), *made_here])} FROM {inner})"
-        return f"SELECT {', '.join(outputs)} FROM {inner}"
+        return f"SELECT {', '.join(selected)} FROM {inner}"
 
     def _needed(self, kept: Iterable[str]) -> set[str]:
         """These versions and whatever they are made from."""
@@ -220,9 +246,8 @@ class _Stack:
                 waiting += self.reads[version]
         return needed
 
-    def _typed(self, column: Column, text: str) -> str:
-        timezone = self.contract.timezone
-        match _base(column):
+    def _typed(self, text: str, sql_type: str, timezone: str) -> str:
+        match _base(sql_type):
             case "DATE":
                 return self.dialect.parse_date(text, ())
             case "TIMESTAMP WITH TIME ZONE":
@@ -230,7 +255,7 @@ class _Stack:
             case "TIMESTAMP":
                 return self.dialect.local_time(self.dialect.parse_timestamp(text, timezone), timezone)
             case _:
-                return self.dialect.try_cast(text, column.sql_type)
+                return self.dialect.try_cast(text, sql_type)
 
 
 class _Table:
@@ -266,5 +291,5 @@ class _Table:
         return self._read(self.stack.make(sql, *self.reads))
 
 
-def _base(column: Column) -> str:
-    return column.sql_type.upper().partition("(")[0].strip()
+def _base(sql_type: str) -> str:
+    return sql_type.upper().partition("(")[0].strip()

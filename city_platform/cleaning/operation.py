@@ -63,6 +63,7 @@ class Effect(Enum):
     MOVES = auto()  # a column to another place
     TYPES = auto()
     REMOVES_ROWS = auto()  # those that meet its conditions, and its own
+    RESHAPES = auto()  # makes other rows of the rows
 
 
 class Kind(Enum):
@@ -85,6 +86,7 @@ class Kind(Enum):
     EXPRESSION = auto()  # the same, a value
     DELIMITER = auto()  # a JSON object {"pattern": ..., "includeInSplit": ...}
     DELIMITERS = auto()  # a list of them
+    SUMMARIES = auto()  # a JSON list of objects, each a column, a function and the column that holds its value
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from city_platform.cleaning.operation import Effect, Kind, Operation, Parameter,
 from city_platform.cleaning.operations import OPERATIONS
 from city_platform.cleaning.positioned import Node
 from city_platform.cleaning.steps.refused import REFUSED
+from city_platform.cleaning.steps.reshaping import FUNCTIONS, summaries
 from city_platform.engines.patterns import pattern_problem
 from city_platform.errors import Finding
 
@@ -49,8 +50,10 @@ def _instead(name: str, known: Iterable[str]) -> str:
 class StepReader:
     """Reads one step; `findings` holds its mistakes. `columns` are those at that point: name -> typed already."""
 
-    def __init__(self, file: str, columns: Mapping[str, bool]) -> None:
-        self.file, self.columns = file, columns
+    def __init__(
+        self, file: str, columns: Mapping[str, bool], operations: Mapping[str, Operation] = OPERATIONS
+    ) -> None:
+        self.file, self.columns, self.operations = file, columns, operations
         self.findings: list[Finding] = []
 
     def read(self, step: Node) -> Reading | None:
@@ -63,13 +66,13 @@ class StepReader:
         name = self._string(parts.get("Operation"), "Operation")
         if name is None:
             return None
-        operation = OPERATIONS.get(name)
-        if name in REFUSED:
+        operation = self.operations.get(name)
+        if operation is None and name in REFUSED:
             reason, remedy = REFUSED[name]
             self._find(parts["Operation"], f"{name} has no place in a dataset's recipe: {reason}", remedy)
             return None
         if operation is None:
-            self._find(parts["Operation"], f"unknown operation {name}", _instead(name, OPERATIONS))
+            self._find(parts["Operation"], f"unknown operation {name}", _instead(name, self.operations))
             return None
         reading = Reading(operation, step.line, step.column)
         self._parameters(reading, parts.get("Parameters"), action)
@@ -139,6 +142,8 @@ class StepReader:
                     self._find(node, f"not a regular expression the engine knows: {problem}", "correct the pattern")
             case Kind.CHOICES:
                 self._choices(parameter, value, node)
+            case Kind.SUMMARIES:
+                self._summaries(value, node)
             case Kind.TEXT if parameter.allowed and value not in parameter.allowed:
                 self._find(node, f"{parameter.name} cannot be {value}", _instead(value, parameter.allowed))
             case _ if parameter.kind in _FORMS and not _FORMS[parameter.kind][0](value):
@@ -152,6 +157,15 @@ class StepReader:
         if not given:
             example = json.dumps(json.dumps(list(parameter.allowed[:1])))
             self._find(node, f"{parameter.name} is no JSON list of texts", f"write {example}")
+
+    def _summaries(self, value: str, node: Node) -> None:
+        found, problem = summaries(value)
+        if problem:
+            example = {"sourceColumnName": "…", "targetColumnName": "…", "targetColumnDataType": "number"}
+            remedy = json.dumps([example | {"functionName": "SUM"}], ensure_ascii=False)
+            self._find(node, problem, f"write {remedy}; functions: {', '.join(FUNCTIONS)}")
+        for one in found:
+            self._existing(one.source, node)
 
     def _listed(self, value: str, node: Node) -> None:
         names = listed(value)

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 
 from city_platform.cleaning.conditions import Condition
 from city_platform.cleaning.operation import Effect, Operation
-from city_platform.cleaning.positioned import read_json
+from city_platform.cleaning.positioned import Node, read_json
 from city_platform.cleaning.reading import Reading, StepReader
 from city_platform.cleaning.values import DATABREW_TYPES
 from city_platform.cleaning.versions import Steps, hash_of
-from city_platform.contracts.model import Column, Contract
+from city_platform.contracts.model import Contract
 from city_platform.errors import Finding
 
 MOST_STEPS = 100  # DataBrew's limit of transformations in a recipe
@@ -62,28 +62,24 @@ def parse_recipe(text: str, file: str, contract: Contract) -> tuple[Recipe | Non
     document, findings = read_json(text, file)
     if document is None:
         return None, findings
+    nodes, wrong = step_nodes(document, file)
     if not isinstance(document.value, list):
-        problem = f"a recipe is a list of steps, not {document.kind}"
-        remedy = 'write [{"Action": {"Operation": ..., "Parameters": {...}}}]'
-        return None, [*findings, Finding(file, document.line, document.column, problem, remedy)]
+        return None, [*findings, *wrong]
     columns = {column.source_name: False for column in contract.columns}  # whether it has its type already
     types: dict[str, Reading] = {}
     steps: list[Step] = []
-    for position, node in enumerate(document.value, start=1):
+    for position, node in enumerate(nodes, start=1):
         reader = StepReader(file, columns)
         reading = reader.read(node)
         if reading is not None and not reader.findings:
-            _apply(reading, columns, types)
-            steps.append(_step(position, reading))
+            apply(reading, columns, types)
+            steps.append(checked_step(position, reading))
         elif reading is not None:
-            _apply_roughly(reading, columns, types)
+            apply_roughly(reading, columns, types)
         findings.extend(reader.findings)
-    if len(document.value) > MOST_STEPS:
-        extra = document.value[MOST_STEPS]
-        problem = f"{len(document.value)} steps; DataBrew takes at most {MOST_STEPS}"
-        findings.append(Finding(file, extra.line, extra.column, problem, "join steps or drop some"))
+    findings.extend(wrong)
     findings.extend(_against_contract(file, document.line, contract, columns, types))
-    steps = _with_types(steps, contract)
+    steps = with_types(steps, {column.name: databrew_type(column.sql_type) for column in contract.columns})
     moves = [step for step in steps if step.operation.effect is Effect.MOVES]
     if moves and not findings:
         findings.extend(_order(file, moves[-1].line, contract, columns))
@@ -93,13 +89,30 @@ def parse_recipe(text: str, file: str, contract: Contract) -> tuple[Recipe | Non
     return Recipe(tuple(steps), hash_of(written), written), []
 
 
-def _step(position: int, reading: Reading) -> Step:
+def step_nodes(document: Node, file: str) -> tuple[Sequence[Node], list[Finding]]:
+    """The document's steps, and what is wrong with their list."""
+    if not isinstance(document.value, list):
+        problem = f"a recipe is a list of steps, not {document.kind}"
+        remedy = 'write [{"Action": {"Operation": ..., "Parameters": {...}}}]'
+        return (), [Finding(file, document.line, document.column, problem, remedy)]
+    if len(document.value) > MOST_STEPS:
+        extra = document.value[MOST_STEPS]
+        problem = f"{len(document.value)} steps; DataBrew takes at most {MOST_STEPS}"
+        return document.value, [Finding(file, extra.line, extra.column, problem, "join steps or drop some")]
+    return document.value, []
+
+
+def checked_step(position: int, reading: Reading) -> Step:
+    """A step that was read without findings."""
     return Step(position, reading.operation, dict(reading.parameters), tuple(reading.conditions), reading.line)
 
 
-def _with_types(steps: Sequence[Step], contract: Contract) -> list[Step]:
-    """IS_INVALID learns the type that its column has when the recipe is done; one of no type is text."""
-    types = {column.name: databrew_type(column) for column in contract.columns}
+def with_types(steps: Sequence[Step], columns: Mapping[str, str]) -> list[Step]:
+    """IS_INVALID learns the type that its column has when the steps are done; one of no type is text.
+
+    `columns` are DataBrew's types of the columns at the end.
+    """
+    types = dict(columns)
     found: list[Step] = []
     for step in reversed(steps):
         for name in step.operation.created(step.parameters):
@@ -114,7 +127,7 @@ def _with_types(steps: Sequence[Step], contract: Contract) -> list[Step]:
     return found[::-1]
 
 
-def _apply(reading: Reading, columns: dict[str, bool], types: dict[str, Reading]) -> None:
+def apply(reading: Reading, columns: dict[str, bool], types: dict[str, Reading]) -> None:
     """What a step does to the names and types the next step sees."""
     operation, parameters = reading.operation, reading.parameters
     source, target = parameters.get("sourceColumn", ""), parameters.get("targetColumn", "")
@@ -157,7 +170,7 @@ def _move(how: str, parameters: Mapping[str, str], columns: dict[str, bool]) -> 
     columns.update(moved)
 
 
-def _apply_roughly(reading: Reading, columns: dict[str, bool], types: dict[str, Reading]) -> None:
+def apply_roughly(reading: Reading, columns: dict[str, bool], types: dict[str, Reading]) -> None:
     """The same for a step with mistakes, where it is clear enough: one mistake must not show up as ten."""
     source, target = reading.parameters.get("sourceColumn"), reading.parameters.get("targetColumn")
     if reading.operation.effect is Effect.DERIVES and target:
@@ -169,14 +182,14 @@ def _apply_roughly(reading: Reading, columns: dict[str, bool], types: dict[str, 
             columns[source] = True
             types.setdefault(source, reading)
         elif reading.operation.effect is Effect.RENAMES and target not in columns:
-            _apply(reading, columns, types)
+            apply(reading, columns, types)
     elif reading.operation.effect is Effect.RENAMES and target:
         columns.setdefault(target, False)
 
 
-def databrew_type(column: Column) -> str:
-    """DataBrew's name of the contract column's type."""
-    return DATABREW_TYPES[column.sql_type.upper().partition("(")[0].strip()]
+def databrew_type(sql_type: str) -> str:
+    """DataBrew's name of a column's type."""
+    return DATABREW_TYPES[sql_type.upper().partition("(")[0].strip()]
 
 
 def _against_contract(
@@ -185,7 +198,7 @@ def _against_contract(
     """Every contract column leaves the recipe under its cleaned name and with its type."""
     findings = []
     for column in contract.columns:
-        wanted = databrew_type(column)
+        wanted = databrew_type(column.sql_type)
         if column.name not in columns:
             still = column.source_name if column.source_name in columns else "the column that holds it"
             problem = f"no column {column.name} comes out of the recipe, the contract has one (line {column.line})"

@@ -23,6 +23,11 @@ DATABREW_TYPES: Mapping[str, str] = MappingProxyType(
     }
 )
 
+# The type that a column of DataBrew's gets where no contract says it.
+SQL_TYPES: Mapping[str, str] = MappingProxyType(
+    {name: sql_type for sql_type, name in DATABREW_TYPES.items()} | {"decimal": "DECIMAL(38,10)", "number": "DOUBLE"}
+)
+
 
 def missing(column: str) -> str:
     """Whether a value is null or empty."""

@@ -1,15 +1,18 @@
-"""`city-platform recipes`: the versions of a dataset's recipe."""
+"""`city-platform recipes`: the versions of a dataset's recipe; any recipe run on a file."""
 
 import difflib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from city_platform.cli.session import Session, local
+from city_platform.cli.session import REFUSED, USAGE, Session, local
 
-app = typer.Typer(help="The datasets' cleaning recipes and their published versions.", no_args_is_help=True)
+app = typer.Typer(
+    help="The datasets' cleaning recipes and their published versions; any recipe run on a file.", no_args_is_help=True
+)
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output instead of tables.")]
 Name = Annotated[str, typer.Argument(help="The dataset's name, as `datasets list` shows it.")]
@@ -37,6 +40,73 @@ def publish_recipe(
     session.result({"dataset": dataset, "version": version.number, "hash": version.hash})
     if not as_json:
         session.out.print(f"{dataset}: published version {version.number} (sha256 {version.hash[:16]}…)")
+
+
+@app.command(
+    "apply",
+    epilog="Examples: city-platform recipes apply by_status.json licences.csv.gz --out by_status.csv "
+    "--dataset business_licences\n\n"
+    "city-platform recipes apply wide.json counts.xlsx --out wide.parquet --json",
+)
+def apply_to_file(
+    recipe: Annotated[Path, typer.Argument(help="A DataBrew recipe as JSON, or a published version of one.")],
+    file: Annotated[Path, typer.Argument(help="CSV, JSON lines or xlsx, also gzipped.")],
+    out: Annotated[Path, typer.Option("--out", help="The file to write, .csv or .parquet; it must not exist.")],
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", help="Whose file it is: its contract's names, its personal columns.")
+    ] = None,
+    timezone: Annotated[
+        str, typer.Option(help="Without a dataset: the zone of times without an offset.")
+    ] = "America/Vancouver",
+    home: Annotated[Path | None, typer.Option("--home", help="Where data lives, as for the other commands.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run a recipe on a file and write the result, as a DataBrew recipe job does; the lake stays as it is.
+
+    Here a recipe may also group, pivot and unpivot rows. With --dataset, personal columns are masked before the first
+    step, as in the dataset's summary. Without it nobody knows what is personal: the result is for your eyes.
+    """
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    from city_platform.cli.work import advancing, progress
+    from city_platform.layers.recipe_job import FORMATS, apply_recipe
+
+    session = Session.start(home, as_json=as_json)
+    with session.errors():
+        if out.suffix not in FORMATS:
+            session.fail(USAGE, f"{out} ends in neither {' nor '.join(FORMATS)}: the ending says the format")
+        if out.exists() or not out.parent.is_dir():
+            why = "exists already: name another file, or remove it" if out.exists() else "stands in no folder: make it"
+            session.fail(USAGE, f"{out} {why}")
+        try:
+            ZoneInfo(timezone)
+        except (ZoneInfoNotFoundError, ValueError):
+            session.fail(USAGE, f"there is no time zone {timezone!r}; write one such as America/Vancouver")
+        if not file.is_file():
+            session.fail(REFUSED, f"{file} is no file: name a source file")
+        chosen = session.dataset(dataset) if dataset else None
+        of = (session.platform(), chosen) if chosen else None
+        text = session.text(recipe)
+        with progress(session) as bars:
+            bar = bars.add_task(f"reading {file.name}", total=None)
+            applied = apply_recipe(
+                text, recipe.name, file, out, timezone=timezone, of=of, progress=advancing(bars, bar)
+            )
+    session.result({"file": file.name, "recipe": recipe.name, "dataset": dataset, "out": out, **applied.to_json()})
+    if as_json:
+        return
+    counts = f"{applied.rows_in:,} rows in, {applied.removed:,} removed by the recipe, {applied.rows:,} rows out"
+    lines = [f"{out}: {counts}, {len(applied.columns)} columns"]
+    if applied.masked:
+        lines.append(f"Masked before the first step: {', '.join(applied.masked)}")
+    session.out.print(*lines, sep="\n", markup=False, highlight=False, soft_wrap=True)
+    warnings = [
+        *applied.unreadable,
+        *(f"{name}: {count:,} values are not of its type, and missing" for name, count in applied.untyped.items()),
+        *([] if dataset else ["No --dataset: nothing is known of personal columns, and none is masked."]),
+    ]
+    for line in warnings:
+        session.err.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command("list", epilog="Example: city-platform recipes list")

@@ -27,7 +27,6 @@ Rules = Annotated[Path | None, typer.Option("--rules", help="Another ruleset, in
 Home = Annotated[Path | None, typer.Option("--home", help="Where data lives, as for the other commands.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output instead of tables.")]
 
-MOST_BYTES = 1_000_000
 _COLOURS = {"PASS": "green", "FAIL": "red", "WARN": "yellow", "ERROR": "red bold"}
 _WORST = ("WARN", "PASS", "FAIL", "ERROR")  # a year without anything to judge says least
 
@@ -58,7 +57,7 @@ def lint_rules(
             if dataset is None:
                 session.fail(USAGE, "name the dataset that the rules are about")
             contract = session.dataset(dataset).contract
-            draft, findings = parse_ruleset(_text(session, rules), rules.name)
+            draft, findings = parse_ruleset(session.text(rules), rules.name)
             found = [as_lint(finding, "syntax") for finding in findings]
             if draft is not None:
                 found += lint(draft, contract)
@@ -195,20 +194,7 @@ def _chosen(session: Session, name: str, rules: Path | None) -> "Dataset":
 
     known = session.datasets()
     chosen = session.dataset(name)
-    return with_rules(chosen, _text(session, rules), rules.name, list(known.values())) if rules is not None else chosen
-
-
-def _text(session: Session, file: Path) -> str:
-    try:
-        with file.open("rb") as reader:
-            data = reader.read(MOST_BYTES + 1)
-        if len(data) > MOST_BYTES:
-            session.fail(REFUSED, f"{file} is larger than {MOST_BYTES:,} bytes: rulesets are small")
-        return data.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
-    except OSError as error:
-        session.fail(REFUSED, f"{file} cannot be read: {error.strerror}")
-    except UnicodeDecodeError:
-        session.fail(REFUSED, f"{file} is not UTF-8: save it as UTF-8")
+    return with_rules(chosen, session.text(rules), rules.name, list(known.values())) if rules is not None else chosen
 
 
 def show_lint(out: "Console", one: "Lint") -> None:

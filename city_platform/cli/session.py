@@ -26,6 +26,7 @@ EXIT_CODES = """\
 Exit codes: 0 all is well; 1 something ran and failed, or a gate stands closed; 2 the call itself is wrong;
 3 input or definitions were refused, see the message; 4 the outside world failed, try again."""
 
+MOST_BYTES = 1_000_000  # of a file that a person writes
 CHECKOUT = Path(__file__).parents[2]
 
 
@@ -65,6 +66,19 @@ class Session:
         if name not in known:
             self.fail(USAGE, f"there is no dataset {name!r}; there are: {', '.join(known)}")
         return known[name]
+
+    def text(self, file: Path) -> str:
+        """A definition's file as text, line ends as LF; ends the command where it is none."""
+        try:
+            with file.open("rb") as reader:
+                data = reader.read(MOST_BYTES + 1)
+            if len(data) > MOST_BYTES:
+                self.fail(REFUSED, f"{file} is larger than {MOST_BYTES:,} bytes: rulesets and recipes are small")
+            return data.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+        except OSError as error:
+            self.fail(REFUSED, f"{file} cannot be read: {error.strerror}")
+        except UnicodeDecodeError:
+            self.fail(REFUSED, f"{file} is not UTF-8: save it as UTF-8")
 
     @staticmethod
     def account() -> str:

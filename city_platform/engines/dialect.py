@@ -58,6 +58,7 @@ class Dialect(Protocol):
     def local_time(self, sql: str, timezone: str) -> str: ...
     def join(self, values: Sequence[str], delimiter: str) -> str: ...
     def last_value(self, sql: str, order: str) -> str: ...
+    def json_list(self, sql: str, order: str) -> str: ...
     def hashed_number(self, number: str, salt: str) -> str: ...
 
 
@@ -251,6 +252,10 @@ class DuckDBDialect:
         return (
             f"last_value({sql} IGNORE NULLS) OVER (ORDER BY {order} ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
         )
+
+    def json_list(self, sql: str, order: str) -> str:
+        """An aggregate: the values that are not null as a JSON list, in an order; null where there is none."""
+        return f"CAST(to_json(list({sql} ORDER BY {order}) FILTER (WHERE {sql} IS NOT NULL)) AS VARCHAR)"
 
     def hashed_number(self, number: str, salt: str) -> str:
         """A whole number from 0 to 2^31 - 1 that the number and the salt fix and nothing else tells."""

@@ -129,6 +129,10 @@ class SparkDialect(DuckDBDialect):
     def last_value(self, sql: str, order: str) -> str:
         return f"last_value({sql}, TRUE) OVER (ORDER BY {order} ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
 
+    def json_list(self, sql: str, order: str) -> str:
+        listed = f"collect_list(CASE WHEN {sql} IS NOT NULL THEN named_struct('place', {order}, 'value', {sql}) END)"
+        return f"NULLIF(to_json(transform(array_sort({listed}), one -> one.value)), '[]')"
+
     def hashed_number(self, number: str, salt: str) -> str:
         digest = f"substr(md5(concat({self.text(salt + '/')}, CAST({number} AS STRING))), 1, 8)"
         return f"(CAST(conv({digest}, 16, 10) AS BIGINT) % 2147483648)"

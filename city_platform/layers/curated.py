@@ -24,7 +24,7 @@ from city_platform.layers.platform import Platform
 from city_platform.layers.preview import preview_of
 from city_platform.protection.classification import master_key
 from city_platform.protection.masking import masked_select, needs_pseudonyms, pseudonym_key, register_pseudonym
-from city_platform.protection.spreadsheet import escaped
+from city_platform.protection.spreadsheet import escape, escaped
 
 LAYER = "curated"
 REVISION = "1"  # raise it when this module starts to write other rows from the same inputs
@@ -63,7 +63,8 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifes
             for batch in reader:
                 parquet.write(batch)
             files = parquet.finish()
-        csv = _write_csv(session, reader.schema, folder / "part-00000.csv")
+        csv = folder / "part-00000.csv"
+        write_csv(session, "summary", {one.name: pa.types.is_string(one.type) for one in reader.schema}, csv)
         return lake.publish(
             LAYER,
             dataset.name,
@@ -76,20 +77,26 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifes
         )
 
 
-def _write_csv(session: Session, schema: pa.Schema, file: Path) -> Path:
-    """The summary as RFC 4180, UTF-8, header first; texts that a spreadsheet would run as formulas are escaped."""
-    columns = [
-        f"{escaped(name, session.dialect)} AS {name}" if pa.types.is_string(field.type) else name
-        for field in schema
-        if (name := session.dialect.name(field.name))
+def write_csv(session: Session, relation: str, columns: Mapping[str, bool], file: Path) -> int:
+    """A relation as RFC 4180, UTF-8, header first, mode 0600; what a spreadsheet would run as a formula is escaped.
+
+    `columns` says of each whether it holds texts, the only values that can be formulas. Returns the rows.
+    """
+    dialect = session.dialect
+    values = [
+        f"{escaped(name, dialect) if is_text else name} AS {dialect.name(escape(column))}"
+        for column, is_text in columns.items()
+        if (name := dialect.name(column))
     ]
-    reader = session.stream(f"SELECT {', '.join(columns)} FROM summary")
+    reader = session.stream(f"SELECT {', '.join(values)} FROM {relation}")
+    rows = 0
     file.touch(mode=0o600)
     options = pyarrow.csv.WriteOptions(quoting_style="needed")
     with pyarrow.csv.CSVWriter(file, reader.schema, write_options=options) as writer:
         for batch in reader:
             writer.write_batch(batch)
-    return file
+            rows += batch.num_rows
+    return rows
 
 
 def _report_date(platform: Platform, dataset: Dataset, partition: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from city_platform.cleaning.operation import READ, TARGET, Effect, Kind, Operation, Parameter, Parameters, Table
 from city_platform.cleaning.steps.functions import one_of, operand, operands
+from city_platform.engines.dialect import Dialect
 
 Formula = Callable[[str, str], str]
 
@@ -17,11 +18,14 @@ def _number(table: Table, text: str) -> str:
 
 
 def _written(table: Table, number: str) -> str:
-    """A number as text: 3, not 3.0; what is not finite is null."""
-    value = table.value(number)
+    return written(table.dialect, table.value(number))
+
+
+def written(dialect: Dialect, value: str) -> str:
+    """A double-precision number as text: 3, not 3.0; what is not finite is null."""
     whole = f"CAST({value} AS BIGINT)"
-    shown = f"CASE WHEN {value} = floor({value}) AND abs({value}) < 1e15 THEN {table.dialect.as_text(whole)}"
-    return f"CASE WHEN abs({value}) <= 1.7976931348623157e308 THEN {shown} ELSE {table.dialect.as_text(value)} END END"
+    shown = f"CASE WHEN {value} = floor({value}) AND abs({value}) < 1e15 THEN {dialect.as_text(whole)}"
+    return f"CASE WHEN abs({value}) <= 1.7976931348623157e308 THEN {shown} ELSE {dialect.as_text(value)} END END"
 
 
 def _of_one(name: str, documentation: str, formula: Callable[[str], str]) -> Operation:

@@ -7,13 +7,15 @@ and the same source always gives the same bytes. What cannot keep that promise i
 from collections.abc import Mapping
 
 _SUMMARY = "it makes other rows of the rows, so that no row could be followed any more", "write it in curated.sql"
+_JOB = _SUMMARY[0], "write it in curated.sql, or run it on a file with `city-platform recipes apply`"
 _OTHER_ROWS = "it brings in rows of another dataset", "read both datasets in a summary of their own"
 _VARIES = "it gives another value at each run", "the same source must give the same bytes: leave it out"
 _NESTED = "the layers' columns are plain values, not lists or maps", "use SPLIT_COLUMN_…, MERGE or EXTRACT_PATTERN"
 _PLAIN = "it would put protected values into the lake in the clear", "read the encrypted layer with its key"
 
 REFUSED: Mapping[str, tuple[str, str]] = {
-    **dict.fromkeys(("GROUP_BY", "PIVOT", "UNPIVOT", "TRANSPOSE"), _SUMMARY),
+    **dict.fromkeys(("GROUP_BY", "PIVOT", "UNPIVOT"), _JOB),
+    "TRANSPOSE": _SUMMARY,
     **dict.fromkeys(("JOIN", "UNION"), _OTHER_ROWS),
     **dict.fromkeys(("NOW", "TODAY", "RANDOM", "RANDOM_BETWEEN"), _VARIES),
     **dict.fromkeys(
