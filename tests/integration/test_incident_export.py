@@ -7,6 +7,7 @@ import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ from hypothesis import strategies as st
 from city_platform.errors import TransientError
 from city_platform.incidents.export import ExportDamaged, ExportRunning, arrow_schema, export_once
 from city_platform.incidents.model import Severity, Status
+from city_platform.incidents.stream import flat_row
 from city_platform.lake.lake import PublishedMeanwhile
+from city_platform.local.claims import SqliteClaims
 from city_platform.local.notifier import FileNotifier
 from city_platform.local.store import LocalObjectStore
 from city_platform.ports import NotifierUnavailable
@@ -337,6 +340,38 @@ def test_an_alert_that_cannot_be_sent_is_sent_by_a_later_delivery(town: Town, mo
     all_the_way(town)
     assert len(notifications(town)) == 1
     assert len(town.names()) == 2
+
+
+def test_an_alert_is_sent_once_by_its_claim_and_once_by_its_name(town: Town) -> None:
+    told = record(incident(0, severity=Severity.CRITICAL))
+    row = flat_row(told, str)
+    sent: list[str] = []
+
+    class Forgetful:
+        """A notifier that cannot tell a repetition, such as a standard topic."""
+
+        def notify(self, subject: str, body: str, *, once: str | None = None) -> None:  # noqa: ARG002 -- the port's
+            sent.append(subject)
+
+    desk = replace(town.path.processor.alerts, notifier=Forgetful())
+    assert desk.look_at(row)
+    town.clock.time += timedelta(days=30)
+    assert not desk.look_at(row)
+    assert len(sent) == 1
+
+    class Unfinished(SqliteClaims):
+        """Of a process that dies between the sending and the finishing."""
+
+        def finish(self, name: str, holder: str) -> bool:
+            raise KeyboardInterrupt(name, holder)
+
+    other = flat_row(record(incident(1, severity=Severity.CRITICAL)), str)
+    dying = replace(town.path.processor.alerts, claims=Unfinished(town.home / "claims.sqlite", town.clock))
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            dying.look_at(other)
+        town.clock.time += LEASE
+    assert len(notifications(town)) == 1
 
 
 def test_nothing_of_the_path_shows_whom_it_is_about(town: Town, capfd: pytest.CaptureFixture[str]) -> None:
