@@ -1,7 +1,9 @@
 """The API behind API Gateway: events of both payload versions as AWS sends them."""
 
+import asyncio
 import base64
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +63,16 @@ HTTP_API: dict[str, Any] = {
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("CITY_PLATFORM_HOME", str(tmp_path))
     monkeypatch.setattr(api, "log_to", lambda: None)
     api._application.cache_clear()
+    # The adapter takes the thread's event loop, and makes one that it never closes where there is none.
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    asyncio.set_event_loop(None)
+    loop.close()
 
 
 def event(

@@ -21,8 +21,8 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Town:
     return town(tmp_path_factory.mktemp("media"))
 
 
-def photo(form: str, size: tuple[int, int] = (40, 20), **options: Any) -> bytes:
-    """A picture whose left half is red, with a place and a comment hidden in it."""
+def photo(form: str, size: tuple[int, int] = (40, 20)) -> bytes:
+    """A picture whose left half is red, with a place and words hidden in it."""
     picture = Image.new("RGB", size, "blue")
     picture.paste("red", (0, 0, size[0] // 2, size[1]))
     exif = Image.Exif()
@@ -30,7 +30,8 @@ def photo(form: str, size: tuple[int, int] = (40, 20), **options: Any) -> bytes:
     exif[0x0112] = 6  # to be turned by 90 degrees
     exif.get_ifd(0x8825)[2] = (49.0, 15.0, 48.0)
     out = io.BytesIO()
-    picture.save(out, form, exif=exif, **options)
+    hidden: dict[str, Any] = {"comment": b"CANARY comment"} if form == "JPEG" else {"icc_profile": b"CANARY profile"}
+    picture.save(out, form, exif=exif, **hidden)
     return out.getvalue()
 
 
