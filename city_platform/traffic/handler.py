@@ -230,14 +230,23 @@ class TrafficHandler:
 
 def _decode(decoder: Decoder, place: int, record: Mapping[str, Any]) -> None:
     kinesis = record["kinesis"]
-    arrival = kinesis.get("approximateArrivalTimestamp")
+    arrival_ms = _arrival(kinesis)
     try:
         data = pybase64.b64decode(kinesis["data"], validate=True)
-        arrival_ms = round(arrival * _MILLI)
-    except (KeyError, TypeError, ValueError, OverflowError):
+    except (KeyError, TypeError, ValueError):
+        data = None
+    if data is None or arrival_ms is None:
         decoder.refused.append(Refused(place, Reason.ENCODING))
-        return
-    decoder.add(place, data, arrival_ms)
+    else:
+        decoder.add(place, data, arrival_ms)
+
+
+def _arrival(kinesis: Mapping[str, Any]) -> int | None:
+    try:
+        arrival: float = kinesis["approximateArrivalTimestamp"] * _MILLI
+        return round(arrival)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
 
 
 def _merged(refused: Sequence[Refused]) -> list[Refused]:
@@ -254,12 +263,11 @@ def _merged(refused: Sequence[Refused]) -> list[Refused]:
 def _letter(refused: Refused, record: Mapping[str, Any]) -> DeadLetter:
     kinesis = record["kinesis"]
     name = str(record.get("eventID") or kinesis["sequenceNumber"])
-    arrival = kinesis.get("approximateArrivalTimestamp")
     return DeadLetter(
         id=f"{name}:{refused.reason}",
         reason=refused.reason,
         record=name,
-        arrival_ms=round(arrival * _MILLI) if isinstance(arrival, int | float) else 0,
+        arrival_ms=_arrival(kinesis) or 0,
         partition_key=str(kinesis.get("partitionKey", "")),
         rows=refused.rows,
         data=str(kinesis.get("data", "")),

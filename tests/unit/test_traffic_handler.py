@@ -186,10 +186,10 @@ def test_what_is_wrong_is_kept_with_its_reason_and_holds_up_nothing(data: bytes,
 
 def test_an_event_record_that_is_none_is_kept_too() -> None:
     letters = Letters()
-    wrong = record(b"", 1, data="not base64!"), record(b"", 2, approximateArrivalTimestamp=None)
-    outcome = handled(*wrong, letters=letters)
-    assert outcome.rejected == {Reason.ENCODING: 2}
-    assert [letter.data for letter in letters.kept.values()] == ["not base64!", ""]
+    never = (record(b"", 2 + at, approximateArrivalTimestamp=value) for at, value in enumerate((None, float("inf"))))
+    outcome = handled(record(b"", 1, data="not base64!"), *never, letters=letters)
+    assert outcome.rejected == {Reason.ENCODING: 3}
+    assert [letter.data for letter in letters.kept.values()] == ["not base64!", "", ""]
 
 
 def test_one_bad_line_costs_only_itself() -> None:
@@ -226,6 +226,17 @@ def test_more_readings_than_bits_are_remembered_one_by_one_up_to_a_bound() -> No
     outcome = handled(record(lines(many)), state=MemoryState(), letters=letters)
     assert outcome.rejected == {Reason.TOO_MANY: 10}
     assert len(letters.kept) == 1
+
+
+def test_a_batch_of_more_than_memory_should_hold_is_worked_on_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("city_platform.traffic.handler.READINGS_AT_ONCE", 3)
+    told = [Told(0, seq, NOON + seq, seq) for seq in range(10)]
+    records = [record(lines(told[at : at + 2]), at) for at in range(0, 10, 2)]
+    state = MemoryState(faults=Faults([None, "lost"]))
+    outcome = handled(*records, state=state)
+    assert (outcome.failed, state.kept[ZONE, NOON].readings) == (["4"], 4)
+    assert handled(*records, state=state).failed == []
+    assert state.kept[ZONE, NOON].readings == 10
 
 
 def test_lateness_is_by_the_streams_own_time() -> None:
