@@ -13,6 +13,7 @@ from city_platform.api.desk import Desk
 from city_platform.api.limits import RateLimit
 from city_platform.datasets import Dataset
 from city_platform.deployment import (
+    PUBLIC_URL,
     deployment,
     open_incident_repository,
     open_incident_service,
@@ -26,7 +27,6 @@ from city_platform.local.incidents import SqliteIncidentRepository
 from city_platform.local.issuer import AUDIENCE, ISSUER, LocalIssuer
 from city_platform.ports import Clock
 
-PUBLIC_URL = "CITY_PLATFORM_PUBLIC_URL"  # this server's address for its readers, where it stands behind another
 READS_PER_WRITE = 20  # how much faster one may read than write
 
 

@@ -1,29 +1,39 @@
 """The incident path from the command line, and the notifiers beneath its alerts."""
 
 import json
-import subprocess
-import sys
+import signal
 import threading
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import boto3
+import pytest
+from typer.testing import CliRunner
 
 from city_platform.aws.notifier import SnsNotifier
+from city_platform.cli.app import app
 from city_platform.incidents.model import Severity
 from city_platform.local.notifier import FileNotifier
 from tests.incident_stream import Town, notifications, record, with_poison
 from tests.incidents import incident
-from tests.town import ROOT, StandingClock
+from tests.town import StandingClock
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """`process` listens to signals; the tests' own process goes on with what it had."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def command(home: Path, *words: str) -> tuple[int, dict[str, Any]]:
-    call = [sys.executable, "-m", "city_platform.cli.app", "incidents", *words, "--home", str(home), "--json"]
-    done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
-    assert done.stdout, done.stderr
-    return done.returncode, json.loads(done.stdout)
+    done = CliRunner().invoke(app, ["incidents", *words, "--home", str(home), "--json"])
+    return done.exit_code, json.loads(done.stdout)
 
 
 def test_the_commands_take_changes_to_the_lake_and_bring_letters_back(home: Path) -> None:

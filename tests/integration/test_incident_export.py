@@ -93,7 +93,7 @@ def test_more_changes_of_a_day_are_added_to_it(town: Town) -> None:
 
 def test_killed_at_a_side_effect_and_run_again_it_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Every one of them, before and after: tests/slow.
-    killed_and_run_again(tmp_path, monkeypatch, every=7)
+    killed_and_run_again(tmp_path, monkeypatch, every=11)
 
 
 STEPS = st.lists(
@@ -110,7 +110,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(steps=STEPS)
 def test_however_deliveries_repeat_and_overlap_every_change_is_there_once(steps: Sequence[tuple[str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
