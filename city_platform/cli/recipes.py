@@ -89,9 +89,11 @@ def apply_to_file(
         text = session.text(recipe)
         with progress(session) as bars:
             bar = bars.add_task(f"reading {file.name}", total=None)
-            applied = apply_recipe(
-                text, recipe.name, file, out, timezone=timezone, of=of, progress=advancing(bars, bar)
-            )
+            done = advancing(bars, bar)
+            try:
+                applied = apply_recipe(text, recipe.name, file, out, timezone=timezone, of=of, progress=done)
+            except OSError as error:
+                session.fail(REFUSED, f"{error.filename or out} cannot be read or written: {error.strerror}")
     session.result({"file": file.name, "recipe": recipe.name, "dataset": dataset, "out": out, **applied.to_json()})
     if as_json:
         return

@@ -71,7 +71,8 @@ def apply_recipe(
 
     `out` ends in one of `FORMATS` and is readable by its owner alone. `timezone` is that of times without an offset,
     unless a dataset's contract says it. Raises InvalidDefinition with every mistake up to the next PIVOT, whose columns
-    depend on the data; UnreadableSource, BreakingDrift and NotApplicable for the file.
+    depend on the data; UnreadableSource, BreakingDrift and NotApplicable for the file; OSError where
+    a file cannot be read or written.
     """
     nodes, findings = read_job(recipe, name)
     if findings:
@@ -93,7 +94,7 @@ def apply_recipe(
                     start = stage.reshaping.position
             if stages[-1].reshaping is None:
                 break
-        with _unfinished(out) as unfinished:
+        with all_or_nothing(out) as unfinished:
             rows = _write(session, done, stage.outputs, unfinished)
         return Applied(
             read.rows, rows, read.unreadable_lines, read.unreadable, job.removed, job.untyped, stage.outputs, masked
@@ -210,7 +211,7 @@ def _write(session: Session, relation: str, columns: Mapping[str, str], out: Pat
 
 
 @contextmanager
-def _unfinished(out: Path) -> Iterator[Path]:
+def all_or_nothing(out: Path) -> Iterator[Path]:
     """A file to write that becomes `out` at the end and vanishes if anything goes wrong."""
     unfinished = out.with_name(f".{uuid.uuid4().hex}.unfinished{out.suffix}")
     try:

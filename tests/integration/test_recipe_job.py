@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from city_platform.cli import session
 from city_platform.cli.app import app
 from city_platform.datasets import load_datasets
+from city_platform.layers.recipe_job import all_or_nothing
 from city_platform.local.platform import local_platform
 from city_platform.protection.masking import pseudonym_key, pseudonymizer
 from tests.town import FIXTURES, trees_csv
@@ -98,6 +99,17 @@ def test_with_a_dataset_personal_columns_are_what_its_summary_sees(apply: Apply,
     assert (told["rows"], told["untyped"]) == (3, {"Height": 1})
     assert "Poole" not in json.dumps(pq.read_table(tmp_path / "own.parquet").to_pylist(), default=str)
     assert "does not fit the contract" in apply(out="x.csv", code=3, more=("--dataset", "trees"))["error"]
+
+
+def test_a_result_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
+    def broken() -> None:
+        with all_or_nothing(tmp_path / "out.csv") as unfinished:
+            unfinished.write_text("half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        broken()
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_cannot_be_done_is_refused_and_leaves_no_file(apply: Apply, tmp_path: Path) -> None:
