@@ -71,7 +71,10 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifes
         older = _older_of_the_same_key(session, dataset, sources, keyed)
         # Computed by the engine: a number handed to Arrow makes it import pandas, which takes a second.
         position = f"_source * {_SOURCE_STRIDE} + _row AS _position"
-        reader = session.stream(f"SELECT *, {position} FROM ({_select(session, dataset, sources, keyed)})")
+        select = _select(session, dataset, sources, keyed)
+        # Where a step looks at other rows, the engine gives them back in the order its threads finish.
+        in_order = " ORDER BY _position" if " OVER (" in select else ""
+        reader = session.stream(f"SELECT *, {position} FROM ({select}){in_order}")
         schema = pa.schema([field for field in reader.schema if field.name not in _WORKING])
         file = folder / "part-00000.parquet"
         with (

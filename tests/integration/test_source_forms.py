@@ -231,3 +231,16 @@ def test_the_era_of_a_file_does_not_show_in_the_cleaned_rows(name: str, tmp_path
         found.append(read)
         assert manifest.counts["untyped_values"] == 0
     assert found[0].equals(found[1]), found
+
+
+def test_rows_stay_in_their_order_where_a_step_looks_at_other_rows(platform: Platform, tmp_path: Path) -> None:
+    dataset = dataset_of("lost_and_found_pets")
+    assert any(step.operation.name == "DELETE_DUPLICATE_ROWS" for step in dataset.recipe.steps)
+    lines = [f"Breed {number % 977};Black;2019-05-{number % 28 + 1:02};;M;Lost" for number in range(20_000)]
+    file = tmp_path / "pets.csv"
+    file.write_text("\n".join(["Breed;Color;Date;Name;Sex;State", *lines]) + "\n", "utf-8")
+    manifest = clean(platform, dataset, file, "2019")
+    (rows,) = platform.lake.paths(manifest, "rows")
+    places = pq.read_table(rows, columns=["_row"])["_row"].to_numpy()
+    assert len(places) > 10_000
+    assert (places[1:] > places[:-1]).all()
