@@ -107,6 +107,13 @@ FILES: Sequence[tuple[str, str, int, Mapping[str, int], Mapping[str, str]]] = [
         {"rows": 435},
         {"the area's name is the city's": "count(*) FILTER (WHERE LocalArea = 'Arbutus Ridge') = 3"},
     ),
+    (
+        "local_area_boundary",
+        "local-area-boundary.csv",
+        1,
+        {"rows": 22},
+        {"every area is a polygon": "count(*) FILTER (WHERE Geom LIKE '%Polygon%') = 22"},
+    ),
 ]
 
 
