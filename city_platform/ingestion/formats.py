@@ -135,7 +135,8 @@ def _check_workbook(path: Path) -> None:
                 raise UnreadableSource(path.name, "the file is a zip archive and no workbook", "Unpack it first")
             # Reads every member against its declared size and checksum: a lying size or a cut-off file ends here.
             damaged = archive.testzip()
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    # zipfile's own words: RuntimeError for an encrypted part, and its subclass for a compression it does not know.
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise UnreadableSource(path.name, "the workbook is cut off or damaged", "Fetch the file again") from error
     if damaged is not None:
         raise UnreadableSource(path.name, f"the workbook's part {damaged} is damaged", "Fetch the file again")
