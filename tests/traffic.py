@@ -12,7 +12,17 @@ import msgspec
 from city_platform.errors import TransientError
 from city_platform.traffic.dead_letters import DeadLetter
 from city_platform.traffic.registry import Registry, generate
-from city_platform.traffic.state import Conflict, Key, StateUnavailable, Window
+from city_platform.traffic.state import (
+    BUCKETS,
+    Conflict,
+    Event,
+    Key,
+    Record,
+    StateUnavailable,
+    VersionConflict,
+    Window,
+    bucket,
+)
 
 NOON = 1_780_000_000_000  # the start of a window
 TOWN = generate(seed=7, sensors=12, zones=3)
@@ -92,10 +102,13 @@ class Crash(Exception):
 
 @dataclass
 class MemoryState:
-    """A TrafficState's windows. `before` is called with each window before it is written and may fail or crash."""
+    """A TrafficState in memory. `faults` says what happens to each window as it is written."""
 
     kept: dict[Key, Window] = field(default_factory=dict)
     faults: "Faults | None" = None
+    records: dict[str, Record] = field(default_factory=dict)
+    waiting: dict[str, Event] = field(default_factory=dict)  # the outbox, by id
+    told: set[str] = field(default_factory=set)
 
     def put(self, windows: Sequence[Window]) -> Sequence[Conflict | StateUnavailable | None]:
         return [self._put(window) for window in windows]
@@ -117,6 +130,36 @@ class MemoryState:
         if fault == "down":
             raise StateUnavailable("all of it is down")
         return answer
+
+    def get(self, keys: Sequence[Key]) -> Mapping[Key, Window]:
+        return {key: self.kept[key] for key in keys if key in self.kept}
+
+    def windows(self, zone: str, start_ms: int, end_ms: int) -> Sequence[Window]:
+        return [self.kept[key] for key in sorted(self.kept) if key[0] == zone and start_ms <= key[1] < end_ms]
+
+    def city(self, start_ms: int, parts: Sequence[int] = range(BUCKETS)) -> Sequence[Window]:
+        return [self.kept[key] for key in sorted(self.kept) if key[1] == start_ms and bucket(key[0]) in parts]
+
+    def record(self, key: str) -> Record | None:
+        return self.records.get(key)
+
+    def commit(self, records: Sequence[Record], events: Sequence[Event] = ()) -> None:
+        for record in records:
+            stored = self.records.get(record.key)
+            if (stored.version if stored else 0) + 1 != record.version:
+                raise VersionConflict(record.key)
+        self.records |= {record.key: record for record in records}
+        for event in events:
+            if event.id not in self.told:
+                self.told.add(event.id)
+                self.waiting[event.id] = event
+
+    def outbox(self, limit: int) -> Sequence[Event]:
+        return sorted(self.waiting.values(), key=lambda event: event.at_ms)[:limit]
+
+    def published(self, events: Sequence[Event]) -> None:
+        for event in events:
+            self.waiting.pop(event.id, None)
 
 
 @dataclass

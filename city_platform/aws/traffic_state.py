@@ -1,7 +1,9 @@
-"""The traffic state in one DynamoDB table: key `zone` and `window`, both text, windows expiring by `ttl`.
+"""The traffic state in one DynamoDB table: key `part` and `item`, both text, windows expiring by `ttl`.
 
-Windows stand under their zone's name and start; records under `RECORD#key`, events of the outbox under `OUTBOX`, known
-ids under `EVENT#id`. Every write has a condition; a refused one brings back what stands there.
+Windows stand under their start and their zone's bucket, item is the zone: so the whole city at one time is as many
+queries as there are buckets, and a zone's history one key a window. Records stand under `RECORD#key`, events of the
+outbox under `OUTBOX`, known ids under `EVENT#id`. Every write has a condition; a refused one brings back what stands
+there.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +18,9 @@ from botocore.config import Config
 from city_platform.aws.client_errors import typed
 from city_platform.errors import PermanentError
 from city_platform.traffic.state import (
+    BUCKETS,
     KEEP_MS,
+    WINDOW_MS,
     Conflict,
     Event,
     Key,
@@ -24,6 +28,7 @@ from city_platform.traffic.state import (
     StateUnavailable,
     VersionConflict,
     Window,
+    bucket,
 )
 
 if TYPE_CHECKING:
@@ -69,7 +74,8 @@ class DynamoTrafficState:
     def get(self, keys: Sequence[Key]) -> Mapping[Key, Window]:
         found: dict[Key, Window] = {}
         for start in range(0, len(keys), _GET_AT_ONCE):
-            wanted: Any = {self._table: {"Keys": [_key(*key) for key in keys[start : start + _GET_AT_ONCE]]}}
+            asked = [_window_key(*key) for key in keys[start : start + _GET_AT_ONCE]]
+            wanted: Any = {self._table: {"Keys": asked, "ConsistentRead": True}}
             while wanted:
                 answer = self._call("batch_get_item", RequestItems=wanted)
                 for item in answer["Responses"].get(self._table, []):
@@ -79,14 +85,17 @@ class DynamoTrafficState:
         return found
 
     def windows(self, zone: str, start_ms: int, end_ms: int) -> Sequence[Window]:
-        if end_ms <= start_ms:
-            return []
-        values = {":zone": {"S": zone}, ":start": {"S": _start(start_ms)}, ":end": {"S": _start(end_ms - 1)}}
-        condition = "#zone = :zone AND #window BETWEEN :start AND :end"
-        return [_window(item) for item in self._query(condition, values, None)]
+        starts = range(start_ms + -start_ms % WINDOW_MS, end_ms, WINDOW_MS)
+        found = self.get([(zone, start) for start in starts])
+        return [found[key] for key in sorted(found)]
+
+    def city(self, start_ms: int, parts: Sequence[int] = range(BUCKETS)) -> Sequence[Window]:
+        asked = [("#part = :part", {":part": {"S": _part(start_ms, part)}}, None) for part in parts]
+        answers = self._threads.map(lambda one: self._query(*one), asked)
+        return sorted((_window(item) for items in answers for item in items), key=lambda window: window.zone)
 
     def record(self, key: str) -> Record | None:
-        item = self._call("get_item", Key=_key(f"RECORD#{key}", None), ConsistentRead=True).get("Item")
+        item = self._call("get_item", Key=_key(f"RECORD#{key}"), ConsistentRead=True).get("Item")
         return Record(key, int(item["version"]["N"]), item["body"]["B"]) if item else None
 
     def commit(self, records: Sequence[Record], events: Sequence[Event] = ()) -> None:
@@ -110,7 +119,7 @@ class DynamoTrafficState:
                 raise
 
     def outbox(self, limit: int) -> Sequence[Event]:
-        items = self._query("#zone = :zone", {":zone": {"S": _OUTBOX}}, limit)
+        items = self._query("#part = :part", {":part": {"S": _OUTBOX}}, limit)
         return [Event(item["id"]["S"], int(item["at_ms"]["N"]), item["body"]["B"]) for item in items]
 
     def published(self, events: Sequence[Event]) -> None:
@@ -124,7 +133,7 @@ class DynamoTrafficState:
         if window.version > 1:
             condition = "#version = :before"
             values[":before"] = {"N": str(window.version - 1)}
-        key = _key(*window.key)
+        key = _window_key(*window.key)
         try:
             with self._typed():
                 try:
@@ -149,12 +158,12 @@ class DynamoTrafficState:
     def _known(self, events: Sequence[Event]) -> set[str]:
         known = set()
         for event in events:
-            if "Item" in self._call("get_item", Key=_key(f"EVENT#{event.id}", None), ConsistentRead=True):
+            if "Item" in self._call("get_item", Key=_key(f"EVENT#{event.id}"), ConsistentRead=True):
                 known.add(event.id)
         return known
 
     def _record_action(self, record: Record) -> Any:
-        item = {**_key(f"RECORD#{record.key}", None), "version": {"N": str(record.version)}, "body": {"B": record.body}}
+        item = {**_key(f"RECORD#{record.key}"), "version": {"N": str(record.version)}, "body": {"B": record.body}}
         put: dict[str, Any] = {"TableName": self._table, "Item": item}
         put["ExpressionAttributeNames"] = {"#version": "version"}
         put["ConditionExpression"] = "attribute_not_exists(#version)"
@@ -164,24 +173,23 @@ class DynamoTrafficState:
         return {"Put": put}
 
     def _event_actions(self, event: Event) -> list[Any]:
-        known = {**_key(f"EVENT#{event.id}", None), "ttl": {"N": str((event.at_ms + KEEP_MS) // 1000)}}
+        known = {**_key(f"EVENT#{event.id}"), "ttl": {"N": str((event.at_ms + KEEP_MS) // 1000)}}
         waiting = {
             **_key(_OUTBOX, _place(event)),
             "id": {"S": event.id},
             "at_ms": {"N": str(event.at_ms)},
             "body": {"B": event.body},
         }
-        once = {"ConditionExpression": "attribute_not_exists(#zone)", "ExpressionAttributeNames": {"#zone": "zone"}}
+        once = {"ConditionExpression": "attribute_not_exists(#part)", "ExpressionAttributeNames": {"#part": "part"}}
         return [
             {"Put": {"TableName": self._table, "Item": known, **once}},
             {"Put": {"TableName": self._table, "Item": waiting}},
         ]
 
     def _query(self, condition: str, values: Mapping[str, Any], limit: int | None) -> list[Any]:
-        names = {"#zone": "zone"} | ({"#window": "window"} if "#window" in condition else {})
         asked: dict[str, Any] = {
             "KeyConditionExpression": condition,
-            "ExpressionAttributeNames": names,
+            "ExpressionAttributeNames": {"#part": "part"},
             "ExpressionAttributeValues": values,
             "ConsistentRead": True,
         }
@@ -213,9 +221,16 @@ class DynamoTrafficState:
         return ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="traffic-state")
 
 
-def _key(zone: str, start: int | str | None) -> dict[str, Any]:
-    window = _ALONE if start is None else start if isinstance(start, str) else _start(start)
-    return {"zone": {"S": zone}, "window": {"S": window}}
+def _key(part: str, item: str = _ALONE) -> dict[str, Any]:
+    return {"part": {"S": part}, "item": {"S": item}}
+
+
+def _window_key(zone: str, start_ms: int) -> dict[str, Any]:
+    return _key(_part(start_ms, bucket(zone)), zone)
+
+
+def _part(start_ms: int, of: int) -> str:
+    return f"{_start(start_ms)}#{of:02d}"
 
 
 def _start(start_ms: int) -> str:
@@ -229,4 +244,4 @@ def _place(event: Event) -> str:
 def _window(item: Mapping[str, Any]) -> Window:
     values: dict[str, Any] = {name: int(item[name]["N"]) for name in _NUMBERS}
     values |= {name: bytes(item[name]["B"]) for name in _BINARY}
-    return Window(zone=item["zone"]["S"], start_ms=int(item["window"]["S"]), **values)
+    return Window(zone=item["item"]["S"], start_ms=int(item["part"]["S"].partition("#")[0]), **values)

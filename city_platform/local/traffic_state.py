@@ -10,19 +10,37 @@ from pathlib import Path
 
 import msgspec
 
-from city_platform.traffic.state import Conflict, Event, Key, Record, StateUnavailable, VersionConflict, Window
+from city_platform.traffic.state import (
+    BUCKETS,
+    WINDOW_MS,
+    Conflict,
+    Event,
+    Key,
+    Record,
+    StateUnavailable,
+    VersionConflict,
+    Window,
+    bucket,
+)
 
 _BUSY_SECONDS = 10.0
 _COLUMNS = ", ".join(f'"{name}"' for name in Window.__struct_fields__)
 _PLACES = ", ".join("?" * len(Window.__struct_fields__))
 _SCHEMA = (
-    f"CREATE TABLE IF NOT EXISTS window ({_COLUMNS}, PRIMARY KEY (zone, start_ms)) WITHOUT ROWID",
+    f"CREATE TABLE IF NOT EXISTS window ({_COLUMNS}, PRIMARY KEY (start_ms, zone)) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS record (key TEXT PRIMARY KEY, version INTEGER NOT NULL, body BLOB NOT NULL)",
     # A published event stays, without its body, so that its id is known.
     "CREATE TABLE IF NOT EXISTS event (place INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, at_ms INTEGER, body BLOB)",
     "CREATE INDEX IF NOT EXISTS waiting ON event (place) WHERE body IS NOT NULL",
 )
 _SELECT = f"SELECT {_COLUMNS} FROM window WHERE zone = ?"
+# A zone's windows lie apart, each beside those of the other zones: they are looked up one by one, not searched for.
+_OF_ZONE = f"""
+    WITH RECURSIVE starts (at) AS
+        (SELECT ? AS at WHERE at < ? UNION ALL SELECT at + {WINDOW_MS} FROM starts WHERE at + {WINDOW_MS} < ?)
+    SELECT {_COLUMNS} FROM starts JOIN window ON start_ms = at AND zone = ? ORDER BY start_ms
+"""
+_OF_CITY = f"SELECT {_COLUMNS} FROM window WHERE start_ms = ? ORDER BY zone"
 _INSERT = f"INSERT INTO window VALUES ({_PLACES}) ON CONFLICT DO NOTHING"
 _UPDATE = f"UPDATE window SET ({_COLUMNS}) = ({_PLACES}) WHERE zone = ? AND start_ms = ? AND version = ?"
 
@@ -50,10 +68,14 @@ class SqliteTrafficState:
 
     def windows(self, zone: str, start_ms: int, end_ms: int) -> Sequence[Window]:
         with self._connected() as connection:
-            rows = connection.execute(
-                f"{_SELECT} AND start_ms >= ? AND start_ms < ? ORDER BY start_ms", (zone, start_ms, end_ms)
-            ).fetchall()
+            rows = connection.execute(_OF_ZONE, (start_ms + -start_ms % WINDOW_MS, end_ms, end_ms, zone)).fetchall()
         return [Window(*row) for row in rows]
+
+    def city(self, start_ms: int, parts: Sequence[int] = range(BUCKETS)) -> Sequence[Window]:
+        with self._connected() as connection:
+            rows = connection.execute(_OF_CITY, (start_ms,)).fetchall()
+        windows, wanted = [Window(*row) for row in rows], set(parts)
+        return windows if len(wanted) == BUCKETS else [one for one in windows if bucket(one.zone) in wanted]
 
     def forget(self, now_ms: int) -> int:
         """Drops windows past their time, as DynamoDB does by itself; how many there were."""

@@ -4,6 +4,7 @@ Everything is written under a condition on its version, so a writer who did not 
 overwriting it. Errors: StateUnavailable; what other errors say is wrong for good.
 """
 
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeAlias
 
@@ -12,9 +13,15 @@ import msgspec
 from city_platform.errors import TransientError
 
 WINDOW_MS = 10_000
+BUCKETS = 16  # zones are kept and decided on in as many parts
 KEEP_MS = 8 * 86_400_000  # longer than a stream holds records: a replay never meets a window that is gone
 
 Key: TypeAlias = tuple[str, int]  # a zone and the start of one of its windows, epoch ms
+
+
+def bucket(zone: str) -> int:
+    """The part a zone is in, the same everywhere."""
+    return zlib.crc32(zone.encode()) % BUCKETS
 
 
 class StateUnavailable(TransientError):
@@ -98,6 +105,10 @@ class TrafficState(Protocol):
 
     def windows(self, zone: str, start_ms: int, end_ms: int) -> Sequence[Window]:
         """A zone's windows that start in [start_ms, end_ms), in order."""
+        ...
+
+    def city(self, start_ms: int, parts: Sequence[int] = range(BUCKETS)) -> Sequence[Window]:
+        """The windows that start then of all zones in these buckets, by zone; one query a bucket at the most."""
         ...
 
     def record(self, key: str) -> Record | None: ...

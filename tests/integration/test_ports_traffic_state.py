@@ -15,7 +15,16 @@ from botocore.stub import Stubber
 from city_platform.aws.traffic_state import DynamoTrafficState, StateRefused
 from city_platform.local.traffic_state import SqliteTrafficState
 from city_platform.traffic.handler import TrafficHandler
-from city_platform.traffic.state import Conflict, Event, Record, StateUnavailable, TrafficState, VersionConflict, Window
+from city_platform.traffic.state import (
+    Conflict,
+    Event,
+    Record,
+    StateUnavailable,
+    TrafficState,
+    VersionConflict,
+    Window,
+    bucket,
+)
 from tests.integration.conftest import REGION
 from tests.traffic import NOON, TOWN, Letters, MemoryState, Told, columns, event, record
 
@@ -57,8 +66,8 @@ def adapter(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Adapter]
     client(endpoint).create_table(
         TableName=table,
         BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("zone", "window")],
-        KeySchema=[{"AttributeName": "zone", "KeyType": "HASH"}, {"AttributeName": "window", "KeyType": "RANGE"}],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("part", "item")],
+        KeySchema=[{"AttributeName": "part", "KeyType": "HASH"}, {"AttributeName": "item", "KeyType": "RANGE"}],
     )
     connected = lambda: DynamoTrafficState(table, lambda: client(endpoint))  # noqa: E731 both are such
     yield Adapter(connected(), connected)
@@ -84,6 +93,17 @@ def test_a_zones_windows_come_in_order_and_by_their_start(adapter: Adapter) -> N
     assert list(adapter.state.windows("z-001", NOON, NOON + 30_000)) == [some[1], some[3], some[2]]
     assert list(adapter.state.windows("z-001", NOON + 1, NOON + 10_000)) == []
     assert list(adapter.state.windows("z-001", NOON, NOON)) == []
+
+
+def test_the_city_at_one_time_comes_by_zone_whole_or_in_parts(adapter: Adapter) -> None:
+    there = [window(zone=f"z-{at:03d}") for at in range(40)]
+    adapter.state.put([*there, window(start_ms=NOON + 10_000)])
+    assert list(adapter.state.city(NOON)) == there
+    parts = (3, 7)
+    some = [one for one in there if bucket(one.zone) in parts]
+    assert 0 < len(some) < len(there)
+    assert list(adapter.again().city(NOON, parts)) == some
+    assert list(adapter.state.city(NOON + 20_000)) == []
 
 
 def test_many_windows_are_read_at_once(adapter: Adapter) -> None:
@@ -168,7 +188,7 @@ def test_a_state_that_is_busy_and_one_that_refuses_are_told_apart(tmp_path: Path
         (answer,) = stubbed(("update_item", code, status)).put([window()])
         assert isinstance(answer, StateUnavailable)
         with pytest.raises(StateUnavailable):
-            stubbed(("query", code, status)).windows("z-001", 0, 1)
+            stubbed(("query", code, status)).city(0, [1])
     with pytest.raises(StateRefused, match="ResourceNotFoundException"):
         stubbed(("update_item", "ResourceNotFoundException", 400)).put([window()])
     (answer,) = DynamoTrafficState("table", lambda: client("http://127.0.0.1:1")).put([window()])  # nobody listens

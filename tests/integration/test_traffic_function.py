@@ -19,8 +19,8 @@ def test_the_function_counts_a_batch_and_keeps_what_it_refused(
     table = boto3.client("dynamodb").create_table(
         TableName="traffic-function",
         BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("zone", "window")],
-        KeySchema=[{"AttributeName": "zone", "KeyType": "HASH"}, {"AttributeName": "window", "KeyType": "RANGE"}],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("part", "item")],
+        KeySchema=[{"AttributeName": "part", "KeyType": "HASH"}, {"AttributeName": "item", "KeyType": "RANGE"}],
     )["TableDescription"]["TableName"]
     objects = boto3.client("s3")
     where = {"LocationConstraint": aws_environment["AWS_REGION"]}
