@@ -8,7 +8,7 @@ import dagster as dg
 from assets.graph import asset_key, markdown_table, materialization, partitions, typed_failures
 from assets.jobs import UnresolvedAssetJobDefinition
 from city_platform.datasets import Dataset
-from city_platform.deployment import open_reference
+from city_platform.deployment.incidents import open_reference
 from city_platform.incidents.statistics import as_row
 from city_platform.layers import exported, incident_analysis, quality_checked, questions
 from resources.platform import PlatformResource

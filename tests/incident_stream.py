@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from city_platform.deployment import IncidentPath, open_incident_path
+from city_platform.deployment.incidents import IncidentPath, open_incident_path
 from city_platform.incidents.export import export_once
 from city_platform.incidents.model import Incident, Severity, Status
 from city_platform.lake.lake import Lake

@@ -12,14 +12,8 @@ from city_platform.api.auth import IncompleteIssuer, Issuer, OwnKeys, PublishedK
 from city_platform.api.desk import Desk
 from city_platform.api.limits import RateLimit
 from city_platform.datasets import Dataset
-from city_platform.deployment import (
-    PUBLIC_URL,
-    deployment,
-    open_incident_repository,
-    open_incident_service,
-    open_platform,
-    open_uploads,
-)
+from city_platform.deployment import PUBLIC_URL, deployment, open_platform
+from city_platform.deployment.incidents import open_incident_repository, open_incident_service, open_uploads
 from city_platform.incidents.api_keys import ApiKeys
 from city_platform.layers import open_incidents
 from city_platform.local.clock import SystemClock

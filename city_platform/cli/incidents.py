@@ -14,7 +14,7 @@ from city_platform.cli.session import FAILED, OK, USAGE, Session, local
 from city_platform.cli.simulate import app as simulate_app
 
 if TYPE_CHECKING:
-    from city_platform.deployment import IncidentPath
+    from city_platform.deployment.incidents import IncidentPath
     from city_platform.local.runner import EventSourceMapping
 
 app = typer.Typer(help="Incidents: reports, their stream to the lake, its dead letters.", no_args_is_help=True)
@@ -132,7 +132,7 @@ def redrive(limit: Limit = 1_000, home: Home = None, as_json: Json = False) -> N
 
 
 def _open(session: Session) -> "IncidentPath":
-    from city_platform.deployment import open_incident_path
+    from city_platform.deployment.incidents import open_incident_path
 
     return open_incident_path(session.home, session.platform())
 
@@ -158,6 +158,6 @@ def _path(session: Session) -> "tuple[IncidentPath, EventSourceMapping]":
 
 
 def _timezone() -> str:
-    from city_platform.deployment import open_reference
+    from city_platform.deployment.incidents import open_reference
 
     return str(open_reference().zone)

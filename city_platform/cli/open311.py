@@ -41,7 +41,7 @@ def list_keys(home: Home = None, as_json: Json = False) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from city_platform.deployment import open_reference
+    from city_platform.deployment.incidents import open_reference
 
     session = Session.start(home, as_json=as_json)
     with session.errors():
@@ -64,7 +64,7 @@ def revoke(
     as_json: Json = False,
 ) -> None:
     """End a key. Servers that run notice within half a minute."""
-    from city_platform.deployment import open_reference
+    from city_platform.deployment.incidents import open_reference
     from city_platform.incidents.api_keys import UnknownApiKey
 
     session = Session.start(home, as_json=as_json)

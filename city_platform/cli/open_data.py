@@ -21,7 +21,7 @@ def publish(home: Home = None, as_json: Json = False) -> None:
     """
     from rich.table import Table
 
-    from city_platform.deployment import open_incident_repository, open_incident_service
+    from city_platform.deployment.incidents import open_incident_repository, open_incident_service
     from city_platform.layers import open_incidents
 
     session = Session.start(home, as_json=as_json)

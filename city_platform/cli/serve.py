@@ -116,7 +116,8 @@ def token(
     import os
 
     from city_platform.api.composition import local_issuer
-    from city_platform.deployment import deployment, open_reference
+    from city_platform.deployment import deployment
+    from city_platform.deployment.incidents import open_reference
     from city_platform.incidents.roles import Role
 
     session = Session.start(home, as_json=as_json)

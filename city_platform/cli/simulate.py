@@ -37,7 +37,7 @@ def simulate(
     different citizens, a few wrongly written. It is well if every good one was taken and every bad one refused.
     """
     from city_platform.api.composition import local_issuer
-    from city_platform.deployment import open_reference
+    from city_platform.deployment.incidents import open_reference
     from city_platform.incidents.sending import send
     from city_platform.incidents.simulation import arrivals, week_in
 

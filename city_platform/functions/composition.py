@@ -3,7 +3,8 @@
 import os
 from pathlib import Path
 
-from city_platform.deployment import IncidentPath, open_incident_path, open_platform
+from city_platform.deployment import open_platform
+from city_platform.deployment.incidents import IncidentPath, open_incident_path
 
 
 def incident_path() -> IncidentPath:

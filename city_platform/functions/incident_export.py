@@ -3,7 +3,7 @@
 from functools import cache
 from typing import Any
 
-from city_platform.deployment import IncidentPath
+from city_platform.deployment.incidents import IncidentPath
 from city_platform.errors import PermanentError
 from city_platform.functions.composition import incident_path
 from city_platform.incidents.export import State

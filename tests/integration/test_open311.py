@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from city_platform.api.composition import open_api
 from city_platform.api.open311 import documents
 from city_platform.cli.app import app
-from city_platform.deployment import open_incident_repository, open_incident_service, open_platform
+from city_platform.deployment import open_platform
+from city_platform.deployment.incidents import open_incident_repository, open_incident_service
 from city_platform.incidents.api_keys import ApiKeys
 from city_platform.incidents.model import Resolution, Status
 from city_platform.incidents.roles import ANONYMOUS, Actor

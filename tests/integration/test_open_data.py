@@ -20,7 +20,8 @@ from starlette.testclient import TestClient
 
 from city_platform.api.composition import open_api
 from city_platform.datasets import Dataset
-from city_platform.deployment import open_incident_repository, open_incident_service, open_platform
+from city_platform.deployment import open_platform
+from city_platform.deployment.incidents import open_incident_repository, open_incident_service
 from city_platform.incidents.model import Resolution, Status, Visibility
 from city_platform.incidents.repository import IncidentRepository
 from city_platform.incidents.service import IncidentService

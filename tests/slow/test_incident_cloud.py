@@ -20,7 +20,8 @@ import boto3
 import pytest
 
 from city_platform.aws.incidents import DynamoDBIncidentRepository, IncidentTables
-from city_platform.deployment import IncidentPath, open_incident_path, open_platform
+from city_platform.deployment import open_platform
+from city_platform.deployment.incidents import IncidentPath, open_incident_path
 from city_platform.incidents.contact import CONTACT_KEY
 from city_platform.incidents.model import Severity
 from city_platform.local.clock import SystemClock

@@ -1,4 +1,4 @@
-"""Which set of adapters this process works with: the embedded default, or AWS."""
+"""The parts of the incident path, as the deployment has them."""
 
 import os
 from collections.abc import Mapping
@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from city_platform.errors import PermanentError
+from city_platform.deployment import PUBLIC_URL, deployment
 from city_platform.layers.platform import Platform
-from city_platform.local.clock import SystemClock
-from city_platform.local.platform import local_platform
 from city_platform.ports import Claims, Clock, Queue, Uploads
 
 if TYPE_CHECKING:
@@ -22,40 +20,10 @@ if TYPE_CHECKING:
     from city_platform.incidents.repository import IncidentRepository
     from city_platform.incidents.service import IncidentService
 
-DEPLOYMENT = "CITY_PLATFORM_DEPLOYMENT"
-DEPLOYMENTS = ("local", "aws")
 REFERENCE = "CITY_PLATFORM_REFERENCE"
 BOUNDARIES = "CITY_PLATFORM_BOUNDARIES"
 TABLES = "CITY_PLATFORM_TABLES"
-PUBLIC_URL = "CITY_PLATFORM_PUBLIC_URL"  # where readers find the API
 SERVICE_KEY = "alias/city-platform/incidents/service"  # wraps the secret that signs cursors and upload addresses
-
-
-class UnknownDeployment(PermanentError):
-    """The environment names a deployment there is none of."""
-
-
-def open_platform(home: Path, environ: Mapping[str, str] = os.environ, clock: Clock | None = None) -> Platform:
-    """The adapters that `CITY_PLATFORM_DEPLOYMENT` names: `local` (also where it says nothing) or `aws`.
-
-    Dev, staging and production are the same set with other settings. Cheap: opens no connection. Raises
-    UnknownDeployment, IncompleteSettings.
-    """
-    if deployment(environ) == "local":
-        return local_platform(home, clock)
-    # Only a deployment on AWS pays for importing its client.
-    from city_platform.aws.platform import aws_platform
-    from city_platform.aws.settings import AwsSettings
-
-    return aws_platform(home, AwsSettings.of(environ), clock or SystemClock())
-
-
-def deployment(environ: Mapping[str, str]) -> str:
-    """The name of the deployment, one of DEPLOYMENTS; raises UnknownDeployment."""
-    name = environ.get(DEPLOYMENT) or "local"
-    if name not in DEPLOYMENTS:
-        raise UnknownDeployment(f"{DEPLOYMENT}={name!r} is none of: {', '.join(DEPLOYMENTS)}")
-    return name
 
 
 def open_incident_repository(home: Path, clock: Clock, environ: Mapping[str, str] = os.environ) -> "IncidentRepository":

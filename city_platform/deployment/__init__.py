@@ -1,0 +1,42 @@
+"""Which set of adapters this process works with: the embedded default, or AWS."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from city_platform.errors import PermanentError
+from city_platform.layers.platform import Platform
+from city_platform.local.clock import SystemClock
+from city_platform.local.platform import local_platform
+from city_platform.ports import Clock
+
+DEPLOYMENT = "CITY_PLATFORM_DEPLOYMENT"
+DEPLOYMENTS = ("local", "aws")
+PUBLIC_URL = "CITY_PLATFORM_PUBLIC_URL"  # where readers find the API
+
+
+class UnknownDeployment(PermanentError):
+    """The environment names a deployment there is none of."""
+
+
+def open_platform(home: Path, environ: Mapping[str, str] = os.environ, clock: Clock | None = None) -> Platform:
+    """The adapters that `CITY_PLATFORM_DEPLOYMENT` names: `local` (also where it says nothing) or `aws`.
+
+    Dev, staging and production are the same set with other settings. Cheap: opens no connection. Raises
+    UnknownDeployment, IncompleteSettings.
+    """
+    if deployment(environ) == "local":
+        return local_platform(home, clock)
+    # Only a deployment on AWS pays for importing its client.
+    from city_platform.aws.platform import aws_platform
+    from city_platform.aws.settings import AwsSettings
+
+    return aws_platform(home, AwsSettings.of(environ), clock or SystemClock())
+
+
+def deployment(environ: Mapping[str, str]) -> str:
+    """The name of the deployment, one of DEPLOYMENTS; raises UnknownDeployment."""
+    name = environ.get(DEPLOYMENT) or "local"
+    if name not in DEPLOYMENTS:
+        raise UnknownDeployment(f"{DEPLOYMENT}={name!r} is none of: {', '.join(DEPLOYMENTS)}")
+    return name
