@@ -5,31 +5,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from city_platform.aws.settings import TRAFFIC_STREAM, TRAFFIC_TABLE
 from city_platform.deployment import deployment
-from city_platform.traffic.registry import SEED, SENSORS, ZONES, Registry, generate
+from city_platform.traffic.registry import Registry, registry_of
 
 if TYPE_CHECKING:
     from city_platform.local.traffic_stream import SqliteEventStream
     from city_platform.traffic.state import TrafficState
     from city_platform.traffic.stream import EventStream
 
-TRAFFIC_TABLE = "CITY_PLATFORM_TRAFFIC_TABLE"
-TRAFFIC_STREAM = "CITY_PLATFORM_TRAFFIC_STREAM"
-REGISTRY = "CITY_PLATFORM_TRAFFIC_REGISTRY"  # seed, sensors and zones: 20260601:50000:500
-
 
 def open_registry(environ: Mapping[str, str] = os.environ) -> Registry:
     """The city's sensors. Raises IncompleteSettings where the environment says something that is no registry."""
     from city_platform.aws.settings import IncompleteSettings
 
-    said = environ.get(REGISTRY) or f"{SEED}:{SENSORS}:{ZONES}"
     try:
-        seed, sensors, zones = map(int, said.split(":"))
-        return generate(seed, sensors, zones)
+        return registry_of(environ)
     except ValueError as error:
-        raise IncompleteSettings(
-            f"{REGISTRY}={said!r} is not seed:sensors:zones, such as {SEED}:{SENSORS}:{ZONES}: {error}"
-        ) from error
+        raise IncompleteSettings(str(error)) from error
 
 
 def open_state(home: Path, environ: Mapping[str, str] = os.environ, *, durable: bool = True) -> "TrafficState":
