@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from city_platform.traffic.events import arrival_ms, record_name
+from city_platform.traffic.records import arrival_ms, record_name
 from city_platform.traffic.telemetry import Reason
 
 PREFIX = "traffic/rejected"

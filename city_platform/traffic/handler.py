@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from city_platform.errors import TransientError
 from city_platform.traffic.dead_letters import DeadLetters, letter
-from city_platform.traffic.events import arrival_ms, payload
 from city_platform.traffic.frames import Decoder, Refused, refusals
+from city_platform.traffic.records import arrival_ms, payload
 from city_platform.traffic.registry import Registry
 from city_platform.traffic.state import WINDOW_MS, Conflict, StateUnavailable, TrafficState, Window
 from city_platform.traffic.telemetry import Readings, Reason, validate

@@ -13,8 +13,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from city_platform.traffic.events import arrival_ms, stream_and_shard
 from city_platform.traffic.handler import LATENCY_BUCKET_MS, Outcome
+from city_platform.traffic.records import arrival_ms, stream_and_shard
 
 NAMESPACE = "CityPlatform/Traffic"
 COUNT, MILLISECONDS, PERCENT = "Count", "Milliseconds", "Percent"
