@@ -10,11 +10,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pybase64
-
 from city_platform.deployment import open_platform
 from city_platform.deployment.traffic import open_registry
 from city_platform.traffic.archive import TrafficArchive
+from city_platform.traffic.records import arrival_ms, payload, record_name
 from city_platform.traffic.stream import StreamRecord
 
 
@@ -34,13 +33,6 @@ def traffic_archive() -> TrafficArchive:
 def stream_records(records: Sequence[Mapping[str, Any]]) -> Iterator[StreamRecord]:
     """The records of a Kinesis event. What is none is left out: the live handler keeps it, with the reason."""
     for record in records:
-        try:
-            kinesis = record["kinesis"]
-            yield StreamRecord(
-                sequence=str(kinesis["sequenceNumber"]),
-                key=str(kinesis["partitionKey"]),
-                data=pybase64.b64decode(kinesis["data"], validate=True),
-                arrival_ms=round(kinesis["approximateArrivalTimestamp"] * 1000),
-            )
-        except (KeyError, TypeError, ValueError, OverflowError):
-            continue
+        data, arrival = payload(record), arrival_ms(record)
+        if data is not None and arrival is not None:
+            yield StreamRecord(record_name(record), str(record["kinesis"].get("partitionKey", "")), data, arrival)
