@@ -1,5 +1,7 @@
 """Readings on their way to the lake, for tests: a stream that knows its readers, and what an hour's files hold."""
 
+import json
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +11,7 @@ import pyarrow.parquet as pq
 from city_platform.lake.lake import Lake
 from city_platform.traffic.registry import Registry
 from city_platform.traffic.stream import StreamRecord
-from tests.traffic import NOON, TOWN, Told, columns
+from tests.traffic import TOWN, Told, columns
 
 HOUR = "2026-05-28-20"  # the one of NOON, in UTC
 
@@ -49,6 +51,39 @@ def frames(told: Iterable[Told], registry: Registry = TOWN) -> list[bytes]:
     return [columns(some, registry) for some in zones.values()]
 
 
+@dataclass(frozen=True)
+class Measured:
+    """A reading that says what the test wants it to say."""
+
+    sensor: int
+    seq: int
+    ts_ms: int
+    vehicles: int
+    speed_x10: int | None
+
+
+def measured_frames(told: Sequence[Measured], registry: Registry) -> list[bytes]:
+    """Such readings as columnar frames, one a zone."""
+    zones: dict[int, list[Measured]] = {}
+    for one in told:
+        zones.setdefault(int(registry.zone[one.sensor]), []).append(one)
+    found = []
+    for zone, some in zones.items():
+        frame = {
+            "zone": registry.zones[zone],
+            "t0": some[0].ts_ms,
+            "seq0": 0,
+            "sensor": [int(registry.number[one.sensor]) for one in some],
+            "seq": [one.seq for one in some],
+            "t": [one.ts_ms - some[0].ts_ms for one in some],
+            "vehicle_count": [one.vehicles for one in some],
+            "speed_x10": [-1 if one.speed_x10 is None else one.speed_x10 for one in some],
+            "index_x1000": [0] * len(some),
+        }
+        found.append(zlib.compress(json.dumps(frame).encode()))
+    return found
+
+
 def rows(lake: Lake, hour: str = HOUR) -> list[dict[str, Any]]:
     """The rows of the hour's files, as its newest manifest lists them."""
     manifest = lake.require("exports", "traffic_readings", hour)
@@ -59,6 +94,3 @@ def rows(lake: Lake, hour: str = HOUR) -> list[dict[str, Any]]:
 
 def identities(lake: Lake, hour: str = HOUR) -> set[tuple[int, int]]:
     return {(row["sensor"], row["seq"]) for row in rows(lake, hour)}
-
-
-__all__ = ["HOUR", "NOON", "MemoryStream", "frames", "identities", "rows"]
