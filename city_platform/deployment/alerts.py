@@ -1,11 +1,12 @@
 """The parts that decide what is told of traffic and tell it, as the deployment has them."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from city_platform.aws.settings import EVENT_BUS
 from city_platform.deployment import PUBLIC_URL, deployment
 from city_platform.deployment.traffic import open_registry, open_state
 from city_platform.ports import Claims, Clock, EventBus, Notifier
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from city_platform.traffic.routing import Router
     from city_platform.traffic.watch import Watch
 
-EVENT_BUS = "CITY_PLATFORM_EVENT_BUS"
 ROUTES = "CITY_PLATFORM_TRAFFIC_ROUTES"
 SMS_TOPIC = "CITY_PLATFORM_SMS_TOPIC"
 SLACK_WEBHOOK = "CITY_PLATFORM_SLACK_WEBHOOK"  # the address itself; a secret
@@ -28,19 +28,13 @@ def open_watch(home: Path, clock: Clock, environ: Mapping[str, str] = os.environ
     """Who judges the traffic state of `home`, or of the table that the environment names. Raises IncompleteSettings."""
     from city_platform.traffic.cost import SHARDS_AT_LEAST
     from city_platform.traffic.roads import generate_roads
-    from city_platform.traffic.telling import Teller
+    from city_platform.traffic.telling import Teller, zone_pages
     from city_platform.traffic.watch import Watch
 
     registry = open_registry(environ)
     teller = Teller(zone_pages(environ.get(PUBLIC_URL)), SHARDS_AT_LEAST)
     free_flow = generate_roads(registry).free_flow_x10
     return Watch(registry, open_state(home, environ), free_flow, teller, lambda: int(clock.now().timestamp() * 1000))
-
-
-def zone_pages(public_url: str | None) -> Callable[[str | None], str]:
-    """Where people find the page of a zone, or of the city."""
-    page = f"{(public_url or 'http://127.0.0.1:8000').rstrip('/')}/traffic"
-    return lambda zone: page if zone is None else f"{page}/zones/{zone}"
 
 
 def open_event_log(home: Path, clock: Clock) -> "SqliteEventBus":
@@ -127,7 +121,7 @@ def _aws(
         needed[SLACK_SECRET] = "the secret that holds Slack's webhook, which routes use"
     _need(environ, needed)
     webhook = environ.get(SLACK_WEBHOOK)
-    channels = {
+    channels: dict[Channel, Notifier] = {
         Channel.EMAIL: SnsNotifier(settings.alerts_topic, lambda: sns_client(*place)),
         Channel.SMS: SnsNotifier(environ.get(SMS_TOPIC, ""), lambda: sns_client(*place)),
         Channel.SLACK: SlackNotifier(lambda: webhook or read_secret(environ[SLACK_SECRET], *place)),
