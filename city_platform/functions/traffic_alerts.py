@@ -29,11 +29,11 @@ class AlertsUnavailable(TransientError):
 def handler(event: Mapping[str, Any], context: object) -> Mapping[str, str]:  # noqa: ARG001 Lambda gives it
     """What became of the event on each channel. Each is tried, whatever the others say. Raises InvalidEvent."""
     told = bus_event(event)
-    router, done = _router(), {}
+    alerts, done = router(), {}
     failed: list[CityPlatformError] = []
-    for channel in router.routes.channels:
+    for channel in alerts.routes.channels:
         try:
-            done[channel.value] = router.deliver(told, channel).value
+            done[channel.value] = alerts.deliver(told, channel).value
         except InvalidEvent:
             raise
         except CityPlatformError as error:
@@ -56,6 +56,6 @@ def bus_event(event: Mapping[str, Any]) -> BusEvent:
 
 
 @cache
-def _router() -> Router:
+def router() -> Router:
     home = Path(os.environ.get("CITY_PLATFORM_HOME", "/tmp/city-platform"))  # noqa: S108 -- all that Lambda can write to
     return open_router(home, SystemClock())

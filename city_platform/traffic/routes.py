@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from city_platform.errors import PermanentError
 from city_platform.traffic.congestion import Level
@@ -122,23 +122,22 @@ class Routes(_Strict):
     def _is_a_timezone(cls, name: str) -> str:
         try:
             ZoneInfo(name)
-        except (OSError, ValueError) as error:
+        except (KeyError, OSError, ValueError) as error:
             raise ValueError(f"there is no time zone {name!r}") from error
         return name
 
-    @model_validator(mode="after")
-    def _texts_say_what_events_hold(self) -> "Routes":
-        wrong = [f"texts: {kind} is missing" for kind in TYPES if kind not in self.texts]
-        wrong += [f"texts: {kind} is no event of traffic" for kind in self.texts if kind not in TYPES]
-        for kind, texts in self.texts.items():
-            if kind not in TYPES:
-                continue
-            for direction, text in (("up", texts.up), ("down", texts.down)):
+    @field_validator("texts")
+    @classmethod
+    def _say_what_events_hold(cls, given: Mapping[str, Texts]) -> Mapping[str, Texts]:
+        wrong = [f"{kind} is missing" for kind in TYPES if kind not in given]
+        wrong += [f"{kind} is no event of traffic" for kind in given if kind not in TYPES]
+        for kind in TYPES.keys() & given.keys():
+            for direction, text in (("up", given[kind].up), ("down", given[kind].down)):
                 for part, words in text:
-                    wrong += [f"texts: {kind}.{direction}.{part}: {problem}" for problem in _mistakes(kind, words)]
+                    wrong += [f"{kind}.{direction}.{part}: {problem}" for problem in _mistakes(kind, words)]
         if wrong:
-            raise ValueError("; ".join(wrong))
-        return self
+            raise ValueError("; ".join(sorted(wrong)))
+        return given
 
     @property
     def channels(self) -> Sequence[Channel]:
