@@ -46,4 +46,17 @@ def open_state(home: Path, environ: Mapping[str, str] = os.environ, *, durable: 
         return DynamoTrafficState(environ[TRAFFIC_TABLE], lambda: dynamodb_client(settings.region, settings.endpoint))
     from city_platform.local.traffic_state import SqliteTrafficState
 
-    return SqliteTrafficState(home / "traffic" / "state.sqlite", durable)
+    return SqliteTrafficState(_state_file(home), durable)
+
+
+def find_state(home: Path, environ: Mapping[str, str] = os.environ) -> "TrafficState | None":
+    """The state for who only reads: None where no traffic has been counted, and reading must not make it look so.
+
+    Raises IncompleteSettings.
+    """
+    there = bool(environ.get(TRAFFIC_TABLE)) if deployment(environ) == "aws" else _state_file(home).exists()
+    return open_state(home, environ, durable=False) if there else None
+
+
+def _state_file(home: Path) -> Path:
+    return home / "traffic" / "state.sqlite"
