@@ -1,10 +1,7 @@
 """Runs the code location from the command line: partitions in this process, the web interface as child processes."""
 
 import os
-import signal
-import subprocess
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -14,11 +11,11 @@ from pathlib import Path
 import dagster as dg
 
 from assets.jobs import layer_selection, materialization_job_name
+from city_platform.local.children import run_together
 from city_platform.orchestration import PartitionRun
 from definitions import ROOT, build_definitions
 
 HOST = "127.0.0.1"  # the web server has no authentication: never another address
-STOP_SECONDS = 20.0
 _INSTANCE_SETTINGS = """\
 nux:
   enabled: false
@@ -82,32 +79,7 @@ class DagsterOrchestrator:
             ["dagster_webserver", "-h", HOST, "-p", str(port), *workspace],
             ["dagster._daemon", "run", *workspace],
         )
-        # A service manager ends a service with SIGTERM, and a shell starts background jobs with SIGINT ignored: both
-        # have to reach the children.
-        asked_to_stop = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: asked_to_stop.set())
-        children = [
-            subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, env=environment)  # noqa: S603 -- all from here
-            for command in commands
-        ]
-        while all(child.poll() is None for child in children) and not asked_to_stop.wait(0.5):
-            pass
-        return _stop(children)
-
-
-def _stop(children: Sequence["subprocess.Popen[bytes]"]) -> int:
-    """Ends the children, politely first. The exit code is that of a child that failed by itself, else 0."""
-    failed = [code for child in children if (code := child.poll()) not in (None, 0, -signal.SIGINT, -signal.SIGTERM)]
-    for child in children:
-        if child.poll() is None:
-            child.terminate()
-    for child in children:
-        try:
-            child.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            child.kill()
-    return failed[0] if failed else 0
+        return run_together([[sys.executable, "-m", *command] for command in commands], ROOT, environment)
 
 
 def _failure(result: dg.ExecuteInProcessResult) -> str:

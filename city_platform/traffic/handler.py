@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pybase64
 from numpy.typing import NDArray
 
 from city_platform.errors import TransientError
-from city_platform.traffic.dead_letters import DeadLetter, DeadLetters
+from city_platform.traffic.dead_letters import DeadLetters, letter
 from city_platform.traffic.frames import Decoder, Refused, refusals
+from city_platform.traffic.records import arrival_ms, payload
 from city_platform.traffic.registry import Registry
 from city_platform.traffic.state import WINDOW_MS, Conflict, StateUnavailable, TrafficState, Window
 from city_platform.traffic.telemetry import Readings, Reason, validate
@@ -25,7 +25,6 @@ ATTEMPTS = 12  # at one zone's window against other writers
 WARM_WINDOWS = 12
 LATENCY_BUCKET_MS = 100
 _LATENCY_BUCKETS = 600
-_MILLI = 1000
 
 
 @dataclass(slots=True)
@@ -47,6 +46,15 @@ class Outcome:
     conflicts: int = 0
     newest_ms: int = 0
     latency: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_LATENCY_BUCKETS, dtype=np.int64))
+
+    def add(self, other: "Outcome") -> None:
+        """Adds up the counts of another batch; what failed there is its own."""
+        for name in ("records", "accepted", "duplicates", "late", "late_dropped", "written", "conflicts"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for reason, count in other.rejected.items():
+            self.rejected[reason] = self.rejected.get(reason, 0) + count
+        self.newest_ms = max(self.newest_ms, other.newest_ms)
+        self.latency += other.latency
 
     def response(self) -> dict[str, list[dict[str, str]]]:
         """What Lambda's event source mapping wants to hear."""
@@ -83,6 +91,8 @@ class TrafficHandler:
         self._dead_letters = dead_letters
         self._now_ms = now_ms
         self._first = FirstOfEach(cells(registry))
+        often = np.minimum(1.0, WINDOW_MS / 1000 / registry.interval_s)
+        self._expected = np.bincount(registry.zone, often, len(registry.zones))
         self._windows: dict[int, CityWindow] = {}  # what the store holds, by start; the one used last is last
 
     def handle(self, event: Mapping[str, Any]) -> Outcome:
@@ -100,6 +110,19 @@ class TrafficHandler:
         except _Unfinished as unfinished:
             outcome.failed.append(str(records[unfinished.record]["kinesis"]["sequenceNumber"]))
         return outcome
+
+    def coverage(self, now_ms: int) -> float | None:
+        """The share of expected sensors that were heard in the last closed window, of zones heard lately; at most 1.
+
+        A sensor that speaks once a minute is expected as a sixth of one. None: no closed window is warm.
+        """
+        closed = [city for city in self._windows.values() if _closes(city) <= now_ms]
+        if not closed:
+            return None
+        zones = np.logical_or.reduce([city.version > 0 for city in self._windows.values()])
+        expected = self._expected[zones].sum()
+        last = max(closed, key=lambda city: city.start_ms)
+        return min(1.0, float(last.heard[zones].sum() / expected)) if expected else None
 
     def _work(self, decoder: Decoder, records: Sequence[Mapping[str, Any]], outcome: Outcome) -> None:
         readings = decoder.readings()
@@ -123,7 +146,7 @@ class TrafficHandler:
             for one in refused:
                 outcome.rejected[one.reason] = outcome.rejected.get(one.reason, 0) + len(one.rows or (0,))
             try:
-                self._dead_letters.keep([_letter(one, records[one.record]) for one in refused])
+                self._dead_letters.keep([letter(records[one.record], one.reason, one.rows) for one in refused])
             except TransientError:
                 unfinished.append(min(one.record for one in refused))
         if unfinished:
@@ -229,24 +252,11 @@ class TrafficHandler:
 
 
 def _decode(decoder: Decoder, place: int, record: Mapping[str, Any]) -> None:
-    kinesis = record["kinesis"]
-    arrival_ms = _arrival(kinesis)
-    try:
-        data = pybase64.b64decode(kinesis["data"], validate=True)
-    except (KeyError, TypeError, ValueError):
-        data = None
-    if data is None or arrival_ms is None:
+    data, arrival = payload(record), arrival_ms(record)
+    if data is None or arrival is None:
         decoder.refused.append(Refused(place, Reason.ENCODING))
     else:
-        decoder.add(place, data, arrival_ms)
-
-
-def _arrival(kinesis: Mapping[str, Any]) -> int | None:
-    try:
-        arrival: float = kinesis["approximateArrivalTimestamp"] * _MILLI
-        return round(arrival)
-    except (KeyError, TypeError, ValueError, OverflowError):
-        return None
+        decoder.add(place, data, arrival)
 
 
 def _merged(refused: Sequence[Refused]) -> list[Refused]:
@@ -258,20 +268,6 @@ def _merged(refused: Sequence[Refused]) -> list[Refused]:
         rows = one.rows if before is None or one.rows is None or before.rows is None else before.rows + one.rows
         merged[key] = Refused(one.record, one.reason, rows)
     return list(merged.values())
-
-
-def _letter(refused: Refused, record: Mapping[str, Any]) -> DeadLetter:
-    kinesis = record["kinesis"]
-    name = str(record.get("eventID") or kinesis["sequenceNumber"])
-    return DeadLetter(
-        id=f"{name}:{refused.reason}",
-        reason=refused.reason,
-        record=name,
-        arrival_ms=_arrival(kinesis) or 0,
-        partition_key=str(kinesis.get("partitionKey", "")),
-        rows=refused.rows,
-        data=str(kinesis.get("data", "")),
-    )
 
 
 def _closes(city: CityWindow) -> int:

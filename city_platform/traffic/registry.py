@@ -5,13 +5,14 @@ path are indexed by it: a zone's sensors stand side by side, so a zone is a slic
 added; what is stored names sensors by number.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+REGISTRY = "CITY_PLATFORM_TRAFFIC_REGISTRY"  # the environment's word for seed, sensors and zones: 20260601:50000:500
 SENSORS = 50_000
 ZONES = 500
 SEED = 20_260_601
@@ -82,6 +83,18 @@ class Registry:
 def sensor_id(number: int) -> str:
     """`s-04211` for 4211."""
     return f"s-{number:05d}"
+
+
+def registry_of(environ: Mapping[str, str]) -> Registry:
+    """The registry that the environment names, or the default one; ValueError where it names none."""
+    said = environ.get(REGISTRY) or f"{SEED}:{SENSORS}:{ZONES}"
+    try:
+        seed, sensors, zones = map(int, said.split(":"))
+        return generate(seed, sensors, zones)
+    except ValueError as error:
+        raise ValueError(
+            f"{REGISTRY}={said!r} is not seed:sensors:zones, such as {SEED}:{SENSORS}:{ZONES}: {error}"
+        ) from error
 
 
 def generate(seed: int = SEED, sensors: int = SENSORS, zones: int = ZONES) -> Registry:

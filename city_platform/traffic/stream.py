@@ -12,6 +12,9 @@ from city_platform.errors import PermanentError, TransientError
 MOST_ENTRIES = 500  # of one put
 MOST_BYTES = 5 << 20  # of one put, keys included
 MOST_RECORD_BYTES = 1 << 20  # of one entry, key included
+MOST_KEY_CHARACTERS = 256
+MOST_READ = 10_000  # records of one read
+MOST_READ_BYTES = 10 << 20  # of one read, but for a single record
 
 
 class StreamUnavailable(TransientError):
@@ -59,5 +62,27 @@ class EventStream(Protocol):
         ...
 
     def read(self, shard: str, after: str | None, limit: int) -> Sequence[StreamRecord]:
-        """At most `limit` records after a sequence number (None: from the oldest kept), in order; none: at once."""
+        """At most `limit` records after a sequence number (None: from the oldest kept), in order; none: at once.
+
+        Fewer than there are where they would be more than MOST_READ_BYTES.
+        """
         ...
+
+
+def check_limits(entries: Sequence[Entry]) -> None:
+    """Raises ValueError where entries are beyond what one put takes; it names all that is wrong."""
+    wrong = []
+    if len(entries) > MOST_ENTRIES:
+        wrong.append(f"{len(entries)} entries, more than {MOST_ENTRIES}")
+    sizes = [len(entry.key.encode()) + len(entry.data) for entry in entries]
+    if sum(sizes) > MOST_BYTES:
+        wrong.append(f"{sum(sizes):,} bytes, more than {MOST_BYTES:,}")
+    for place, (entry, size) in enumerate(zip(entries, sizes, strict=True)):
+        if size > MOST_RECORD_BYTES:
+            wrong.append(f"entry {place} of {size:,} bytes, more than {MOST_RECORD_BYTES:,}")
+        if not entry.data:
+            wrong.append(f"entry {place} without data")
+        if not 1 <= len(entry.key) <= MOST_KEY_CHARACTERS:
+            wrong.append(f"entry {place} with a key of {len(entry.key)} characters, not 1 to {MOST_KEY_CHARACTERS}")
+    if wrong:
+        raise ValueError(f"the stream takes no put of {'; '.join(wrong)}")

@@ -72,6 +72,11 @@ class CityWindow:
         self._maxima = np.full((len(_LATEST), zones), MISSING, dtype=np.int64)
         self._strays: dict[int, set[tuple[int, int]]] = {}  # by zone: sensor and sequence number
 
+    @property
+    def heard(self) -> NDArray[np.int64]:
+        """How many sensors of each zone were heard."""
+        return np.bincount(self._registry.zone[self._base != _NONE], minlength=len(self._registry.zones))
+
     def count(self, readings: Readings, first: "FirstOfEach") -> "Counted":
         """Counts what was not counted before. All readings are this window's, of known sensors, and valid."""
         sensor, seq = readings.sensor, readings.seq

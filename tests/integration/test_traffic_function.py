@@ -42,7 +42,7 @@ def test_the_function_counts_a_batch_and_keeps_what_it_refused(
 def test_a_function_says_everything_its_environment_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("CITY_PLATFORM_TRAFFIC_TABLE", "CITY_PLATFORM_BUCKET"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("CITY_PLATFORM_TRAFFIC_SEED", "one")
+    monkeypatch.setenv("CITY_PLATFORM_TRAFFIC_REGISTRY", "1:5:9")
     traffic_handler.cache_clear()
-    with pytest.raises(IncompleteSettings, match=r"TRAFFIC_TABLE .*BUCKET .*TRAFFIC_SEED .*'one'"):
+    with pytest.raises(IncompleteSettings, match=r"TRAFFIC_TABLE .*BUCKET .*TRAFFIC_REGISTRY='1:5:9'.*9 zones"):
         traffic_handler()
