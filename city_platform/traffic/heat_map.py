@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from city_platform.traffic.figures import COVERAGE, Figures, Level, band
+from city_platform.traffic.congestion import LEVELS, Figures, Level, Thresholds, ZoneLevel
 from city_platform.traffic.roads import Roads
 from city_platform.traffic.state import WINDOW_MS, Window
 from city_platform.traffic.windows import CLOSING_MS, unpack_sensors
@@ -27,15 +27,15 @@ _HOUR_MS = 3_600_000
 class ZoneNow(msgspec.Struct, frozen=True):
     """A zone's row of the map.
 
-    `level` is None where coverage or vehicles are too few to say; `decided` whether it is the level that people are
-    told, or the band of the index alone. `vehicles_per_hour` counts at all of the zone's sensors together. `final` is
-    false while its window still takes readings on time. Times in epoch ms.
+    `level` is None where coverage or vehicles are too few to say; `since_ms` since when it was decided to be so, None
+    where nobody watches and it is the band of the index alone. `vehicles_per_hour` counts at all of the zone's sensors
+    together. `final` is false while its window still takes readings on time. Times in epoch ms.
     """
 
     zone: str
     figures: Figures
     level: Level | None
-    decided: bool
+    since_ms: int | None
     start_ms: int
     measured_ms: int  # when the newest of its readings was measured
     vehicles_per_hour: int
@@ -68,7 +68,8 @@ class _Seen:
 class Newest:
     """What was read of the city's last minutes, zone by zone. Not for use by two threads at once."""
 
-    def __init__(self, roads: Roads) -> None:
+    def __init__(self, roads: Roads, thresholds: Thresholds | None = None) -> None:
+        self._thresholds = thresholds or Thresholds()
         self._registry = roads.registry
         self.expected = expected_sensors(roads)
         self._posted = roads.free_flow_x10
@@ -105,11 +106,11 @@ class Newest:
                 continue
             seen = self._seen(window, now_ms)
             _keep(self._heard, seen)
-            if window.active >= COVERAGE * self.expected[place]:
+            if window.active >= self._thresholds.coverage * self.expected[place]:
                 _keep(self._telling, seen)
 
     def zones(
-        self, free_flow_x10: Mapping[str, int] | None = None, levels: Mapping[str, Level] | None = None
+        self, free_flow_x10: Mapping[str, int] | None = None, levels: Mapping[str, ZoneLevel] | None = None
     ) -> Sequence[ZoneNow]:
         """A row for each zone of which anything was heard, in the registry's order.
 
@@ -129,7 +130,7 @@ class Newest:
         recent = heard.window.start_ms - telling.window.start_ms <= LOOKBACK * WINDOW_MS
         return telling if recent else heard
 
-    def _row(self, place: int, seen: _Seen, free_flow_x10: int | None, decided: Level | None) -> ZoneNow:
+    def _row(self, place: int, seen: _Seen, free_flow_x10: int | None, decided: ZoneLevel | None) -> ZoneNow:
         window = seen.window
         figures = Figures(
             vehicles=window.vehicles,
@@ -138,14 +139,17 @@ class Newest:
             active=int(self.expected[place]),
             free_flow_x10=int(self._posted[place]) if free_flow_x10 is None else free_flow_x10,
         )
-        level = None if not figures.known or figures.index is None else decided or band(figures.index)
+        level, since = None, None
+        if figures.known(self._thresholds) and figures.index is not None:
+            level = decided.level if decided else band(figures.index, self._thresholds)
+            since = decided.since_ms if decided else None
         final = seen.read_ms >= window.start_ms + WINDOW_MS + CLOSING_MS
         counted_ms = WINDOW_MS if final else min(WINDOW_MS, max(1000, seen.measured_ms + 1000 - window.start_ms))
         return ZoneNow(
             zone=window.zone,
             figures=figures,
             level=level,
-            decided=level is not None and decided is not None,
+            since_ms=since,
             start_ms=window.start_ms,
             measured_ms=seen.measured_ms,
             vehicles_per_hour=round(window.vehicles * _HOUR_MS / counted_ms),
@@ -168,6 +172,11 @@ class Newest:
         if known is not None and known.window.key == window.key and known.window.version == window.version:
             return _Seen(window, known.measured_ms, now_ms)
         return _Seen(window, int(unpack_sensors(window).ts_ms.max(initial=window.start_ms)), now_ms)
+
+
+def band(index: float, thresholds: Thresholds) -> Level:
+    """The level that an index alone would give, whatever the zone was before."""
+    return next(level for level in reversed(LEVELS) if index >= thresholds.on(level))
 
 
 def expected_sensors(roads: Roads) -> NDArray[np.int64]:

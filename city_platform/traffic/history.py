@@ -11,7 +11,7 @@ from typing import Protocol
 
 import msgspec
 
-from city_platform.traffic.figures import Figures
+from city_platform.traffic.congestion import Figures
 from city_platform.traffic.state import KEEP_MS, TrafficState, Window
 
 HOUR_MS = 3_600_000

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from city_platform.traffic.figures import Figures, Level, band
+from city_platform.traffic.congestion import Level, Thresholds, ZoneLevel
 from city_platform.traffic.handler import TrafficHandler
-from city_platform.traffic.heat_map import LOOKBACK, OLD_MS, SETTLING_MS, Newest, expected_sensors
+from city_platform.traffic.heat_map import LOOKBACK, OLD_MS, SETTLING_MS, Newest, band, expected_sensors
 from city_platform.traffic.registry import generate
 from city_platform.traffic.roads import generate_roads
 from city_platform.traffic.state import WINDOW_MS, Window
@@ -95,11 +95,11 @@ def test_nothing_heard_is_no_row() -> None:
 def test_what_was_decided_stands_before_the_band_and_nothing_before_unknown() -> None:
     newest = Newest(ROADS)
     newest.add(NOON, windows(told(NOON, [0, 1]) + told(NOON, [2], share=0.3)), NOON + 10_000)
-    levels = {"z-001": Level.SEVERE, "z-002": Level.SEVERE}
-    assert [(one.level, one.decided) for one in newest.zones(levels=levels)] == [
-        (band(newest.zones()[0].figures.index or 0), False),
-        (Level.SEVERE, True),
-        (None, False),
+    severe = ZoneLevel(Level.SEVERE, since_ms=NOON - 1)
+    assert [(one.level, one.since_ms) for one in newest.zones(levels={"z-001": severe, "z-002": severe})] == [
+        (band(newest.zones()[0].figures.index or 0, Thresholds()), None),
+        (Level.SEVERE, NOON - 1),
+        (None, None),
     ]
     assert newest.zones({"z-000": 777})[0].figures.free_flow_x10 == 777
 
@@ -154,28 +154,11 @@ def test_a_read_is_of_a_window_that_may_be_there_and_never_further_back_than_a_m
 
 
 @pytest.mark.parametrize(
-    ("ratio", "service", "index", "level"),
-    [
-        (1.2, "A", 0.0, Level.NORMAL), (0.86, "A", 14.0, Level.NORMAL), (0.85, "B", 15.0, Level.NORMAL),
-        (0.70, "B", 30.0, Level.SLOW), (0.67, "C", 33.0, Level.SLOW), (0.50, "D", 50.0, Level.CONGESTED),
-        (0.40, "E", 60.0, Level.CONGESTED), (0.30, "F", 70.0, Level.SEVERE), (0.02, "F", 98.0, Level.SEVERE),
-    ],
-)  # fmt: skip
-def test_figures_are_those_of_the_field(ratio: float, service: str, index: float, level: Level) -> None:
-    figures = Figures(vehicles=100, pace=round(1e9 / (500 * ratio)), heard=9, active=10, free_flow_x10=500)
-    assert figures.speed_kmh == pytest.approx(50 * ratio, rel=1e-5)
-    assert figures.tti == pytest.approx(1 / ratio, rel=1e-3)
-    assert figures.index == pytest.approx(index)
-    assert band(index) is level
-    if ratio not in {0.85, 0.67, 0.50, 0.40, 0.30}:  # at a bound, the speed's last digit decides
-        assert figures.service == service
-
-
-def test_too_few_sensors_or_vehicles_are_not_known() -> None:
-    enough = Figures(vehicles=5, pace=100_000, heard=5, active=10, free_flow_x10=500)
-    assert enough.known
-    for few in ({"vehicles": 4}, {"heard": 4}, {"active": 0}, {"pace": 0}, {"free_flow_x10": 0}):
-        assert not msgspec.structs.replace(enough, **few).known
+    ("index", "level"),
+    [(0.0, Level.NORMAL), (29.9, Level.NORMAL), (30.0, Level.SLOW), (50.0, Level.CONGESTED), (70.0, Level.SEVERE)],
+)
+def test_the_band_of_an_index_is_that_of_the_watchers_thresholds(index: float, level: Level) -> None:
+    assert band(index, Thresholds()) is level
 
 
 def test_sensors_that_measure_once_a_minute_are_expected_in_every_sixth_window() -> None:

@@ -21,7 +21,10 @@ class ZoneFigures(BaseModel):
 
     zone: str
     level: LevelName | None
-    decided: Annotated[bool, Field(description="Whether it is the level people are told, or the index's band alone")]
+    level_since: Annotated[
+        Moment | None,
+        Field(description="Since when it was decided to be so; null where it is the band of the index alone"),
+    ]
     service: Annotated[ServiceName | None, Field(description="Level of service, by speed over free flow")]
     speed_kmh: Annotated[float | None, Field(description="Harmonic mean of the vehicles")]
     free_flow_kmh: float

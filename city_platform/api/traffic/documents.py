@@ -55,16 +55,16 @@ def figures(city: City, place: int) -> Mapping[str, Any]:
     if one is None:
         nothing = dict.fromkeys((
             "level", "service", "speed_kmh", "index", "tti", "vehicles_per_hour", "age_s", "measured_at",
-            "window_start",
+            "window_start", "level_since",
         ))  # fmt: skip
         free_flow = city.free_flow_x10(place) / 10
         return said | nothing | {
-            "decided": False, "free_flow_kmh": free_flow, "coverage": 0.0, "old": True, "final": False,
+            "free_flow_kmh": free_flow, "coverage": 0.0, "old": True, "final": False,
         }  # fmt: skip
     told = one.figures
     return said | {
         "level": one.level,
-        "decided": one.decided,
+        "level_since": moment(one.since_ms or None),
         "service": told.service if one.known else None,
         "speed_kmh": _rounded(told.speed_kmh),
         "free_flow_kmh": told.free_flow_x10 / 10,

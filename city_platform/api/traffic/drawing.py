@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from html import escape
 
 from city_platform.api.traffic.live import City
-from city_platform.traffic.figures import Service
+from city_platform.traffic.congestion import Service
 from city_platform.traffic.heat_map import ZoneNow
 from city_platform.traffic.history import Step
 
@@ -12,6 +12,7 @@ CELL = 40  # width of a zone
 _GAP = 2
 _HEIGHT_OF_CELL = 45  # a zone is 587 m by 662 m where the city lies
 _MINUTE_S, _HOUR_S = 60, 3600
+_LINES = 6  # of a chart's grid
 
 SERVICES: Sequence[tuple[Service, str]] = (
     ("A", "free flow"),
@@ -34,6 +35,7 @@ svg.map .F text, .swatch .F text { fill: var(--onf); } svg.map .A text, svg.map 
 .map .D rect.z { fill: var(--d); } .map .E rect.z { fill: var(--e); } .map .F rect.z { fill: var(--f); }
 .map .old rect.z, .map .none rect.z, .map .unknown rect.z { fill: var(--none); }
 .map .old rect.z { stroke: var(--soft); stroke-dasharray: 4 3; } .map rect.p { pointer-events: none; }
+.map .C rect.p { fill: url(#single); }
 .map .D rect.p { fill: url(#sparse); } .map .E rect.p { fill: url(#dense); } .map .F rect.p { fill: url(#crossed); }
 .map .unknown rect.p { fill: url(#dotted); } .map pattern path { stroke: var(--on); stroke-opacity: .28; fill: none; }
 .map #crossed path { stroke: var(--onf); stroke-opacity: .45; } .map pattern circle { fill: var(--soft); }
@@ -45,6 +47,7 @@ svg.map .F text, .swatch .F text { fill: var(--onf); } svg.map .A text, svg.map 
 """
 _PATTERNS = (
     "<defs>"
+    '<pattern id="single" width="40" height="45" patternUnits="userSpaceOnUse"><path d="M6 35H32"/></pattern>'
     '<pattern id="sparse" width="12" height="12" patternUnits="userSpaceOnUse"><path d="M-3 15L15 -3"/></pattern>'
     '<pattern id="dense" width="6" height="6" patternUnits="userSpaceOnUse"><path d="M-2 8L8 -2"/></pattern>'
     '<pattern id="crossed" width="8" height="8" patternUnits="userSpaceOnUse"><path d="M-2 10L10 -2M-2 -2L10 10"/>'
@@ -119,7 +122,8 @@ def line_chart(
     width, height, left, top = 760, 220, 44, 12
     points = [(one.start_ms, one.figures.speed_kmh) for one in steps]
     highest = max([free_flow_kmh, *(speed for _, speed in points if speed is not None)]) * 1.1
-    highest = max(10.0, -(-highest // 10) * 10)
+    between = next(one for one in (5, 10, 20, 50) if highest <= _LINES * one or one == 50)  # noqa: PLR2004 -- km/h
+    highest = max(between, -(-highest // between) * between)
 
     def x(ms: float) -> float:
         return left + (width - left - 8) * (ms - start_ms) / max(1, end_ms - start_ms)
@@ -139,7 +143,7 @@ def line_chart(
     grid = "".join(
         f'<line x1="{left}" x2="{width - 8}" y1="{y(speed):.1f}" y2="{y(speed):.1f}"/>'
         f'<text class="e" x="{left - 8}" y="{y(speed) + 4:.1f}">{speed:.0f}</text>'
-        for speed in (highest * part / 4 for part in range(5))
+        for speed in range(0, int(highest) + 1, between)
     )
     below = "".join(
         f'<text class="m" x="{x(at):.1f}" y="{top + height + 20}">{escape(text)}</text>' for at, text in ticks
@@ -162,7 +166,7 @@ def line_chart(
 
 def _cell(x: int, y: int, kind: str, letter: str) -> str:
     size = f'x="{x}" y="{y}" width="{CELL - _GAP}" height="{_HEIGHT_OF_CELL - _GAP}" rx="4"'
-    patterned = f'<rect class="p" {size}/>' if kind in {"D", "E", "F", "unknown"} else ""
+    patterned = f'<rect class="p" {size}/>' if kind in {"C", "D", "E", "F", "unknown"} else ""
     middle = f'x="{x + CELL // 2 - 1}" y="{y + _HEIGHT_OF_CELL // 2 + 4}"'
     text = f"<text {middle}>{escape(letter)}</text>" if letter else ""
     return f'<rect class="z" {size}/>{patterned}{text}'

@@ -17,7 +17,7 @@ body { max-width: 90rem; } .two { display: grid; gap: 1.5rem 2rem; align-items: 
 ul.legend { list-style: none; padding: 0; margin: .75rem 0; display: flex; flex-wrap: wrap; gap: .35rem 1.1rem; }
 ul.legend li { display: flex; gap: .45rem; align-items: center; font-size: .9rem; }
 ul.zones { columns: 11rem; padding: 0; list-style: none; font-size: .9rem; } .now { margin: 0; }
-table { width: 100%; } .level { font-weight: 600; }
+table { width: 100%; } table a { white-space: nowrap; } .level { font-weight: 600; }
 """
 )
 # Swaps the page's content for what the server has now. Focus, open parts and the place on the page stay as they are.

@@ -14,20 +14,20 @@ from numpy.typing import NDArray
 
 from city_platform.errors import TransientError
 from city_platform.ports import Clock
-from city_platform.traffic.figures import Level
+from city_platform.traffic import congestion
+from city_platform.traffic.congestion import MINUTE_MS, ZoneLevel
 from city_platform.traffic.heat_map import OLD_MS, Newest, ZoneNow, expected_sensors
 from city_platform.traffic.registry import Registry
 from city_platform.traffic.roads import Roads, generate_roads
 from city_platform.traffic.state import TrafficState
+from city_platform.traffic.watch import FREE_FLOW
 
 REFRESH_MS = 1_000  # what is younger is not read again
 _PATIENCE_MS = 3_000  # nor does anybody wait for what is read just now, if what is there is younger than this
-_FREE_FLOW_MS = 60_000  # how long measured free flow is believed
-FREE_FLOW = "free_flow"  # the record: tenths of km/h by zone, where nights were measured
+_RECORDS_MS = 15_000  # how long decided levels and measured free flow are believed; they change once a minute at most
+_UNWATCHED_MS = 5 * MINUTE_MS  # levels that were decided before that are of a watcher that runs no more
 _ANSWERS = 1_000  # kept of one second
 _GZIP_FROM = 1_000  # bytes
-
-Levels = Callable[[TrafficState], Mapping[str, Level]]
 
 
 class Status(StrEnum):
@@ -69,6 +69,7 @@ class City:
     expected: int  # sensors heard in ten seconds when all of them work
     running: bool
     failing: bool
+    watched: bool  # levels are decided, and not the band of an index alone
     measured_free_flow: Mapping[str, int]  # tenths of km/h by zone, where it was
     _answers: dict[str, "_Once"] = field(default_factory=dict)
 
@@ -115,29 +116,33 @@ class City:
         return heard / self.expected
 
 
-class Live:
-    """Shared by all requests, safe between threads. Opens the state at the first question, and not before it is there.
+@dataclass(frozen=True, slots=True)
+class _Records:
+    """What others write beside the windows: free flow where it was measured, levels where somebody watches."""
 
-    `levels` are those that were decided, by zone; without it the map shows the band of the index alone.
-    """
+    read_ms: int
+    free_flow: Mapping[str, int]
+    levels: Mapping[str, ZoneLevel]
+
+
+class Live:
+    """Shared by all requests, safe between threads. Opens the state at the first question, once it is there."""
 
     def __init__(
         self,
         registry: Callable[[], Registry],
         find_state: Callable[[], TrafficState | None],
         clock: Clock,
-        levels: Levels = lambda _: {},
     ) -> None:
         self._registry = registry
         self._find_state = find_state
-        self._levels = levels
         self.clock = clock
         self._lock = threading.Lock()
         self._opening = threading.Lock()
         self._opened: TrafficState | None = None
         self._city: City | None = None
         self._newest: Newest | None = None
-        self._free_flow: tuple[int, Mapping[str, int]] | None = None
+        self._records: _Records | None = None
 
     @cached_property
     def roads(self) -> Roads:
@@ -179,28 +184,30 @@ class Live:
         state = self.state()
         newest = self._newest = self._newest or Newest(self.roads)
         failing = False
-        levels: Mapping[str, Level] = {}
         if state is not None:
             try:
                 start = newest.next_start(now)
                 newest.add(start, state.city(start), now)
-                self._measure_free_flow(state, now)
-                levels = self._levels(state)
+                if self._records is None or not 0 <= now - self._records.read_ms < _RECORDS_MS:
+                    self._records = _records(state, now)
             except TransientError:
                 failing = True
-        measured = self._free_flow[1] if self._free_flow else {}
+        records = self._records or _Records(now, {}, {})
         return City(
             at_ms=now,
             roads=self.roads,
-            zones=newest.zones(measured, levels),
+            zones=newest.zones(records.free_flow, records.levels),
             expected=int(self.expected.sum()),
             running=state is not None,
             failing=failing,
-            measured_free_flow=measured,
+            watched=bool(records.levels),
+            measured_free_flow=records.free_flow,
         )
 
-    def _measure_free_flow(self, state: TrafficState, now: int) -> None:
-        if self._free_flow is not None and now - self._free_flow[0] < _FREE_FLOW_MS:
-            return
-        record = state.record(FREE_FLOW)
-        self._free_flow = (now, msgspec.json.decode(record.body, type=dict[str, int]) if record else {})
+
+def _records(state: TrafficState, now_ms: int) -> _Records:
+    record = state.record(FREE_FLOW)
+    free_flow = msgspec.json.decode(record.body, type=dict[str, int]) if record else {}
+    levels = congestion.levels(state)
+    watched = levels is not None and now_ms - levels.judged_ms < _UNWATCHED_MS
+    return _Records(now_ms, free_flow, levels.zones if levels is not None and watched else {})

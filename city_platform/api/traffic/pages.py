@@ -13,7 +13,7 @@ from city_platform.api.traffic.live import City, Status
 from city_platform.api.traffic.routes import Traffic, ZoneId, respond
 from city_platform.incidents.reference import Reference
 from city_platform.pages import escape, table, tiles
-from city_platform.traffic.figures import Level
+from city_platform.traffic.congestion import Level
 from city_platform.traffic.heat_map import ZoneNow
 from city_platform.traffic.history import HOUR_MS, History, Source
 from city_platform.traffic.registry import sensor_id
@@ -25,9 +25,11 @@ _WORST = 12
 _STEP_MS = 60_000
 _TICK_MS = 600_000
 _EXPLAINED = (
-    '<p class="soft">Speed in km/h, the harmonic mean of the vehicles. Index: 0 at free flow, 100 where nothing moves. '
-    "Slow from 30, congested from 50, severe from 70.</p>"
+    "Speed in km/h, the harmonic mean of the vehicles. Index: 0 at free flow, 100 where nothing moves; "
+    "slow from 30, congested from 50, severe from 70."
 )
+_WATCHED = "Levels are decided once a minute, so that they do not flap."
+_UNWATCHED = "Nobody decides on levels at present: they are those of the index alone."
 _FOR_PROGRAMS = (
     '<p class="soft">For programs: <a href="/traffic/v1/map.geojson">map.geojson</a>, described at '
     '<a href="/v1/openapi.json">openapi.json</a>.</p>'
@@ -91,12 +93,12 @@ def _city(city: City, reference: Reference, *, still: bool) -> str:
         '</section><section id="worst" aria-labelledby="worst-title"><h2 id="worst-title">Slowest now</h2>',
         table(
             ("Zone", "Level", "Speed", "Free flow", "Index", "Heard"),
-            [_row(one, city.at_ms) for one in worst],
+            [_row(one, city.at_ms, reference) for one in worst],
             numeric=(2, 3, 4, 5),
         )
         if worst
         else "<p>No zone can be told to be slow or not.</p>",
-        _EXPLAINED,
+        f"<p class=soft>{_EXPLAINED} {_WATCHED if city.watched else _UNWATCHED}</p>",
         "</section></div>",
         '<details id="all"><summary>All zones</summary><ul class="zones">',
         *(
@@ -200,11 +202,12 @@ def _legend(kinds: Sequence[str]) -> str:
     return f'<ul class="legend">{items}</ul>'
 
 
-def _row(one: ZoneNow, at_ms: int) -> Sequence[str]:
+def _row(one: ZoneNow, at_ms: int, reference: Reference) -> Sequence[str]:
     service = one.figures.service or _NONE
+    since = f" since {_local(one.since_ms, reference):%H:%M}" if one.since_ms else ""
     return (
         _link(one.zone),
-        f'<span class="level">{one.level}</span> ({service})',
+        f'<span class="level">{one.level}</span> ({service}){since}',
         _number(one.figures.speed_kmh),
         f"{one.figures.free_flow_x10 / 10:.0f}",
         _number(one.figures.index),
