@@ -45,11 +45,20 @@ def open_state(home: Path, environ: Mapping[str, str] = os.environ, *, durable: 
     return local_state(home, durable=durable)
 
 
+def find_state(home: Path, environ: Mapping[str, str] = os.environ) -> "TrafficState | None":
+    """The state for who only reads: None where no traffic has been counted, and reading must not make it look so.
+
+    Raises IncompleteSettings.
+    """
+    there = bool(environ.get(TRAFFIC_TABLE)) if deployment(environ) == "aws" else _state_file(home).exists()
+    return open_state(home, environ, durable=False) if there else None
+
+
 def local_state(home: Path, *, durable: bool = True) -> "SqliteTrafficState":
     """This machine's state, which is told to forget, too."""
     from city_platform.local.traffic_state import SqliteTrafficState
 
-    return SqliteTrafficState(home / "traffic" / "state.sqlite", durable)
+    return SqliteTrafficState(_state_file(home), durable)
 
 
 def open_stream(home: Path, environ: Mapping[str, str] = os.environ) -> "EventStream":
@@ -83,3 +92,7 @@ def local_letters(home: Path) -> "StoredDeadLetters":
     from city_platform.traffic.dead_letters import StoredDeadLetters
 
     return StoredDeadLetters(LocalObjectStore(home / "lake"))
+
+
+def _state_file(home: Path) -> Path:
+    return home / "traffic" / "state.sqlite"

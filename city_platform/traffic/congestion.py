@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from city_platform.traffic.state import BUCKETS, TrafficState
 from city_platform.traffic.windows import PACE
 
 MINUTE_MS = 60_000  # a decision window: six windows of the state
@@ -136,6 +137,17 @@ class Congestion(msgspec.Struct, frozen=True):
 def record_key(bucket: int) -> str:
     """The record that holds a bucket's levels."""
     return f"congestion#{bucket:02d}"
+
+
+def levels(state: TrafficState) -> Congestion | None:
+    """The levels of the whole city, as of the bucket that was judged longest ago; None before the first judgement."""
+    records = [record for number in range(BUCKETS) if (record := state.record(record_key(number)))]
+    found = [decode(record.body) for record in records]
+    if not found:
+        return None
+    return Congestion(
+        min(one.judged_ms for one in found), {zone: at for one in found for zone, at in one.zones.items()}
+    )
 
 
 def decode(body: bytes) -> Congestion:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from city_platform.traffic.congestion import MINUTE_MS
+from city_platform.traffic.state import TrafficState
 
 Times: TypeAlias = NDArray[np.int64]  # epoch ms; 0: never
 
@@ -170,8 +171,20 @@ def encode(health: HealthOfBucket) -> bytes:
     return msgspec.msgpack.encode(_Stored(health.judged_ms, dict(health.zones), len(health.sensors), packed))
 
 
-def decode(body: bytes, number: NDArray[np.int32]) -> HealthOfBucket:
-    """A stored record, for the sensors of these numbers: others are left out, new ones are unheard."""
+def read(state: TrafficState, bucket: int) -> HealthOfBucket | None:
+    """A bucket's health as it is stored; None before the first judgement."""
+    record = state.record(record_key(bucket))
+    return decode(record.body) if record else None
+
+
+def read_city(state: TrafficState) -> City | None:
+    """The city's, likewise."""
+    record = state.record(CITY_KEY)
+    return msgspec.json.decode(record.body, type=City) if record else None
+
+
+def decode(body: bytes, number: NDArray[np.int32] | None = None) -> HealthOfBucket:
+    """A stored record; for the sensors of these numbers, where they are given: new ones are unheard."""
     stored = msgspec.msgpack.decode(body, type=_Stored)
     data = memoryview(zlib.decompress(stored.columns))
     found, at = {}, 0
@@ -183,7 +196,8 @@ def decode(body: bytes, number: NDArray[np.int32]) -> HealthOfBucket:
         if field.name in _TIMES:
             column = np.where(column == -1, 0, stored.judged_ms - column)
         found[field.name], at = column, end
-    return HealthOfBucket(stored.judged_ms, stored.zones, _aligned(Sensors(**found), number))
+    sensors = Sensors(**found)
+    return HealthOfBucket(stored.judged_ms, stored.zones, sensors if number is None else _aligned(sensors, number))
 
 
 def judge(

@@ -23,7 +23,7 @@ from city_platform.traffic.health import Health
 from city_platform.traffic.registry import generate
 from city_platform.traffic.relay import EventsRefused, relay
 from city_platform.traffic.state import Event, Key, Record, Window, bucket
-from city_platform.traffic.telling import shard
+from city_platform.traffic.stream import shard_of
 from city_platform.traffic.watch import EVENTS_AT_ONCE, MOST_BEHIND, InvalidRecord
 from tests.traffic import Crash, Faults, MemoryState
 from tests.traffic_minutes import (
@@ -76,7 +76,7 @@ def test_a_jam_is_told_when_it_comes_and_when_it_goes() -> None:
         "from": "normal", "to": "severe", "index": 72.0, "tti": pytest.approx(1 / 0.28, 0.02), "los": "F",
         "vehicles": said["vehicles"], "coverage": 1.0, "detected_at": said["detected_at"],
         "window_start": "2026-05-28T20:30:00Z", "window_end": "2026-05-28T20:31:00Z",
-        "trace": {"shards": [shard(JAM, 4)], "last_seq": said["trace"]["last_seq"]},
+        "trace": {"shards": [f"shardId-{shard_of(JAM, 4):012d}"], "last_seq": said["trace"]["last_seq"]},
         "links": {"dashboard": f"http://127.0.0.1:8000/traffic/zones/{JAM}"},
     }  # fmt: skip
     assert said["vehicles"] > 100
@@ -379,5 +379,5 @@ def test_what_is_no_event_of_traffic_is_refused() -> None:
 
 
 def test_a_zones_readings_are_all_in_one_shard() -> None:
-    found = [shard(zone, 4) for zone in generate().zones]
-    assert {found.count(f"shardId-{at:012d}") for at in range(4)} <= set(range(90, 160))
+    found = [shard_of(zone, 4) for zone in generate().zones]
+    assert {found.count(at) for at in range(4)} <= set(range(90, 160))
