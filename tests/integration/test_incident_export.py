@@ -110,7 +110,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, suppress_health_check=list(HealthCheck))
 @given(steps=STEPS)
 def test_however_deliveries_repeat_and_overlap_every_change_is_there_once(steps: Sequence[tuple[str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -22,7 +22,7 @@ def week(seed: int, rate: float = 4.0, seconds: float = 60) -> list[SimulatedRep
     return list(arrivals(reference(), rate=rate, seconds=seconds, clock=clock, seed=seed))
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 @given(st.integers(0, 10_000))
 def test_good_reports_are_taken_and_bad_ones_refused_for_what_is_wrong(seed: int) -> None:
     made = week(seed)
