@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from city_platform.incidents.model import UNLOCATED
 from city_platform.incidents.report import InvalidRequest, read_report
+from city_platform.incidents.text import masked
 from tests.incidents import NOW, reference, report
 
 
@@ -42,7 +43,13 @@ def test_an_address_alone_waits_for_somebody_to_locate_it() -> None:
         ({"title": "<b>bold</b>"}, "title"),
         ({"title": "write to sam@example.org"}, "title"),
         ({"title": "call 604-555-0100"}, "title"),
+        ({"title": "call \uff16\uff10\uff14-\uff15\uff15\uff15-\uff10\uff11\uff10\uff10"}, "title"),
         ({"title": 12}, "title"),
+        ({"title": "a     "}, "title"),
+        ({"title": "\u200b\u200b\u200b"}, "title"),
+        ({"title": "pot\u2028hole"}, "title"),
+        ({"title": "elohtop\u202e"}, "title"),
+        ({"lat": None, "long": None, "address": "   "}, "address"),
         ({"description": "x" * 4001}, "description"),
         ({"description": "<script>"}, "description"),
         ({"category": "volcano"}, "category"),
@@ -58,11 +65,15 @@ def test_an_address_alone_waits_for_somebody_to_locate_it() -> None:
         ({"district": "atlantis"}, "district"),
         ({"region": "south"}, "region"),
         ({"postal_code": "v5y 1v4"}, "postal_code"),
+        ({"postal_code": "V\u0665Y 1V4"}, "postal_code"),
         ({"occurred_at": "2026-03-09T16:36:00Z"}, "occurred_at"),
+        ({"occurred_at": "0001-01-01T00:00:00+14:00"}, "occurred_at"),
         ({"occurred_at": "2026-03-09T16:30:00"}, "occurred_at"),
         ({"occurred_at": 1773073800}, "occurred_at"),
         ({"contact": {"email": "nobody"}}, "contact.email"),
+        ({"contact": {"email": "sam\x07@example.org"}}, "contact.email"),
         ({"contact": {"phone": "12"}}, "contact.phone"),
+        ({"contact": {"phone": "(   ) - "}}, "contact.phone"),
         ({"contact": {"fax": "1"}}, "contact.fax"),
         ({"anonymous": "yes"}, "anonymous"),
         ({"visibility": "hidden"}, "visibility"),
@@ -92,6 +103,21 @@ def test_what_is_no_report_says_what_is_needed(body: object) -> None:
 def test_a_clock_five_minutes_ahead_is_believed() -> None:
     soon = (NOW + timedelta(minutes=5)).isoformat()
     assert read_report(report(occurred_at=soon), reference(), NOW).request.occurred_at is not None
+
+
+def test_blanks_around_a_line_are_not_kept_and_line_ends_become_one_kind() -> None:
+    taken = read_report(report(title="  Pothole ", description="one\r\ntwo\u2028three\rfour"), reference(), NOW)
+    assert (taken.request.title, taken.request.description) == ("Pothole", "one\ntwo\nthree\nfour")
+
+
+def test_letters_of_any_script_and_joined_signs_are_text() -> None:
+    for title in ("Une rue défoncée", "می‌خواهم", "路面坑洞", "Lamp 👩‍👧 out"):
+        assert read_report(report(title=title), reference(), NOW).request.title == title
+
+
+def test_a_full_width_address_is_masked_for_everybody() -> None:
+    assert masked("write to sam\uff20example.org, café") == "write to ▇▇▇, café"
+    assert masked("½ a metre") == "½ a metre"
 
 
 JSON = st.recursive(
