@@ -73,6 +73,10 @@ def _postal(value: str) -> str:
     return value
 
 
+def _degrees(value: float) -> float:
+    return round(value, 7)  # a centimetre
+
+
 Title = Annotated[
     str,
     Field(strict=True, min_length=3, max_length=120),
@@ -92,8 +96,8 @@ Line = Annotated[
 Code = Annotated[str, Field(strict=True, min_length=1, max_length=50)]
 Identifier = Annotated[str, Field(strict=True, max_length=50, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")]
 Moment = Annotated[AwareDatetime, BeforeValidator(_text_of_a_time)]
-Latitude = Annotated[float, Field(strict=True, ge=-90, le=90, allow_inf_nan=False)]
-Longitude = Annotated[float, Field(strict=True, ge=-180, le=180, allow_inf_nan=False)]
+Latitude = Annotated[float, Field(strict=True, ge=-90, le=90, allow_inf_nan=False), AfterValidator(_degrees)]
+Longitude = Annotated[float, Field(strict=True, ge=-180, le=180, allow_inf_nan=False), AfterValidator(_degrees)]
 
 
 class ContactDetails(BaseModel):

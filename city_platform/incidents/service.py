@@ -118,7 +118,8 @@ class IncidentService:
                     continue
                 if done.fingerprint != marks[0].fingerprint:
                     raise KeyReused("this idempotency key was used for another report: use a new one") from done
-                return Reported(self._existing(done.incident_id), hints, replayed=True)
+                others = [one for one in hints if one.incident_id != done.incident_id]
+                return Reported(self._existing(done.incident_id), others, replayed=True)
             return Reported(incident, hints, replayed=False)
         raise AssertionError("five references in a row were taken")  # one in 10^45: the generator is broken
 
@@ -323,8 +324,8 @@ class IncidentService:
             channel=request.channel,
             department=self.reference.categories[request.category].department,
             visibility=request.visibility,
-            lat=_rounded(request.lat),
-            long=_rounded(request.long),
+            lat=request.lat,
+            long=request.long,
             address=request.address,
             address_id=request.address_id,
             postal_code=request.postal_code,
@@ -441,7 +442,3 @@ def _readable(note: str) -> str:
 
 def _position(incident: Incident) -> Position:
     return Position(incident.reported_at, incident.incident_id)
-
-
-def _rounded(degrees: float | None) -> float | None:
-    return None if degrees is None else round(degrees, 7)

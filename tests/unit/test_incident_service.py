@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from city_platform.incidents.cursor import Cursors
-from city_platform.incidents.model import Contact, Resolution, Severity, Status, Visibility
+from city_platform.incidents.model import UNLOCATED, Contact, Resolution, Severity, Status, Visibility
 from city_platform.incidents.report import InvalidRequest
 from city_platform.incidents.repository import AlreadyDone, Listing, Pattern, VersionConflict
 from city_platform.incidents.roles import ANONYMOUS
@@ -54,6 +54,7 @@ def test_the_same_key_gives_the_same_incident_and_no_second(service: IncidentSer
     first = service.report(report(), CITIZEN, "key-1")
     again = service.report(report(), CITIZEN, "key-1")
     assert again.replayed
+    assert again.possible_duplicates == first.possible_duplicates == []
     assert again.incident == first.incident
     with pytest.raises(KeyReused):
         service.report(report(title="Something else"), CITIZEN, "key-1")
@@ -148,8 +149,35 @@ def test_an_edit_needs_the_version_it_was_made_on(service: IncidentService) -> N
     with pytest.raises(InvalidRequest, match="hides"):
         service.edit(one.incident_id, {"visibility": "hidden"}, OFFICER, 2)
     assert service.edit(one.incident_id, {"visibility": "hidden"}, MANAGER, 2).visibility is Visibility.HIDDEN
-    moved = service.edit(one.incident_id, {"lat": 49.2807, "long": -123.1166}, OFFICER, 3)
-    assert (moved.region, moved.district) == ("central", "downtown")
+    with pytest.raises(InvalidRequest, match="shows it again"):
+        service.edit(one.incident_id, {"visibility": "public"}, OFFICER, 3)
+    moved = service.edit(one.incident_id, {"lat": 49.28070000049, "long": -123.1166}, OFFICER, 3)
+    assert (moved.region, moved.district, moved.lat) == ("central", "downtown", 49.2807)
+
+
+def test_null_empties_a_field_or_is_refused_and_is_never_passed_over(service: IncidentService) -> None:
+    one = service.report(report(address="453 West 12th Avenue", description="Deep"), CITIZEN).incident
+    service.edit(one.incident_id, {"assigned_to": "Crew 4"}, OFFICER, 1)
+    emptied = service.edit(one.incident_id, {"assigned_to": None, "description": None, "severity": "low"}, OFFICER, 2)
+    assert (emptied.assigned_to, emptied.description, emptied.severity) == (None, "", Severity.LOW)
+    unlocated = service.edit(one.incident_id, {"lat": None, "long": None}, OFFICER, 3)
+    assert (unlocated.lat, unlocated.district, unlocated.address) == (None, UNLOCATED, "453 West 12th Avenue")
+    for wrong, field in (
+        ({"title": None}, "title"),
+        ({"severity": None, "address": "453 West 12th Avenue"}, "severity"),
+        ({"address": None}, "lat"),  # it has no other place now
+    ):
+        with pytest.raises(InvalidRequest) as refusal:
+            service.edit(one.incident_id, wrong, ADMIN, 4)
+        assert [fault.field for fault in refusal.value.faults] == [field]
+
+
+@pytest.mark.parametrize("name", ["Crew\x07", "<b>Crew</b>", "   ", "x" * 101])
+def test_who_deals_with_it_is_a_readable_line(service: IncidentService, name: str) -> None:
+    one = service.report(report(), CITIZEN).incident
+    with pytest.raises(InvalidRequest) as refusal:
+        service.edit(one.incident_id, {"assigned_to": name}, OFFICER, 1)
+    assert [fault.field for fault in refusal.value.faults] == ["assigned_to"]
 
 
 def test_closing_many_needs_a_manager_and_answers_for_each(service: IncidentService) -> None:
