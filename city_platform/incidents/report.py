@@ -23,6 +23,7 @@ from pydantic_core import ErrorDetails
 from city_platform.errors import PermanentError
 from city_platform.incidents.model import UNLOCATED, AttributeValue, Channel, Severity, Visibility
 from city_platform.incidents.reference import Attribute, AttributeType, Reference
+from city_platform.incidents.roles import Actor
 from city_platform.incidents.text import plain, prose, without_contact, without_html
 
 CLOCK_SKEW = timedelta(minutes=5)  # how far ahead of ours a reporter's clock may be
@@ -144,7 +145,7 @@ class Report:
     attributes: Mapping[str, AttributeValue]
 
 
-def read_report(payload: object, reference: Reference, now: datetime) -> Report:
+def read_report(payload: object, reference: Reference, actor: Actor, now: datetime) -> Report:
     """Reads a JSON object; raises InvalidRequest with every fault of every field."""
     values, faults = read_fields(ReportRequest, payload)
     region, district = locate(values, faults, reference)
@@ -161,6 +162,9 @@ def read_report(payload: object, reference: Reference, now: datetime) -> Report:
         faults.append(Fault("occurred_at", "past", "this is more than a hundred years ago"))
     if values.get("visibility") is Visibility.HIDDEN:
         faults.append(Fault("visibility", "not_allowed", "a report is public or private; only a manager hides one"))
+    channel = values.get("channel")
+    if channel is not None and not actor.may_report_by(channel):
+        faults.append(Fault("channel", "not_allowed", f"your roles do not report by {channel}: leave channel out"))
     if faults:
         raise InvalidRequest(faults)
     return Report(

@@ -100,7 +100,7 @@ class IncidentService:
         if not actor.may_report():
             raise NotYours("your roles do not report incidents")
         now = self._now()
-        report = read_report(payload, self.reference, now)
+        report = read_report(payload, self.reference, actor, now)
         marks = self._replay_marks(payload, actor, idempotency_key, now)
         request = report.request
         hints: Sequence[Incident] = ()
