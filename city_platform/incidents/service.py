@@ -36,7 +36,7 @@ from city_platform.incidents.repository import (
     VersionConflict,
 )
 from city_platform.incidents.roles import SYSTEM, Actor
-from city_platform.incidents.text import prose
+from city_platform.incidents.text import masked, prose
 from city_platform.incidents.transitions import NotYours, transition
 from city_platform.incidents.window import Window, reported_between
 from city_platform.ports import Clock, KeyService
@@ -142,13 +142,13 @@ class IncidentService:
         return contacts.unseal(sealed, incident_id, self._keys) if sealed else None
 
     def history(self, incident_id: str, actor: Actor) -> Sequence[HistoryEntry]:
-        """All of it for staff; for others the changes of status, with the notes that are public."""
+        """All of it for staff; for others the changes of status, with the notes that are public, masked."""
         incident = self.get(incident_id, actor)
         entries = self._repository.history(incident_id)
         if actor.manages(incident):
             return entries
         shown = [one for one in entries if one.public or one.from_status != one.to_status]
-        return [replace(one, actor=None, note=one.note if one.public else None) for one in shown]
+        return [replace(one, actor=None, note=masked(one.note) if one.public and one.note else None) for one in shown]
 
     def edit(self, incident_id: str, payload: object, actor: Actor, expected_version: int) -> Incident:
         """Changes fields. Raises InvalidRequest, IncidentNotFound, NotYours, VersionConflict."""
@@ -177,7 +177,8 @@ class IncidentService:
         duplicate_of: str | None = None,
         expected_version: int | None = None,
     ) -> Incident:
-        """Changes the status; closing as a duplicate moves the supporters to the original.
+        """Changes the status; closing as a duplicate moves the supporters to the original, with the reporter as one
+        more, who is taken back when the duplicate is opened again.
 
         Raises IllegalTransition, NotYours, IncompleteTransition, InvalidRequest, IncidentNotFound, VersionConflict.
         """
@@ -190,12 +191,14 @@ class IncidentService:
             after = transition(
                 incident, to, actor=actor, now=self._now(), note=note, resolution=resolution, original=original
             )
-            public = bool(note) and after.status.closed
+            # Who is asked for information has to read the question.
+            public = bool(note) and (after.status.closed or after.status is Status.INFO_REQUESTED)
             changes = [Change(after, _entry(after, incident, actor, "transition", note, public=public))]
-            if after.duplicate_of is not None and original is not None:
-                more = replace(original, supporters=original.supporters + incident.supporters + 1)
-                gained = self._next(more, after.updated_at)
-                changes.append(Change(gained, _entry(gained, original, SYSTEM, "support", None)))
+            if original is not None:
+                changes.append(self._supported(original, incident.supporters + 1, after.updated_at))
+            elif incident.duplicate_of is not None:
+                left = self._repository.get(incident.duplicate_of)
+                changes += [self._supported(left, -1, after.updated_at)] if left is not None else []
             try:
                 self._repository.write(changes)
             except VersionConflict as conflict:
@@ -400,6 +403,10 @@ class IncidentService:
                 continue
             return after
         raise RepositoryUnavailable("others are changing this incident all the time: try again")
+
+    def _supported(self, incident: Incident, people: int, now: datetime) -> Change:
+        after = self._next(replace(incident, supporters=max(0, incident.supporters + people)), now)
+        return Change(after, _entry(after, incident, SYSTEM, "support", None))
 
     @staticmethod
     def _next(incident: Incident, now: datetime) -> Incident:

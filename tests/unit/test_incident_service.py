@@ -119,10 +119,20 @@ def test_history_shows_others_only_what_is_public(service: IncidentService) -> N
     service.comment(one.incident_id, "crew is busy", OFFICER, public=False)
     service.comment(one.incident_id, "we come on Monday", OFFICER, public=True)
     service.transition(one.incident_id, Status.ACKNOWLEDGED, OFFICER, note="internal")
+    service.comment(one.incident_id, "reach me at kim@example.org", CITIZEN, public=True)
     staff = service.history(one.incident_id, OFFICER)
-    assert [entry.note for entry in staff] == [None, "crew is busy", "we come on Monday", "internal"]
+    assert [entry.note for entry in staff] == [
+        None, "crew is busy", "we come on Monday", "internal", "reach me at kim@example.org",
+    ]  # fmt: skip
     shown = service.history(one.incident_id, OTHER)
-    assert [(entry.note, entry.actor) for entry in shown] == [(None, None), ("we come on Monday", None), (None, None)]
+    assert {entry.actor for entry in shown} == {None}
+    assert [entry.note for entry in shown] == [None, "we come on Monday", None, "reach me at ▇▇▇"]
+
+
+def test_who_is_asked_for_information_reads_the_question(service: IncidentService) -> None:
+    one = service.report(report(), CITIZEN).incident
+    service.transition(one.incident_id, Status.INFO_REQUESTED, OFFICER, note="Which side of the street?")
+    assert service.history(one.incident_id, CITIZEN)[-1].note == "Which side of the street?"
 
 
 def test_a_duplicate_brings_its_supporters(service: IncidentService) -> None:
@@ -134,8 +144,12 @@ def test_a_duplicate_brings_its_supporters(service: IncidentService) -> None:
     closed = service.transition(
         copy.incident_id, Status.DUPLICATE, OFFICER, note="the same hole", duplicate_of=original.incident_id
     )
-    assert closed.resolution is Resolution.DUPLICATE
+    assert (closed.resolution, closed.supporters) == (Resolution.DUPLICATE, 0)
     assert service.get(original.incident_id, CITIZEN).supporters == 2
+    service.transition(copy.incident_id, Status.REOPENED, OTHER)
+    assert service.get(original.incident_id, CITIZEN).supporters == 1
+    service.transition(copy.incident_id, Status.DUPLICATE, OFFICER, note="it is", duplicate_of=original.incident_id)
+    assert service.get(original.incident_id, CITIZEN).supporters == 2  # nobody twice
 
 
 def test_an_edit_needs_the_version_it_was_made_on(service: IncidentService) -> None:
