@@ -3,12 +3,13 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from city_platform.errors import PermanentError
 from city_platform.incidents import contact as contacts
-from city_platform.incidents.codec import milliseconds
+from city_platform.incidents.codec import milliseconds, rfc3339
 from city_platform.incidents.cursor import Cursors
 from city_platform.incidents.edit import edited, read_edit
 from city_platform.incidents.identity import is_incident_id, new_incident_id, new_public_ref
@@ -50,6 +51,8 @@ _RACES = 10  # how often a change of a counter is tried again when others change
 _KEY_LIMIT = 255
 _ROUNDS = 20  # pages of hidden incidents that one page may skip
 NOTE_LIMIT = 4000
+_DOUBTED = (Status.RESOLVED, Status.REJECTED)  # what others may say of that it is still there
+_BUSY = "others are changing this incident all the time: try again"
 
 
 class IncidentNotFound(PermanentError):
@@ -207,7 +210,7 @@ class IncidentService:
                     raise
                 continue
             return after
-        raise RepositoryUnavailable("others are changing this incident all the time: try again")
+        raise RepositoryUnavailable(_BUSY)
 
     def close_in_bulk(
         self, incident_ids: Sequence[str], to: Status, actor: Actor, *, note: str, resolution: Resolution
@@ -236,14 +239,27 @@ class IncidentService:
         return self._raced(incident_id, actor, lambda one: one, "comment", note=text, public=public)
 
     def support(self, incident_id: str, actor: Actor) -> Incident:
-        """Counts one more person who has seen it; the same person counts once. Raises AlreadyDone."""
+        """Counts one more person who has seen it or, where it was closed, who says that it is still there.
+
+        The same person counts once, and once more after each closing. Raises AlreadyDone.
+        """
         if actor.subject is None:
             raise NotYours("sign in to support an incident")
         person = hashlib.sha256(actor.subject.encode()).hexdigest()
-        mark = Mark(f"support#{incident_id}#{person}", person)
-        return self._raced(
-            incident_id, actor, lambda one: replace(one, supporters=one.supporters + 1), "support", marks=(mark,)
-        )
+        for _ in range(_RACES):
+            incident = self.get(incident_id, actor)
+            if incident.status in _DOUBTED and incident.closed_at is not None:
+                counted = replace(incident, still_there=incident.still_there + 1)
+                action, name = "still_there", f"still_there#{incident_id}#{rfc3339(incident.closed_at)}#{person}"
+            else:
+                counted = replace(incident, supporters=incident.supporters + 1)
+                action, name = "support", f"support#{incident_id}#{person}"
+            after = self._next(counted, self._now())
+            with suppress(VersionConflict):
+                entry = _entry(after, incident, actor, action, None)
+                self._repository.write([Change(after, entry, (Mark(name, person),))])
+                return after
+        raise RepositoryUnavailable(_BUSY)
 
     def admits_media(self, incident_id: str, actor: Actor) -> Incident:
         """The incident, if this actor may add a picture to it. Raises IncidentNotFound, NotYours, InvalidRequest."""
@@ -389,7 +405,6 @@ class IncidentService:
         change: Callable[[Incident], Incident],
         action: str,
         *,
-        marks: tuple[Mark, ...] = (),
         note: str | None = None,
         public: bool = False,
     ) -> Incident:
@@ -398,11 +413,11 @@ class IncidentService:
             try:
                 after = self._next(change(incident), self._now())
                 entry = _entry(after, incident, actor, action, note, public=public)
-                self._repository.write([Change(after, entry, marks)])
+                self._repository.write([Change(after, entry)])
             except VersionConflict:
                 continue
             return after
-        raise RepositoryUnavailable("others are changing this incident all the time: try again")
+        raise RepositoryUnavailable(_BUSY)
 
     def _supported(self, incident: Incident, people: int, now: datetime) -> Change:
         after = self._next(replace(incident, supporters=max(0, incident.supporters + people)), now)

@@ -87,6 +87,7 @@ def transition(
         resolution=(resolution if to is not Status.DUPLICATE else Resolution.DUPLICATE) if closing else None,
         duplicate_of=original.incident_id if original is not None and to is Status.DUPLICATE else None,
         supporters=0 if to is Status.DUPLICATE else incident.supporters,  # they are the original's now
+        still_there=0,
     )
 
 

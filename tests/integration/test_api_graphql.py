@@ -15,7 +15,8 @@ from tests.incidents import report
 FIELDS = (
     "incidentId publicRef title description category severity status resolution region district lat long address "
     "addressId postalCode reportedAt updatedAt occurredAt expectedAt closedAt channel department duplicateOf "
-    "supporters media { mediaId url contentType bytes moderated } attributes version visibility assignedTo reportedBy"
+    "supporters stillThere media { mediaId url contentType bytes moderated } attributes version visibility "
+    "assignedTo reportedBy"
 )
 REPORT = (
     f"mutation R($report: ReportInput!, $key: String) {{ report(report: $report, idempotencyKey: $key) "

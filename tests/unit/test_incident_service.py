@@ -152,6 +152,24 @@ def test_a_duplicate_brings_its_supporters(service: IncidentService) -> None:
     assert service.get(original.incident_id, CITIZEN).supporters == 2  # nobody twice
 
 
+def test_others_say_once_after_each_closing_that_it_is_still_there(
+    service: IncidentService, clock: StandingClock
+) -> None:
+    one = service.report(report(), CITIZEN).incident.incident_id
+    service.support(one, OTHER)
+    for _ in range(2):
+        service.transition(one, Status.RESOLVED, OFFICER, note="filled", resolution=Resolution.FIXED)
+        assert service.get(one, OTHER).still_there == 0
+        service.support(one, OTHER)
+        doubted = service.support(one, STEWARD)
+        assert (doubted.still_there, doubted.supporters) == (2, 1)
+        with pytest.raises(AlreadyDone):
+            service.support(one, OTHER)
+        clock.time += timedelta(minutes=1)
+        assert service.transition(one, Status.REOPENED, CITIZEN).still_there == 0
+    assert [entry.action for entry in service.history(one, OFFICER)].count("still_there") == 4
+
+
 def test_an_edit_needs_the_version_it_was_made_on(service: IncidentService) -> None:
     one = service.report(report(), CITIZEN).incident
     after = service.edit(one.incident_id, {"title": "Two potholes"}, CITIZEN, 1)
