@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import chain, repeat
+from itertools import chain
 from typing import Annotated, Any
 
 import msgspec
@@ -299,9 +299,8 @@ class Decoder:
             first = np.cumsum(self._lined.lengths) - np.array(self._lined.lengths)
             for entry, numbers in self._line_numbers:
                 row[first[entry] : first[entry] + len(numbers)] = numbers
-        sensors = map(self._registry.sensor_index.get, values["sensor_id"], repeat(-1))
         return Readings(
-            sensor=np.fromiter(sensors, np.int32, count),
+            sensor=self._registry.index_of_ids(values["sensor_id"]),
             zone=self._claimed(values["zone_id"]),
             seq=np.fromiter(values["seq"], np.int64, count),
             ts_ms=np.fromiter(values["ts"], np.int64, count),

@@ -49,6 +49,22 @@ def test_a_seed_gives_the_same_registry_with_every_zone_a_slice() -> None:
     assert city.index_of(city.number[:1] - 1).tolist() == [-1]
 
 
+IDS = st.sampled_from([f"s-{number:05d}" for number in (0, 3, 11, 12, 99_999)]) | st.text("s-0\n1é", max_size=9)
+
+
+@given(st.lists(IDS, max_size=6))
+def test_ids_read_at_once_are_found_as_one_by_one(ids: list[str]) -> None:
+    expected = [TOWN.sensor_index.get(one, -1) for one in ids]
+    assert TOWN.index_of_ids(ids).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    "ids", [["s-0000", "1s-00001"], ["s-00001\ns-000", "1"], ["s-00001\ns-00001", ""], ["s-00001", "s-0000\n"]]
+)
+def test_no_ids_pass_for_others_by_where_they_are_cut(ids: list[str]) -> None:
+    assert TOWN.index_of_ids(ids).tolist() == [TOWN.sensor_index.get(one, -1) for one in ids]
+
+
 def test_both_frames_and_single_messages_say_the_same() -> None:
     told = [Told(at % 4, 100 + at, NOON + at * 240, at * 31) for at in range(36)]
     zones: dict[int, list[Told]] = {}
