@@ -166,14 +166,14 @@ class TrafficHandler:
         now = self._now_ms()
         refused: list[Refused] = []
         for share in shares:
-            counted = share.readings.take(share.counted)
+            ts_ms, arrived_ms = share.readings.ts_ms[share.counted], share.readings.arrival_ms[share.counted]
             if share.refused.any():
                 refused += refusals(share.readings, np.flatnonzero(share.refused), Reason.TOO_MANY)
-            outcome.accepted += len(counted)
-            outcome.duplicates += len(share.readings) - len(counted) - int(share.refused.sum())
-            outcome.late += int((counted.arrival_ms >= _closes(share.city)).sum())
-            outcome.newest_ms = max(outcome.newest_ms, int(counted.ts_ms.max(initial=0)))
-            waited = np.clip((now - counted.ts_ms) // LATENCY_BUCKET_MS, 0, _LATENCY_BUCKETS - 1)
+            outcome.accepted += len(ts_ms)
+            outcome.duplicates += len(share.readings) - len(ts_ms) - int(share.refused.sum())
+            outcome.late += int((arrived_ms >= _closes(share.city)).sum())
+            outcome.newest_ms = max(outcome.newest_ms, int(ts_ms.max(initial=0)))
+            waited = np.clip((now - ts_ms) // LATENCY_BUCKET_MS, 0, _LATENCY_BUCKETS - 1)
             outcome.latency += np.bincount(waited, minlength=_LATENCY_BUCKETS)
         for start in list(self._windows)[:-WARM_WINDOWS]:
             del self._windows[start]
