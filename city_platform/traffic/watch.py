@@ -241,7 +241,7 @@ class Watch:
             for start in range(end_ms - MINUTE_MS, end_ms, WINDOW_MS):
                 for windows in by_bucket.values():
                     windows.append([])
-                for window in self._state.city(start):
+                for window in self._state.city(start, list(by_bucket)):
                     if window.zone in self._posted:
                         by_bucket[bucket(window.zone)][-1].append((window, unpack_sensors(window)))
             until = self._kept(MAINTENANCE, dict[int, int])

@@ -246,7 +246,7 @@ def expected(seed: int) -> tuple[Mapping[str, Told], Mapping[str, bytes]]:
 FAULTS = (None, None, None, "crash before", "crash after", "lost", "unheard", "rival")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.integers(0, 9), st.lists(st.sampled_from(FAULTS), max_size=60), st.lists(st.integers(0, 5), max_size=20))
 def test_what_is_told_depends_on_the_minutes_alone(seed: int, faults: list[str | None], pauses: list[int]) -> None:
     """However evaluations are cut, repeated, crash, go unheard or run at once: the same events and the same records."""
@@ -288,7 +288,7 @@ class Inline(FaultyState):
             self.bus.publish([bus_event(event) for event in events])
 
 
-TRIALS = 12
+TRIALS = 6
 
 
 def trial(seed: int, state: FaultyState, bus: MemoryBus) -> bool:
