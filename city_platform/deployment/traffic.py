@@ -10,7 +10,9 @@ from city_platform.deployment import deployment
 from city_platform.traffic.registry import Registry, registry_of
 
 if TYPE_CHECKING:
+    from city_platform.local.traffic_state import SqliteTrafficState
     from city_platform.local.traffic_stream import SqliteEventStream
+    from city_platform.traffic.dead_letters import StoredDeadLetters
     from city_platform.traffic.state import TrafficState
     from city_platform.traffic.stream import EventStream
 
@@ -40,9 +42,23 @@ def open_state(home: Path, environ: Mapping[str, str] = os.environ, *, durable: 
                 f"a deployment on AWS needs in its environment: {TRAFFIC_TABLE} (a DynamoDB table)"
             )
         return DynamoTrafficState(environ[TRAFFIC_TABLE], lambda: dynamodb_client(settings.region, settings.endpoint))
+    return local_state(home, durable=durable)
+
+
+def find_state(home: Path, environ: Mapping[str, str] = os.environ) -> "TrafficState | None":
+    """The state for who only reads: None where no traffic has been counted, and reading must not make it look so.
+
+    Raises IncompleteSettings.
+    """
+    there = bool(environ.get(TRAFFIC_TABLE)) if deployment(environ) == "aws" else _state_file(home).exists()
+    return open_state(home, environ, durable=False) if there else None
+
+
+def local_state(home: Path, *, durable: bool = True) -> "SqliteTrafficState":
+    """This machine's state, which is told to forget, too."""
     from city_platform.local.traffic_state import SqliteTrafficState
 
-    return SqliteTrafficState(home / "traffic" / "state.sqlite", durable)
+    return SqliteTrafficState(_state_file(home), durable)
 
 
 def open_stream(home: Path, environ: Mapping[str, str] = os.environ) -> "EventStream":
@@ -68,3 +84,15 @@ def local_stream(home: Path) -> "SqliteEventStream":
     from city_platform.local.traffic_stream import SqliteEventStream
 
     return SqliteEventStream(home / "traffic" / "stream.sqlite")
+
+
+def local_letters(home: Path) -> "StoredDeadLetters":
+    """Where this machine keeps what it refused: the lake's store, opened without the lake's engine."""
+    from city_platform.local.store import LocalObjectStore
+    from city_platform.traffic.dead_letters import StoredDeadLetters
+
+    return StoredDeadLetters(LocalObjectStore(home / "lake"))
+
+
+def _state_file(home: Path) -> Path:
+    return home / "traffic" / "state.sqlite"

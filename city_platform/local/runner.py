@@ -46,7 +46,7 @@ class EventSourceMapping:
     most_bytes: int = MOST_BYTES
     attempts: int = 5
     pause: float = 0.2  # seconds, doubled at each attempt
-    sleep: Callable[[float], None] = field(default=time.sleep)
+    sleep: Callable[[float], object] = field(default=time.sleep)
 
     def deliver(self) -> int:
         """Delivers one batch; how many records are dealt with (0: the stream has no more).

@@ -101,12 +101,19 @@ class SqliteEventStream:
 
     def dealt_with(self, reader: str, shard: str, sequence: str) -> None:
         """Everything of the shard up to and with that number is done, for good; a lower number changes nothing."""
+        place = reader, self._number(shard), int(sequence)
         with self._database.transaction() as connection:
             connection.execute(
                 "INSERT INTO checkpoint VALUES (?, ?, ?)"
                 " ON CONFLICT DO UPDATE SET sequence = max(sequence, excluded.sequence)",
-                (reader, self._number(shard), int(sequence)),
+                place,
             )
+
+    def rewind(self, reader: str, shard: str) -> None:
+        """Forgets the reader's place: it begins again with the oldest record kept."""
+        place = reader, self._number(shard)
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM checkpoint WHERE reader = ? AND shard = ?", place)
 
     def trim(self, shard: str, readers: Sequence[str], keep: timedelta = KEEP) -> int:
         """Drops records older than `keep` that all readers have dealt with, these and those with a checkpoint.

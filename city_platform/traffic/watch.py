@@ -18,6 +18,7 @@ from city_platform.errors import PermanentError
 from city_platform.traffic import congestion, health
 from city_platform.traffic.congestion import MINUTE_MS, Congestion, Figures, Thresholds
 from city_platform.traffic.events import outbox_event
+from city_platform.traffic.free_flow import RECORD as FREE_FLOW
 from city_platform.traffic.health import City, HealthOfBucket, Limits, Observed
 from city_platform.traffic.registry import Registry
 from city_platform.traffic.state import BUCKETS, WINDOW_MS, Record, TrafficState, VersionConflict, Window, bucket
@@ -28,7 +29,6 @@ JUDGED_AFTER_MS = CLOSING_MS + 5_000  # of a minute's end: its windows have clos
 MOST_BEHIND = 60  # minutes: after a longer time without a watcher the older ones are of no use to anybody
 EVENTS_AT_ONCE = 49  # of a commit: DynamoDB takes 100 actions, an event is two, and two records are written
 ATTEMPTS = 12  # at one step against other watchers
-FREE_FLOW = "free_flow"  # a record: tenths of km/h by zone, where nights were measured
 MAINTENANCE = "maintenance"  # a record: until when somebody works on a sensor, epoch ms by its number
 
 

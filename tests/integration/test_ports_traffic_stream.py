@@ -265,6 +265,11 @@ def test_each_reader_has_a_place_of_its_own_that_only_grows(tmp_path: Path, cloc
     one = TrafficShard(again, shard)
     assert [record["kinesis"]["sequenceNumber"] for record in one.read("live", 9)] == [records[3].sequence]
     assert len(one.read("archive", 9)) == 3
+    SqliteEventStream(tmp_path / "s.sqlite", 1, clock).rewind("live", shard)
+    assert stream.checkpoint("live", shard) is None
+    SqliteEventStream(tmp_path / "s.sqlite", 1, clock).dealt_with("live", shard, records[1].sequence)
+    assert stream.checkpoint("live", shard) == records[1].sequence
+    assert stream.checkpoint("archive", shard) == records[0].sequence
 
 
 def test_what_all_readers_dealt_with_goes_after_a_day_and_its_numbers_never_come_again(
@@ -335,6 +340,26 @@ def test_what_was_accepted_survives_the_producer(tmp_path: Path) -> None:
     assert done.returncode == -9
     found = all_of(SqliteEventStream(tmp_path / "s.sqlite"))
     assert [record.data for records in found.values() for record in records] == [b"kept"] * 3
+
+
+def test_one_process_ending_does_not_take_the_log_away_from_another(tmp_path: Path) -> None:
+    """SQLite's locks are a process's: whoever opens and closes the file by hand loses those of its connections."""
+    path = tmp_path / "s.sqlite"
+    first, second = SqliteEventStream(path), SqliteEventStream(path)
+    first.put([Entry("k", b"one")])
+    second.put([Entry("k", b"two")])  # opens the file while the first has it open
+    log = path.with_name("s.sqlite-wal")
+    before = log.stat().st_ino
+    program = (
+        "import sys; from pathlib import Path;"
+        "from city_platform.local.traffic_stream import SqliteEventStream, Entry;"
+        "SqliteEventStream(Path(sys.argv[1])).put([Entry('k', b'three')])"
+    )
+    subprocess.run([sys.executable, "-c", program, str(path)], check=True)
+    assert log.stat().st_ino == before
+    first.put([Entry("k", b"four")])
+    found = all_of(second)
+    assert [record.data for records in found.values() for record in records] == [b"one", b"two", b"three", b"four"]
 
 
 def test_the_deployment_says_which_stream(tmp_path: Path) -> None:

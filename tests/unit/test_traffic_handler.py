@@ -18,6 +18,7 @@ from city_platform.traffic.handler import Outcome, TrafficHandler
 from city_platform.traffic.registry import generate
 from city_platform.traffic.telemetry import NO_CLAIM, Readings, Reason
 from city_platform.traffic.windows import MAX_STRAYS, unpack_sensors, unpack_strays
+from tests.town import ROOT
 from tests.traffic import NOON, TOWN, Faults, Letters, MemoryState, Told, columns, event, lines, record, truth
 
 GOOD = Told(0, 100, NOON + 1_000, 45)
@@ -261,15 +262,17 @@ def test_only_what_failed_comes_again_and_dead_letters_that_could_not_be_kept_do
     assert handled(record(first, 1), record(bad, 2), letters=letters).failed == ["2"]
 
 
-def test_the_handler_needs_numpy_msgspec_pybase64_and_boto3_alone() -> None:
+def test_the_function_needs_numpy_msgspec_pybase64_and_boto3_alone() -> None:
+    """So none of pyarrow, pandas, duckdb, fastapi and dagster, whose import would cost every cold start."""
     program = (
         "import sys\n"
         "sys.modules |= dict.fromkeys(('certifi', 'typing_extensions'))\n"  # others use these where they are there
-        "import city_platform.functions.traffic\n"
+        "import lambda_handler\n"
         "print(*sorted({name.partition('.')[0] for name, module in sys.modules.items()"
         " if 'site-packages' in (getattr(module, '__file__', '') or '')}))"
     )
-    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    loaded = done.stdout.split()
     brought_by_boto3 = {"boto3", "botocore", "jmespath", "s3transfer", "urllib3", "dateutil", "six"}
     assert set(loaded) - brought_by_boto3 - {"numpy", "msgspec", "pybase64"} <= {"_virtualenv"}
     assert {"numpy", "msgspec", "pybase64", "boto3"} <= set(loaded)
