@@ -49,7 +49,8 @@ class Limits:
     grace_ms: int = 120_000  # after its first reading a sensor is not silent for so long
     stuck: int = 10  # readings that say the same, each at least an interval after the one before
     implausible: int = 5  # in a row; as many plausible ones end it
-    drifting: int = 5  # readings that were refused for their time
+    drifting_intervals: int = 6  # within which five readings were refused for their time, and none counted
+    drifting_ms: int = 600_000  # and at least so long
     zone_share: float = 0.5  # of a zone's active sensors silent: the zone has lost its coverage …
     zone_minutes: int = 2  # … when it was so for so many minutes
     city_share: float = 0.3  # of the city's: it is not the sensors, but what their readings go through
@@ -243,9 +244,11 @@ def judge(
         (Health.SILENT, silent),
     ):
         health[known & holds] = _CODE[name]
-    for name, chosen in ((Health.CLOCK_DRIFT, drifting), (Health.MAINTENANCE, maintained)):
-        if chosen is not None:
-            health[chosen] = _CODE[name]
+    if drifting is not None:
+        # Whoever catches up after an outage sends old readings, too, and beside them new ones.
+        health[drifting & (last < end_ms - MINUTE_MS)] = _CODE[Health.CLOCK_DRIFT]
+    if maintained is not None:
+        health[maintained] = _CODE[Health.MAINTENANCE]
     began = np.where(health == _CODE[Health.SILENT], heard, end_ms)
     since = np.where(health == before.health, before.since, began)
     return replace(
@@ -262,7 +265,7 @@ def coverage(
     end_ms: int,
 ) -> dict[str, ZoneCoverage]:
     """Each zone's coverage after the minute; `zone_of` is each sensor's place in `zones`."""
-    silent = np.bincount(zone_of[sensors.is_(Health.SILENT)], minlength=len(zones)).tolist()
+    silent = np.bincount(zone_of[nothing_heard(sensors)], minlength=len(zones)).tolist()
     active = np.bincount(zone_of[active_sensors(sensors)], minlength=len(zones)).tolist()
     found = {}
     for at, zone in enumerate(zones):
@@ -278,7 +281,7 @@ def coverage(
 
 def city(before: City | None, buckets: Sequence[Sensors], limits: Limits, end_ms: int) -> City:
     """Whether the city's readings come, after the minute."""
-    silent = sum(int(sensors.is_(Health.SILENT).sum()) for sensors in buckets)
+    silent = sum(int(nothing_heard(sensors).sum()) for sensors in buckets)
     active = sum(int(active_sensors(sensors).sum()) for sensors in buckets)
     was = before.degraded if before else False
     share = silent / active if active else 0.0
@@ -290,6 +293,11 @@ def city(before: City | None, buckets: Sequence[Sensors], limits: Limits, end_ms
 def active_sensors(sensors: Sensors) -> NDArray[np.bool_]:
     """Those that are to be heard: that were before, and on which nobody works."""
     return ~sensors.is_(Health.UNHEARD, Health.MAINTENANCE)
+
+
+def nothing_heard(sensors: Sensors) -> NDArray[np.bool_]:
+    """Those of whom nothing comes in time. Many clocks do not go wrong at once: then it is what readings go through."""
+    return sensors.is_(Health.SILENT, Health.CLOCK_DRIFT)
 
 
 def to_tell(sensors: Sensors) -> NDArray[np.bool_]:
