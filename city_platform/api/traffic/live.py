@@ -186,8 +186,7 @@ class Live:
         failing = False
         if state is not None:
             try:
-                start = newest.next_start(now)
-                newest.add(start, state.city(start), now)
+                newest.read(state, now)
                 if self._records is None or not 0 <= now - self._records.read_ms < _RECORDS_MS:
                     self._records = _records(state, now)
             except TransientError:
