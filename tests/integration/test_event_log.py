@@ -14,7 +14,7 @@ from resources.event_log import KeptSqliteEventLogStorage
 
 
 def entry(run: str, message: str) -> dg.EventLogEntry:
-    return dg.EventLogEntry(  # type: ignore[no-untyped-call] -- Dagster's
+    return dg.EventLogEntry(  # type: ignore[no-untyped-call]  # Dagster gives it no types
         error_info=None, level=20, user_message=message, run_id=run, timestamp=time.time(), job_name="job"
     )
 
