@@ -37,7 +37,7 @@ from city_platform.traffic.registry import sensor_id
 from city_platform.traffic.state import WINDOW_MS
 from city_platform.traffic.stream import MOST_ENTRIES, Entry
 
-COMMAND = [sys.executable, "-m", "city_platform.cli.app", "traffic"]
+COMMAND = [sys.executable, "-m", "city_platform", "traffic"]
 TUTORIAL = Path(__file__).parent / "peers" / "traffic_tutorial_chain_peer.py"
 DRAIN_S = 120.0
 READY_S = 60.0

@@ -1,6 +1,5 @@
 """The commands. Each is a page: read the options, do the work, say what happened."""
 
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -337,7 +336,3 @@ def _change_key(change: str, key: str, home: Path | None, *, as_json: bool) -> N
     session.result({"key": state.name, "version": state.version, "enabled": state.enabled})
     if not as_json:
         session.out.print(f"{key}: version {state.version}, {'enabled' if state.enabled else 'disabled'}")
-
-
-if __name__ == "__main__":
-    sys.exit(app())

@@ -34,5 +34,5 @@ def up(
         ["traffic", "archive"],
         ["serve", "--port", str(port)],
     )
-    commands = [[sys.executable, "-m", "city_platform.cli.app", *part, "--home", str(session.home)] for part in parts]
+    commands = [[sys.executable, "-m", "city_platform", *part, "--home", str(session.home)] for part in parts]
     raise SystemExit(run_together(commands, Path.cwd(), os.environ))
