@@ -22,7 +22,10 @@ def _rows(readings: Readings) -> list[tuple[int, ...]]:
 
 
 def test_the_same_seed_measures_the_same_whoever_asks_and_when() -> None:
-    one, other = Fleet(ROADS, 3_000, 3_000), Fleet(generate_roads(generate(seed=3, sensors=3_000, zones=60)), 3_000, 3_000)
+    one, other = (
+        Fleet(ROADS, 3_000, 3_000),
+        Fleet(generate_roads(generate(seed=3, sensors=3_000, zones=60)), 3_000, 3_000),
+    )
     later = _rows(one.measured(NOON + 5))
     other.measured(NOON + 999)
     assert _rows(other.measured(NOON + 5)) == later
