@@ -126,9 +126,6 @@ class Watch:
                 done.conflicts += 1
                 if conflicts == ATTEMPTS:
                     raise
-            except BaseException:
-                self._forget()  # what was written is not known
-                raise
 
     def _advance(self, due_ms: int, done: Evaluation) -> bool:
         """Finishes the newest judged minute in all buckets and begins the next one; False where none is due."""
@@ -288,7 +285,7 @@ class Watch:
         return held
 
     def _forget(self) -> None:
-        """What is known of the store is a belief: after any failure it is read again."""
+        """What is known of the store is a belief, held by the version of each write: at a conflict it is read again."""
         self._known_city = None
         self._known_minute = None
         self._held.clear()
