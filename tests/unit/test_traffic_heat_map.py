@@ -151,7 +151,7 @@ def test_where_zones_are_missing_and_there_is_time_older_windows_are_read_in_bet
     for start in (NOON - WINDOW_MS, NOON):
         count(state, told(start, [0, 1, 2], last_ms=900))
     read = []
-    for second in range(1, 9):
+    for second in range(1, 10):
         newest.read(state, NOON + 1_000 * second)
         read.append(state.read())
     assert read[:4] == [{-WINDOW_MS}, {0}, {-2 * WINDOW_MS}, {0}]

@@ -43,18 +43,18 @@ def pages(traffic: Traffic, reference: Reference) -> APIRouter:
     live = traffic.live
 
     @routes.get(PATH)
-    def city_page(request: Request, _: Who, refresh: str = "on") -> Response:
+    def whole(request: Request, _: Who, refresh: str = "on") -> Response:
         city = live.city()
         still = refresh == "off"
         return respond(
             request,
-            city.answer(f"page {still}", lambda: _city(city, reference, still=still).encode()),
+            city.answer(f"page {still}", lambda: city_page(city, reference, still=still).encode()),
             _HTML,
             HEADERS,
         )
 
     @routes.get(PATH + "/zones/{zone}")
-    def zone_page(request: Request, zone: ZoneId, _: Who, refresh: str = "on") -> Response:
+    def one_zone(request: Request, zone: ZoneId, _: Who, refresh: str = "on") -> Response:
         city = live.city()
         still = refresh == "off"
         place = city.roads.registry.zone_index.get(zone)
@@ -72,7 +72,8 @@ def pages(traffic: Traffic, reference: Reference) -> APIRouter:
     return routes
 
 
-def _city(city: City, reference: Reference, *, still: bool) -> str:
+def city_page(city: City, reference: Reference, *, still: bool) -> str:
+    """The whole city as one page; `still` for one that does not renew itself."""
     shown = {name: drawing.look(city.by_zone.get(name), city.at_ms) for name in city.roads.registry.zones}
     known = [one for one in city.zones if one.known and not one.old(city.at_ms)]
     worst = sorted(known, key=lambda one: (-(one.figures.index or 0.0), one.zone))[:_WORST]
@@ -189,7 +190,7 @@ def _now(city: City, reference: Reference, path: str, *, still: bool) -> Sequenc
 
 
 def _legend(kinds: Sequence[str]) -> str:
-    listed = [(service, service, f"{service} {said}") for service, said in drawing.SERVICES]
+    listed: list[tuple[str, str, str]] = [(service, service, f"{service} {said}") for service, said in drawing.SERVICES]
     listed += [
         ("unknown", "?", "too little heard"),
         ("old", "9 s", "old, with its age"),
@@ -284,7 +285,7 @@ def _sensors(city: City, place: int, latest: Mapping[int, SensorNow]) -> str:
             "heard" if read is not None else "not heard",
             *said,
         ))  # fmt: skip
-    return table(("Sensor", "Segment", "", "Age", "Vehicles", "Speed", "Occupancy"), rows, numeric=(3, 4, 5, 6))
+    return table(("Sensor", "Segment", "State", "Age", "Vehicles", "Speed", "Occupancy"), rows, numeric=(3, 4, 5, 6))
 
 
 def _no_zone(zone: str) -> str:
