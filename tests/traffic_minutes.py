@@ -100,8 +100,9 @@ def fill(
     )
     for begins in np.unique(ts // WINDOW_MS * WINDOW_MS).tolist():
         city = CityWindow(registry, begins)
+        stored = state.get([(name, begins) for name in registry.zones])
         for zone, name in enumerate(registry.zones):
-            city.load(zone, state.get([(name, begins)]).get((name, begins)))
+            city.load(zone, stored.get((name, begins)))
         some = readings.take(ts // WINDOW_MS * WINDOW_MS == begins)
         city.count(some, first)
         zones = np.unique(registry.zone[some.sensor]).tolist()

@@ -52,7 +52,10 @@ def open_api(
         reads=RateLimit(rate_limit * READS_PER_WRITE, platform.clock),
         store=platform.lake.store,
         uploads=open_uploads(platform, environ),
-        counter=repository if isinstance(repository, SqliteIncidentRepository) else None,
+        # A table of DynamoDB does not count; whoever publishes its incidents reads them all, and counts.
+        counter=repository
+        if isinstance(repository, SqliteIncidentRepository)
+        else open_incidents.PublishedCounts(platform.lake),
         clock=platform.clock,
     )
     public_url = environ.get(PUBLIC_URL) or None

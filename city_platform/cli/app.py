@@ -189,6 +189,7 @@ def generate(
     out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")],
     rows: Annotated[int, typer.Option(min=1, help="How many rows.")] = 100_000,
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 7,
+    form: Annotated[str | None, typer.Option(help="As who writes it: portal, download, jsonl or an era's own.")] = None,
     as_json: Json = False,
 ) -> None:
     """Write sample data with the real schema and the real dirt."""
@@ -200,7 +201,7 @@ def generate(
         started = time.monotonic()
         with progress(session) as bars:
             bar = bars.add_task(f"generating {out.name}", total=rows)
-            write(dataset, out, rows=rows, seed=seed, progress=advancing(bars, bar))
+            write(dataset, out, rows=rows, seed=seed, form=form, progress=advancing(bars, bar))
         seconds = time.monotonic() - started
     session.result({"file": out, "rows": rows, "bytes": out.stat().st_size, "seconds": round(seconds, 3)})
     if not as_json:

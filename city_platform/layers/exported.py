@@ -6,10 +6,12 @@ the recipe reads a stream's rows as it reads a file's. When a later export adds 
 manifest's version changes, and with it what raw is made from.
 """
 
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 
+from city_platform.contracts.partitions import Granularity, window
 from city_platform.datasets import Dataset
 from city_platform.engines.duckdb import Session
 from city_platform.ingestion.headers import BreakingDrift, HeaderMatch, match_headers
@@ -19,11 +21,29 @@ from city_platform.lake.manifest import Manifest
 from city_platform.lake.sink import ParquetSink
 
 LAYER, PARQUET = "exports", "parquet"
+SETTLING = timedelta(minutes=3)  # after an hour's end: live windows have closed, and an export has run
+LONGEST = timedelta(days=1)  # an hour that is made again waits this long at the most
 
 
 def newest(lake: Lake, dataset: str, partition: str) -> Manifest | None:
     """What was exported of the partition, or None."""
     return lake.latest(LAYER, dataset, partition)
+
+
+def due(lake: Lake, dataset: Dataset, partition: str, now: datetime) -> bool:
+    """Whether it is time to make an exported partition, or to make it again.
+
+    Years and days always are. An hour is when it has settled; and again when as much time has passed since it was made
+    as had passed between its end and then. So an hour whose rows trickle in for a day is made nine times, after 3, 6,
+    12 minutes and so on, and not with every export.
+    """
+    if dataset.contract.partitioning.granularity is not Granularity.HOUR:
+        return True
+    _, end = window(partition, dataset.contract.timezone)
+    made = lake.latest("raw", dataset.name, partition)
+    if made is None:
+        return now >= end + SETTLING
+    return now - made.published_at >= min(max(made.published_at - end, SETTLING), LONGEST)
 
 
 def rows_as_text(

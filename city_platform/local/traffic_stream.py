@@ -3,7 +3,6 @@
 Keys fall into shards as in Kinesis, by the MD5 of the key, and handlers get records in the shape of its events.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,12 +21,12 @@ from city_platform.traffic.stream import (
     StreamRefused,
     StreamUnavailable,
     check_limits,
+    shard_of,
 )
 
 SOURCE = "local:stream/traffic"
 SHARDS = 4
 KEEP = timedelta(hours=24)
-_HASH_BITS = 128
 _NAME = "shardId-"
 _MOST_TRIMMED = 10_000  # records in one transaction, so that nobody who puts waits long
 _SCHEMA = (
@@ -66,7 +65,7 @@ class SqliteEventStream:
             now = self._now_ms()
             connection.executemany(
                 "INSERT INTO record (shard, key, data, arrival_ms) VALUES (?, ?, ?, ?)",
-                [(_shard_of(entry.key, self._shards), entry.key, entry.data, now) for entry in entries],
+                [(shard_of(entry.key, self._shards), entry.key, entry.data, now) for entry in entries],
             )
         return [None] * len(entries)
 
@@ -194,12 +193,6 @@ def event_record(shard: str, record: StreamRecord) -> dict[str, Any]:
             "approximateArrivalTimestamp": record.arrival_ms / 1000,
         },
     }
-
-
-def _shard_of(key: str, shards: int) -> int:
-    """The shard whose equal share of the MD5's range the key's falls into."""
-    digest = hashlib.md5(key.encode(), usedforsecurity=False).digest()
-    return int.from_bytes(digest) * shards >> _HASH_BITS
 
 
 def _sequence(number: int) -> str:

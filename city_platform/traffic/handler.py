@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from city_platform.errors import TransientError
 from city_platform.traffic.dead_letters import DeadLetters, letter
+from city_platform.traffic.drift import ClockDrifts
 from city_platform.traffic.frames import Decoder, Refused, refusals
 from city_platform.traffic.records import arrival_ms, payload
 from city_platform.traffic.registry import Registry
@@ -91,6 +92,7 @@ class TrafficHandler:
         self._dead_letters = dead_letters
         self._now_ms = now_ms
         self._first = FirstOfEach(cells(registry))
+        self._drifts = ClockDrifts(registry, state)
         often = np.minimum(1.0, WINDOW_MS / 1000 / registry.interval_s)
         self._expected = np.bincount(registry.zone, often, len(registry.zones))
         self._windows: dict[int, CityWindow] = {}  # what the store holds, by start; the one used last is last
@@ -130,6 +132,9 @@ class TrafficHandler:
         unfinished: list[int] = []
         if readings is not None:
             wrong = validate(readings, self._registry)
+            off = [wrong[reason] for reason in (Reason.FUTURE, Reason.ANCIENT) if reason in wrong]
+            if off:
+                self._drifts.note(readings.take(np.concatenate(off)))
             for reason, rows in wrong.items():
                 refused += refusals(readings, rows, reason)
             if wrong:
@@ -138,6 +143,7 @@ class TrafficHandler:
             too_late = closed_for >= LATENESS_MS
             if too_late.any():
                 outcome.late_dropped += int(too_late.sum())
+                self._drifts.note(readings.take(too_late))
                 readings = readings.take(~too_late)
             if len(readings):
                 refused += self._count(readings, outcome, unfinished)
@@ -166,14 +172,14 @@ class TrafficHandler:
         now = self._now_ms()
         refused: list[Refused] = []
         for share in shares:
-            counted = share.readings.take(share.counted)
+            ts_ms, arrived_ms = share.readings.ts_ms[share.counted], share.readings.arrival_ms[share.counted]
             if share.refused.any():
                 refused += refusals(share.readings, np.flatnonzero(share.refused), Reason.TOO_MANY)
-            outcome.accepted += len(counted)
-            outcome.duplicates += len(share.readings) - len(counted) - int(share.refused.sum())
-            outcome.late += int((counted.arrival_ms >= _closes(share.city)).sum())
-            outcome.newest_ms = max(outcome.newest_ms, int(counted.ts_ms.max(initial=0)))
-            waited = np.clip((now - counted.ts_ms) // LATENCY_BUCKET_MS, 0, _LATENCY_BUCKETS - 1)
+            outcome.accepted += len(ts_ms)
+            outcome.duplicates += len(share.readings) - len(ts_ms) - int(share.refused.sum())
+            outcome.late += int((arrived_ms >= _closes(share.city)).sum())
+            outcome.newest_ms = max(outcome.newest_ms, int(ts_ms.max(initial=0)))
+            waited = np.clip((now - ts_ms) // LATENCY_BUCKET_MS, 0, _LATENCY_BUCKETS - 1)
             outcome.latency += np.bincount(waited, minlength=_LATENCY_BUCKETS)
         for start in list(self._windows)[:-WARM_WINDOWS]:
             del self._windows[start]

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from city_platform.traffic.congestion import MINUTE_MS
+from city_platform.traffic.state import TrafficState
 
 Times: TypeAlias = NDArray[np.int64]  # epoch ms; 0: never
 
@@ -48,7 +49,8 @@ class Limits:
     grace_ms: int = 120_000  # after its first reading a sensor is not silent for so long
     stuck: int = 10  # readings that say the same, each at least an interval after the one before
     implausible: int = 5  # in a row; as many plausible ones end it
-    drifting: int = 5  # readings that were refused for their time
+    drifting_intervals: int = 6  # within which five readings were refused for their time, and none counted
+    drifting_ms: int = 600_000  # and at least so long
     zone_share: float = 0.5  # of a zone's active sensors silent: the zone has lost its coverage …
     zone_minutes: int = 2  # … when it was so for so many minutes
     city_share: float = 0.3  # of the city's: it is not the sensors, but what their readings go through
@@ -170,8 +172,20 @@ def encode(health: HealthOfBucket) -> bytes:
     return msgspec.msgpack.encode(_Stored(health.judged_ms, dict(health.zones), len(health.sensors), packed))
 
 
-def decode(body: bytes, number: NDArray[np.int32]) -> HealthOfBucket:
-    """A stored record, for the sensors of these numbers: others are left out, new ones are unheard."""
+def read(state: TrafficState, bucket: int) -> HealthOfBucket | None:
+    """A bucket's health as it is stored; None before the first judgement."""
+    record = state.record(record_key(bucket))
+    return decode(record.body) if record else None
+
+
+def read_city(state: TrafficState) -> City | None:
+    """The city's, likewise."""
+    record = state.record(CITY_KEY)
+    return msgspec.json.decode(record.body, type=City) if record else None
+
+
+def decode(body: bytes, number: NDArray[np.int32] | None = None) -> HealthOfBucket:
+    """A stored record; for the sensors of these numbers, where they are given: new ones are unheard."""
     stored = msgspec.msgpack.decode(body, type=_Stored)
     data = memoryview(zlib.decompress(stored.columns))
     found, at = {}, 0
@@ -183,7 +197,8 @@ def decode(body: bytes, number: NDArray[np.int32]) -> HealthOfBucket:
         if field.name in _TIMES:
             column = np.where(column == -1, 0, stored.judged_ms - column)
         found[field.name], at = column, end
-    return HealthOfBucket(stored.judged_ms, stored.zones, _aligned(Sensors(**found), number))
+    sensors = Sensors(**found)
+    return HealthOfBucket(stored.judged_ms, stored.zones, sensors if number is None else _aligned(sensors, number))
 
 
 def judge(
@@ -229,9 +244,11 @@ def judge(
         (Health.SILENT, silent),
     ):
         health[known & holds] = _CODE[name]
-    for name, chosen in ((Health.CLOCK_DRIFT, drifting), (Health.MAINTENANCE, maintained)):
-        if chosen is not None:
-            health[chosen] = _CODE[name]
+    if drifting is not None:
+        # Whoever catches up after an outage sends old readings, too, and beside them new ones.
+        health[drifting & (last < end_ms - MINUTE_MS)] = _CODE[Health.CLOCK_DRIFT]
+    if maintained is not None:
+        health[maintained] = _CODE[Health.MAINTENANCE]
     began = np.where(health == _CODE[Health.SILENT], heard, end_ms)
     since = np.where(health == before.health, before.since, began)
     return replace(
@@ -248,7 +265,7 @@ def coverage(
     end_ms: int,
 ) -> dict[str, ZoneCoverage]:
     """Each zone's coverage after the minute; `zone_of` is each sensor's place in `zones`."""
-    silent = np.bincount(zone_of[sensors.is_(Health.SILENT)], minlength=len(zones)).tolist()
+    silent = np.bincount(zone_of[nothing_heard(sensors)], minlength=len(zones)).tolist()
     active = np.bincount(zone_of[active_sensors(sensors)], minlength=len(zones)).tolist()
     found = {}
     for at, zone in enumerate(zones):
@@ -264,7 +281,7 @@ def coverage(
 
 def city(before: City | None, buckets: Sequence[Sensors], limits: Limits, end_ms: int) -> City:
     """Whether the city's readings come, after the minute."""
-    silent = sum(int(sensors.is_(Health.SILENT).sum()) for sensors in buckets)
+    silent = sum(int(nothing_heard(sensors).sum()) for sensors in buckets)
     active = sum(int(active_sensors(sensors).sum()) for sensors in buckets)
     was = before.degraded if before else False
     share = silent / active if active else 0.0
@@ -276,6 +293,11 @@ def city(before: City | None, buckets: Sequence[Sensors], limits: Limits, end_ms
 def active_sensors(sensors: Sensors) -> NDArray[np.bool_]:
     """Those that are to be heard: that were before, and on which nobody works."""
     return ~sensors.is_(Health.UNHEARD, Health.MAINTENANCE)
+
+
+def nothing_heard(sensors: Sensors) -> NDArray[np.bool_]:
+    """Those of whom nothing comes in time. Many clocks do not go wrong at once: then it is what readings go through."""
+    return sensors.is_(Health.SILENT, Health.CLOCK_DRIFT)
 
 
 def to_tell(sensors: Sensors) -> NDArray[np.bool_]:

@@ -3,12 +3,14 @@
 Shaped like Kinesis Data Streams, with its limits, so that what fits here fits there.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from city_platform.errors import PermanentError, TransientError
 
+_HASH_BITS = 128  # of MD5
 MOST_ENTRIES = 500  # of one put
 MOST_BYTES = 5 << 20  # of one put, keys included
 MOST_RECORD_BYTES = 1 << 20  # of one entry, key included
@@ -86,3 +88,9 @@ def check_limits(entries: Sequence[Entry]) -> None:
             wrong.append(f"entry {place} with a key of {len(entry.key)} characters, not 1 to {MOST_KEY_CHARACTERS}")
     if wrong:
         raise ValueError(f"the stream takes no put of {'; '.join(wrong)}")
+
+
+def shard_of(key: str, shards: int) -> int:
+    """The number of the shard whose equal share of the MD5's range the key's falls into, as Kinesis makes them."""
+    digest = hashlib.md5(key.encode(), usedforsecurity=False).digest()
+    return int.from_bytes(digest) * shards >> _HASH_BITS

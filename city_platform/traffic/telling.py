@@ -4,7 +4,6 @@ What is so and what was told are kept apart. So nothing is told twice, nothing i
 events, and what is suppressed for a while is told when that is over, if it still holds.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -27,6 +26,7 @@ from city_platform.traffic.events import (
 )
 from city_platform.traffic.health import FAULTS, HEALTHS, City, HealthOfBucket, tell, to_tell
 from city_platform.traffic.registry import sensor_id
+from city_platform.traffic.stream import shard_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class Teller:
             los=figures.service,
             vehicles=figures.vehicles,
             coverage=round(figures.coverage, 3),
-            trace=Trace([shard(name, self.shards)], figures.last_seq),
+            trace=Trace([f"shardId-{shard_of(name, self.shards):012d}"], figures.last_seq),
             links=Links(self.link(name)),
             window_start=moment(congestion.judged_ms - MINUTE_MS),
             window_end=moment(congestion.judged_ms),
@@ -160,10 +160,10 @@ class Teller:
         )
 
 
-def shard(key: str, shards: int) -> str:
-    """The shard a key's records are in, where shards share the range of keys equally, as Kinesis makes them."""
-    at = int.from_bytes(hashlib.md5(key.encode(), usedforsecurity=False).digest()) * shards >> 128
-    return f"shardId-{at:012d}"
+def zone_pages(public_url: str | None) -> Callable[[str | None], str]:
+    """Where people find the page of a zone, or of the city."""
+    page = f"{(public_url or 'http://127.0.0.1:8000').rstrip('/')}/traffic"
+    return lambda zone: page if zone is None else f"{page}/zones/{zone}"
 
 
 def _direction(before: Level, after: Level) -> Direction:

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from city_platform.errors import PermanentError
-from city_platform.traffic import congestion, health
+from city_platform.traffic import congestion, drift, health
 from city_platform.traffic.congestion import MINUTE_MS, Congestion, Figures, Thresholds
 from city_platform.traffic.events import outbox_event
+from city_platform.traffic.free_flow import RECORD as FREE_FLOW
 from city_platform.traffic.health import City, HealthOfBucket, Limits, Observed
 from city_platform.traffic.registry import Registry
 from city_platform.traffic.state import BUCKETS, WINDOW_MS, Record, TrafficState, VersionConflict, Window, bucket
@@ -28,7 +29,6 @@ JUDGED_AFTER_MS = CLOSING_MS + 5_000  # of a minute's end: its windows have clos
 MOST_BEHIND = 60  # minutes: after a longer time without a watcher the older ones are of no use to anybody
 EVENTS_AT_ONCE = 49  # of a commit: DynamoDB takes 100 actions, an event is two, and two records are written
 ATTEMPTS = 12  # at one step against other watchers
-FREE_FLOW = "free_flow"  # a record: tenths of km/h by zone, where nights were measured
 MAINTENANCE = "maintenance"  # a record: until when somebody works on a sensor, epoch ms by its number
 
 
@@ -194,12 +194,22 @@ class Watch:
             part.interval_ms,
             follows=before is not None and before.judged_ms == minute.end_ms - MINUTE_MS,
             maintained=np.isin(part.number, minute.maintained) if len(minute.maintained) else None,
+            drifting=self._drifting(part, minute.end_ms),
             limits=self._limits,
         )
         zones = before.zones if before else {}
         covered = health.coverage(zones, part.zones, part.zone_of, after, self._limits, minute.end_ms)
         found = minute.judged[part.bucket] = HealthOfBucket(minute.end_ms, covered, after)
         return found
+
+    def _drifting(self, part: _Part, end_ms: int) -> NDArray[np.bool_] | None:
+        """Of which of a bucket's sensors readings were refused for their time, again and again and lately."""
+        notes = self._kept(drift.record_key(part.bucket), drift.Notes)
+        if not notes:
+            return None
+        within = np.maximum(self._limits.drifting_intervals * part.interval_ms, self._limits.drifting_ms)
+        found = drift.drifting(notes, end_ms, dict(zip(part.number.tolist(), within.tolist(), strict=True)))
+        return np.isin(part.number, found)
 
     def _observed(self, windows: Sequence[tuple[Window, Sensors]]) -> Observed:
         """What one window of a bucket's zones holds of sensors that stand there."""
@@ -241,7 +251,7 @@ class Watch:
             for start in range(end_ms - MINUTE_MS, end_ms, WINDOW_MS):
                 for windows in by_bucket.values():
                     windows.append([])
-                for window in self._state.city(start):
+                for window in self._state.city(start, list(by_bucket)):
                     if window.zone in self._posted:
                         by_bucket[bucket(window.zone)][-1].append((window, unpack_sensors(window)))
             until = self._kept(MAINTENANCE, dict[int, int])

@@ -79,7 +79,7 @@ class CityWindow:
 
     def count(self, readings: Readings, first: "FirstOfEach") -> "Counted":
         """Counts what was not counted before. All readings are this window's, of known sensors, and valid."""
-        sensor, seq = readings.sensor, readings.seq
+        sensor, seq = readings.sensor.astype(np.intp), readings.seq
         unheard = self._base[sensor] == _NONE
         if unheard.any():
             np.minimum.at(self._base, sensor[unheard], seq[unheard] - _SLACK)
@@ -87,7 +87,7 @@ class CityWindow:
         near = (offset >= 0) & (offset < _BITS)
         bit = np.where(near, offset, 0).astype(np.uint64)
         fresh = np.flatnonzero(near & ((self._mask[sensor] >> bit) & np.uint64(1) == 0))
-        counted = fresh[first(sensor[fresh].astype(np.int64) * _BITS + offset[fresh])]
+        counted = fresh[first(sensor[fresh] * _BITS + offset[fresh])]
         refused: list[int] = []
         if not near.all():
             stray, refused = self._count_strays(readings, np.flatnonzero(~near))
@@ -136,7 +136,8 @@ class CityWindow:
     def stored(self, zones: Sequence[int], late: Iterable[int], now_ms: int) -> list[Window]:
         """The chosen zones, ascending, as they are to be stored next: one version on, and a revision where `late`."""
         registry, revised = self._registry, set(late)
-        place = np.concatenate([np.arange(*registry.sensors(zone).indices(len(registry))) for zone in zones])
+        starts, lengths = registry.start[zones], np.diff(registry.start)[zones]
+        place = np.repeat(starts - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
         place = place[self._base[place] != _NONE]
         ends = np.searchsorted(registry.zone[place], zones, side="right").tolist()
         packed = self._pack(place, [0, *ends])
@@ -172,7 +173,7 @@ class CityWindow:
         return counted, refused
 
     def _sum(self, readings: Readings, rows: NDArray[np.int64]) -> None:
-        zone = self._registry.zone[readings.sensor[rows]]
+        zone = self._registry.zone[readings.sensor[rows]].astype(np.intp)
         vehicles, speed = readings.vehicle_count[rows], readings.speed_x10[rows]
         occupancy, index = readings.occupancy_x1000[rows], readings.index_x1000[rows]
         slowness = np.maximum(speed, _SLOWEST_X10)
@@ -193,7 +194,7 @@ class CityWindow:
             np.maximum.at(maximum, zone, value)
 
     def _remember_latest(self, readings: Readings, rows: NDArray[np.int64]) -> None:
-        sensor, seq = readings.sensor[rows], readings.seq[rows]
+        sensor, seq = readings.sensor[rows].astype(np.intp), readings.seq[rows]
         np.maximum.at(self._seq, sensor, seq)
         newest = self._seq[sensor] == seq
         rows, sensor = rows[newest], sensor[newest]

@@ -107,7 +107,7 @@ def test_dagster_makes_the_days_and_what_all_days_tell(tmp_path: Path) -> None:
     city = build_definitions(tmp_path, tmp_path / "datasets")
     repository = city.get_repository_def()
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         resource = {"platform": PlatformResource(home=str(tmp_path))}
         asked: dict[str, dg.RunRequest] = {}
         cursor: str | None = None

@@ -16,7 +16,7 @@ from city_platform.engines.dialect import DuckDBDialect, UntypedValue
 DIALECT = DuckDBDialect()
 ZONE = "America/Vancouver"
 SPACE = " \t\n\r\u00a0"
-FEW = settings(max_examples=60, deadline=None)
+FEW = settings(max_examples=60)
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)
 spaced = st.text(st.sampled_from(SPACE + "aé'"), max_size=12)
 
