@@ -28,7 +28,7 @@ from city_platform.layers import curated
 from city_platform.layers.traffic_history import DATASET, LakeHours
 from city_platform.local.platform import local_platform
 from city_platform.local.traffic_state import SqliteTrafficState
-from city_platform.traffic import congestion
+from city_platform.traffic import congestion, health
 from city_platform.traffic.congestion import Congestion, Level, ZoneLevel
 from city_platform.traffic.handler import TrafficHandler
 from city_platform.traffic.history import HOUR_MS
@@ -327,10 +327,11 @@ def test_a_state_that_does_not_answer_leaves_the_map_with_its_age_and_says_so(lo
 
 def test_levels_are_the_watchers_while_it_runs(city: Watched) -> None:
     count(city.state, told(NOON))
-    severe = ZoneLevel(Level.SEVERE, since_ms=NOON - 60_000)
+    severe = ZoneLevel(Level.SEVERE, since_ms=NOON - 60_000, told=Level.SEVERE)
     body = congestion.encode(Congestion(NOON, {"z-001": severe}))
     free_flow = Record("free_flow", 1, msgspec.json.encode({"z-003": 999}))
-    city.state.commit([Record(congestion.record_key(bucket("z-001")), 1, body), free_flow])
+    degraded = Record(health.CITY_KEY, 1, msgspec.json.encode(health.City(NOON, degraded=True)))
+    city.state.commit([Record(congestion.record_key(bucket("z-001")), 1, body), free_flow, degraded])
     city.at(NOON + 12_000)
     zones = city.zones()
     assert (zones["z-001"]["level"], zones["z-001"]["level_since"]) == ("severe", "2026-05-28T20:25:40.000Z")
@@ -338,11 +339,16 @@ def test_levels_are_the_watchers_while_it_runs(city: Watched) -> None:
     assert zones["z-002"]["level_since"] is None
     page = city.client.get("/traffic").text
     assert '<span class="level">severe</span>' in page
-    assert "since 13:25" in page
+    alert = '<a href="/traffic/zones/z-001">z-001</a>: <span class=level>severe</span> since 13:25'
+    assert f"<h2>Alerts that stand</h2><ul><li>{alert}</li></ul>" in page
+    assert "fell silent at once" in page
     count(city.state, told(NOON + 600_000))
     city.at(NOON + 612_000)
     assert city.zones()["z-001"]["level_since"] is None, "a watcher that stopped ten minutes ago decides nothing"
-    assert "Nobody decides on levels at present" in city.client.get("/traffic").text
+    later = city.client.get("/traffic").text
+    assert "Nobody decides on levels at present" in later
+    assert "Alerts that stand" not in later
+    assert "fell silent at once" not in later
 
 
 def test_where_no_traffic_runs_the_page_says_so_and_nothing_is_made(home: Path) -> None:

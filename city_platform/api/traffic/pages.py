@@ -99,6 +99,7 @@ def city_page(city: City, reference: Reference, *, still: bool) -> str:
         )
         if worst
         else "<p>No zone can be told to be slow or not.</p>",
+        *_alerts(city, reference),
         f"<p class=soft>{_EXPLAINED} {_WATCHED if city.watched else _UNWATCHED}</p>",
         "</section></div>",
         '<details id="all"><summary>All zones</summary><ul class="zones">',
@@ -174,19 +175,37 @@ def _now(city: City, reference: Reference, path: str, *, still: bool) -> Sequenc
         Status.NONE: "No traffic runs here: no sensor's reading has been counted yet.",
     }
     failing = "The store of traffic does not answer; what you see was read before." if city.failing else ""
+    degraded = (
+        "Many of the city's sensors fell silent at once: their readings do not get here." if city.degraded else ""
+    )
     newest = "" if city.age_s is None else f" Newest reading {drawing.span(city.age_s)} old."
     renewed = (
         f'<a id="still" href="{path}">Renew it again</a>'
         if still
         else f'Renewed every {RENEW_S} s. <a href="{path}?refresh=off">Hold still</a>'
     )
-    said = [f'<p class="note"><strong>{escape(one)}</strong></p>' for one in (notes[city.status], failing) if one]
+    said = [
+        f'<p class="note"><strong>{escape(one)}</strong></p>' for one in (notes[city.status], failing, degraded) if one
+    ]
     clock = f'<time id="at" datetime="{at.isoformat(timespec="seconds")}">{at:%H:%M:%S %Z}</time>'
     return [
         f'<p class="now soft">{escape(reference.city.name)}, {clock}.{newest} {renewed}</p>',
         '<p class="note" id="lost" role="status" hidden></p>',
         *said,
     ]
+
+
+def _alerts(city: City, reference: Reference) -> Sequence[str]:
+    """What people were told and what stands, the newest first."""
+    if not city.alerts:
+        return []
+    newest = sorted(city.alerts.items(), key=lambda one: (-one[1].since_ms, one[0]))
+    listed = [
+        f"<li>{_link(zone)}: <span class=level>{one.told}</span> since {_local(one.since_ms, reference):%H:%M}</li>"
+        for zone, one in newest[:_WORST]
+    ]
+    more = f"<p class=soft>and {len(newest) - _WORST} more</p>" if len(newest) > _WORST else ""
+    return [f"<h2>Alerts that stand</h2><ul>{''.join(listed)}</ul>{more}"]
 
 
 def _legend(kinds: Sequence[str]) -> str:
