@@ -13,7 +13,7 @@ from city_platform.api.traffic.live import City, Status
 from city_platform.api.traffic.routes import Traffic, ZoneId, respond
 from city_platform.incidents.reference import Reference
 from city_platform.pages import escape, table, tiles
-from city_platform.traffic.congestion import Level
+from city_platform.traffic.congestion import LEVELS, Level
 from city_platform.traffic.heat_map import ZoneNow
 from city_platform.traffic.history import HOUR_MS, History, Source
 from city_platform.traffic.registry import sensor_id
@@ -26,7 +26,7 @@ _STEP_MS = 60_000
 _TICK_MS = 600_000
 _EXPLAINED = (
     "Speed in km/h, the harmonic mean of the vehicles. Index: 0 at free flow, 100 where nothing moves; "
-    "slow from 30, congested from 50, severe from 70."
+    "slow from 30, congested from 50, severe from 70. Heard: the share of sensors, and how old the newest reading is."
 )
 _WATCHED = "Levels are decided once a minute, so that they do not flap."
 _UNWATCHED = "Nobody decides on levels at present: they are those of the index alone."
@@ -93,7 +93,7 @@ def city_page(city: City, reference: Reference, *, still: bool) -> str:
         _legend([kind for kind, _, _ in shown.values()]),
         '</section><section id="worst" aria-labelledby="worst-title"><h2 id="worst-title">Slowest now</h2>',
         table(
-            ("Zone", "Level", "Speed", "Free flow", "Index", "Heard"),
+            ("Zone", "Level", "Since", "Speed", "Index", "Heard"),
             [_row(one, city.at_ms, reference) for one in worst],
             numeric=(2, 3, 4, 5),
         )
@@ -196,15 +196,15 @@ def _now(city: City, reference: Reference, path: str, *, still: bool) -> Sequenc
 
 
 def _alerts(city: City, reference: Reference) -> Sequence[str]:
-    """What people were told and what stands, the newest first."""
+    """What people were told and what stands, the worst first, then the newest."""
     if not city.alerts:
         return []
-    newest = sorted(city.alerts.items(), key=lambda one: (-one[1].since_ms, one[0]))
+    standing = sorted(city.alerts.items(), key=lambda one: (-LEVELS.index(one[1].told), -one[1].since_ms, one[0]))
     listed = [
         f"<li>{_link(zone)}: <span class=level>{one.told}</span> since {_local(one.since_ms, reference):%H:%M}</li>"
-        for zone, one in newest[:_WORST]
+        for zone, one in standing[:_WORST]
     ]
-    more = f"<p class=soft>and {len(newest) - _WORST} more</p>" if len(newest) > _WORST else ""
+    more = f"<p class=soft>and {len(standing) - _WORST} more</p>" if len(standing) > _WORST else ""
     return [f"<h2>Alerts that stand</h2><ul>{''.join(listed)}</ul>{more}"]
 
 
@@ -224,14 +224,14 @@ def _legend(kinds: Sequence[str]) -> str:
 
 def _row(one: ZoneNow, at_ms: int, reference: Reference) -> Sequence[str]:
     service = one.figures.service or _NONE
-    since = f" since {_local(one.since_ms, reference):%H:%M}" if one.since_ms else ""
+    since = f"{_local(one.since_ms, reference):%H:%M}" if one.since_ms else _NONE
     return (
         _link(one.zone),
-        f'<span class="level">{one.level}</span> ({service}){since}',
+        f'<span class="level">{one.level}</span> ({service})',
+        since,
         _number(one.figures.speed_kmh),
-        f"{one.figures.free_flow_x10 / 10:.0f}",
         _number(one.figures.index),
-        f"{one.figures.coverage:.0%}, {drawing.span(one.age_s(at_ms))} ago",
+        f"{one.figures.coverage:.0%}, {drawing.span(one.age_s(at_ms))}",
     )
 
 
