@@ -127,7 +127,7 @@ def ingest(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Land source files and bring the years they touch up to date."""
+    """Land source files and bring the partitions they touch up to date."""
     from city_platform.cli.report import LEGEND, rejects, report, tables
     from city_platform.cli.work import bring_up_to_date, land_files
 
@@ -172,7 +172,7 @@ def ingest(
         session.out.print(*tables(years), LEGEND, sep="\n")
         session.out.print(
             f"Over all sources: {rejected['unreadable']:,} lines could not be read, "
-            f"{rejected['unplaced']:,} rows had no year; both are kept."
+            f"{rejected['unplaced']:,} rows had no {chosen.contract.partitioning.granularity}; both are kept."
         )
         for run in runs:
             if run.failure:
@@ -211,7 +211,7 @@ def generate(
 
 @app.command(epilog="Example: city-platform status --json")
 def status(home: Home = None, as_json: Json = False) -> None:
-    """Show every year of every dataset: rows by layer, rules, gate, what is behind."""
+    """Show every partition of every dataset: rows by layer, rules, gate, what is behind."""
     from city_platform.cli.report import report, tables
 
     session = Session.start(home, as_json=as_json)
