@@ -84,7 +84,9 @@ def problem_of(error: Exception, actor: Actor | None = None) -> Problem:  # noqa
     match error:
         case InvalidRequest():
             count = len(error.faults)
-            said = "one of the request's fields is wrong" if count == 1 else f"{count} of the request's fields are wrong"
+            said = (
+                "one of the request's fields is wrong" if count == 1 else f"{count} of the request's fields are wrong"
+            )
             return Problem(400, "invalid", said, error.faults)
         case IncompleteTransition():
             faults = [Fault(name, "required", what) for name, what in error.faults.items()]
