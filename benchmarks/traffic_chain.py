@@ -50,6 +50,7 @@ def main() -> None:
     parser.add_argument("--for", dest="seconds", type=int, default=60)
     parser.add_argument("--as", dest="form", choices=("frames", "messages"), default="frames")
     parser.add_argument("--broker", choices=("amqtt", "mosquitto"), default="amqtt")
+    parser.add_argument("--port", type=int, default=18_884, help="where the broker listens")
     parser.add_argument("--kill", type=int, default=0)
     parser.add_argument("--tutorial-rate", type=int, default=10_000)
     parser.add_argument("--without-tutorial", action="store_true")
@@ -74,11 +75,12 @@ def chain(home: Path, options: argparse.Namespace) -> Mapping[str, Any]:
     """Runs it; what the sensors said."""
     truth = home.parent / "truth.json"
     where = ["--home", str(home)]
-    with service(["gateway", "--broker", options.broker, *where]) as gateway:
+    port = ["--port", str(options.port)]
+    with service(["gateway", "--broker", options.broker, *port, *where], home.parent / "gateway.log") as gateway:
         worker = started(["process", "--json", *where])
         wanted = {"sensors": options.sensors, "rate": options.rate, "as": options.form, "truth": truth}
         told = [word for name, value in wanted.items() for word in (f"--{name}", str(value))]
-        fleet = started(["simulate", *told, "--for", f"{options.seconds}s", "--json", *where])
+        fleet = started(["simulate", *told, *port, "--for", f"{options.seconds}s", "--json", *where])
         draw = np.random.default_rng()
         for number in range(options.kill):
             time.sleep(options.seconds / (options.kill + 1) * draw.uniform(0.7, 1.0))
@@ -192,12 +194,16 @@ def drained(stream: SqliteEventStream) -> float:
 
 
 @contextlib.contextmanager
-def service(arguments: Sequence[str]) -> Iterator["subprocess.Popen[str]"]:
-    """A part that says when it is ready, in its first line."""
-    child = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, text=True)
+def service(arguments: Sequence[str], log: Path) -> Iterator["subprocess.Popen[str]"]:
+    """A part that says in its first line when it listens."""
+    with log.open("w") as errors:
+        child = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=errors, text=True)
     try:
-        assert child.stdout is not None
-        print(child.stdout.readline().strip())
+        until = time.monotonic() + READY_S
+        while "listens" not in log.read_text():
+            if child.poll() is not None or time.monotonic() > until:
+                sys.exit(f"{' '.join(arguments)} did not start:\n{log.read_text()}")
+            time.sleep(0.1)
         yield child
     finally:
         if child.poll() is None:

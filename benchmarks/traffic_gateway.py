@@ -3,9 +3,9 @@
     uv run python benchmarks/traffic_gateway.py --broker amqtt --broker mosquitto --seconds 10
 
 Everything as in a city: `city-platform traffic gateway` and `traffic simulate` are processes of their own, messages
-have QoS 1, the stream is this machine's file, whose puts survive a power cut. Frames are asked for at the rate of the whole
-city, single messages at `--messages` a second. Then the same file of frames put into the stream by itself, which is the
-limit of what a gateway can do here.
+have QoS 1, the stream is this machine's file, whose puts survive a power cut. Frames are asked for at the rate of the
+whole city, single messages at `--messages` a second. Then the same file of frames put into the stream by itself,
+which is the limit of what a gateway can do here.
 """
 
 import argparse
