@@ -108,7 +108,7 @@ def chain(home: Path, options: argparse.Namespace) -> Mapping[str, Any]:
 def compared(home: Path, told: Mapping[str, Any]) -> int:
     """Says whether the windows hold what the sensors said; how many differ."""
     state = local_state(home)
-    expected = {(one["zone"], one["start_ms"]): one for one in told["windows"]}
+    expected = {(zone, int(start)): one for zone, windows in told["zones"].items() for start, one in windows.items()}
     starts = range(min(start for _, start in expected), max(start for _, start in expected) + 1, WINDOW_MS)
     found = {window.key: window for start in starts for window in state.city(start)}
     sums = ("readings", "vehicles", "vehicle_speed")
