@@ -4,16 +4,19 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 import dagster as dg
+import yaml
+from dagster._core.instance.ref import InstanceRef  # the only way to give an instance a storage but by its settings
 
 from assets.jobs import layer_selection, materialization_job_name
 from city_platform.local.children import run_together
 from city_platform.orchestration import PartitionRun
 from definitions import ROOT, build_definitions
+from resources.event_log import KeptSqliteEventLogStorage
 
 HOST = "127.0.0.1"  # the web server has no authentication: never another address
 _INSTANCE_SETTINGS = """\
@@ -110,4 +113,17 @@ def _instance(home: Path) -> dg.DagsterInstance:
     settings = folder / "dagster.yaml"
     if not settings.exists():
         settings.write_text(_INSTANCE_SETTINGS, encoding="utf-8")
-    return dg.DagsterInstance.from_config(str(folder))
+    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(folder), overrides=_event_log(folder)))
+
+
+def _event_log(folder: Path) -> Mapping[str, object]:
+    """The event log for runs in this process, unless the operator chose a storage: Dagster's own files, kept open."""
+    chosen = yaml.safe_load((folder / "dagster.yaml").read_text(encoding="utf-8")) or {}
+    if any("storage" in name for name in chosen):
+        return {}
+    storage = {
+        "module": KeptSqliteEventLogStorage.__module__,
+        "class": KeptSqliteEventLogStorage.__name__,
+        "config": {"base_dir": str(folder / "history" / "runs")},
+    }
+    return {"event_log_storage": storage}

@@ -111,7 +111,7 @@ class CountAnswer(BaseModel):
 
 
 class StatsAnswer(BaseModel):
-    """Public incidents as they stand at this moment."""
+    """Public incidents as they stood at a moment: now, or where they are counted once a day, that one."""
 
     at: Moment
     total: int

@@ -57,8 +57,6 @@ def create_app(desk: Desk, *, allowed_origins: Sequence[str] = (), routers: Sequ
     served = [
         incidents.router, media.router, city.router, graphql.router, report_form.router, *routers,
     ]  # fmt: skip
-    if desk.counter is not None:
-        served.append(city.stats_router)
     for router in served:
         app.include_router(router)
     app.state.served = [route for router in served for route in router.routes if isinstance(route, APIRoute)]

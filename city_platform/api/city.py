@@ -36,7 +36,6 @@ _FRESH = {"Cache-Control": "public, max-age=60"}
 _LASTING = {"Cache-Control": "public, max-age=3600"}
 
 router = APIRouter(tags=["city"])
-stats_router = APIRouter(tags=["city"])  # served where the store counts
 
 
 @router.get("/v1/reference/categories", summary="Kinds of incidents", **answers(200, CategoriesAnswer, "All of them"))
@@ -56,7 +55,7 @@ def districts(desk: TheDesk, _: Who) -> Response:
     return _told(districts_of(desk.service.reference), _LASTING)
 
 
-@stats_router.get("/v1/stats", summary="Counts of public incidents", **answers(200, StatsAnswer, "As they stand now"))
+@router.get("/v1/stats", summary="Counts of public incidents", **answers(200, StatsAnswer, "As they stand"))
 def stats(desk: TheDesk, _: Who) -> Response:
     """By region, district, status and category; every sum is over `counts`."""
     return _told(stats_of(desk), _FRESH)
@@ -175,12 +174,11 @@ def districts_of(reference: Reference) -> DistrictsAnswer:
 
 
 def stats_of(desk: Desk) -> StatsAnswer:
-    """Counts of public incidents now. Raises IncidentNotFound where the store does not count."""
-    if desk.counter is None:
-        raise IncidentNotFound("this deployment does not count incidents as they are reported")
-    counts = desk.counter.counts()
+    """Counts of public incidents. Raises NotCountedYet and the errors of the store they are counted in."""
+    counted = desk.counter.counts()
+    counts = counted.counts
     return StatsAnswer(
-        at=desk.clock.now(),
+        at=counted.at,
         total=sum(one.incidents for one in counts),
         open=sum(one.incidents for one in counts if not Status(one.status).closed),
         by_status=_summed(counts, "status"),

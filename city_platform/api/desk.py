@@ -32,7 +32,7 @@ class Desk:
     reads: RateLimit
     store: ObjectStore
     uploads: Uploads
-    counter: IncidentCounter | None  # None: this store cannot count, and nothing is told of counts
+    counter: IncidentCounter
     clock: Clock
 
     async def actor(self, request: Request) -> Actor:

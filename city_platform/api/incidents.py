@@ -218,7 +218,7 @@ def comment(incident_id: str, desk: TheDesk, actor: Who, payload: Json) -> Respo
     **answers(200, IncidentView, "The incident", 403, 404, headers=_ETAG),
 )
 def support(incident_id: str, desk: TheDesk, actor: Who) -> Response:
-    """The same person counts once; saying it again changes nothing."""
+    """Of a closed one: that it is still there. The same person counts once; saying it again changes nothing."""
     return _shown(desk, actor, supported(desk, incident_id, actor))
 
 

@@ -163,9 +163,19 @@ class Count:
     incidents: int
 
 
-class IncidentCounter(Protocol):
-    """Counts what everybody may see. Errors: RepositoryUnavailable."""
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """All counts, and when incidents stood so: in the order of region, district, status, category; none are zero."""
 
-    def counts(self) -> Sequence[Count]:
-        """In the order of region, district, status and category; none that are zero."""
-        ...
+    at: datetime
+    counts: Sequence[Count]
+
+
+class NotCountedYet(TransientError):
+    """Nothing has been counted so far."""
+
+
+class IncidentCounter(Protocol):
+    """Counts what everybody may see. Errors: NotCountedYet, those of the store it counts in."""
+
+    def counts(self) -> Counted: ...

@@ -7,8 +7,10 @@ moment or the next, and what was hidden since is gone from the newest.
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby, islice
 from pathlib import Path
@@ -20,6 +22,7 @@ import pyarrow.json
 from city_platform.incidents.model import Incident
 from city_platform.incidents.published import COLUMNS, NUMBER, TEXT, TIME, WHOLE, row
 from city_platform.incidents.reference import Reference
+from city_platform.incidents.repository import Count, Counted, NotCountedYet
 from city_platform.incidents.roles import ANONYMOUS
 from city_platform.incidents.service import IncidentService
 from city_platform.incidents.window import Window
@@ -30,7 +33,8 @@ from city_platform.protection.spreadsheet import escape
 
 LAYER = "open_data"
 DATASET = "incidents"
-REVISION = "1"  # raise it when this module starts to write other rows from the same incidents
+REVISION = "2"  # raise it when this module starts to write other rows from the same incidents
+_COUNTS = "incidents_by_region_district_status_category"
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _ROWS_AT_ONCE = 4096
 _TYPES = {TEXT: pa.string(), TIME: pa.timestamp("ms", "UTC"), NUMBER: pa.float64(), WHOLE: pa.int64()}
@@ -53,13 +57,36 @@ def publish(lake: Lake, service: IncidentService) -> Sequence[Manifest]:
     return [published[year] for year in sorted(published)]
 
 
+@dataclass(frozen=True, slots=True)
+class PublishedCounts:
+    """Counts incidents as they were when they were published last: an IncidentCounter for stores that do not count."""
+
+    lake: Lake
+
+    def counts(self) -> Counted:
+        """Adds up the years. Raises NotCountedYet, and the errors of the lake's store."""
+        found = [self.lake.latest(LAYER, DATASET, year) for year in self.lake.partitions(LAYER, DATASET)]
+        years = [one for one in found if one is not None and _COUNTS in one.details]
+        if not years:
+            raise NotCountedYet("incidents are counted when they are published as open data: publish them first")
+        total: Counter[tuple[str, ...]] = Counter()
+        for manifest in years:
+            total.update({tuple(key): incidents for *key, incidents in manifest.details[_COUNTS]})
+        counts = [
+            Count(region, district, status, category, incidents)
+            for (region, district, status, category), incidents in sorted(total.items())
+        ]
+        return Counted(max(one.published_at for one in years), counts)
+
+
 def _year(incident: Incident, reference: Reference) -> str:
     return str(incident.reported_at.astimezone(reference.zone).year)
 
 
 def _publish(lake: Lake, reference: Reference, year: str, incidents: Iterator[Incident]) -> Manifest:
+    counts: Counter[tuple[str, ...]] = Counter()
     with workspace(lake) as folder:
-        files = _write(folder, reference, incidents)
+        files = _write(folder, reference, _counting(incidents, counts))
         return lake.publish(
             LAYER,
             DATASET,
@@ -68,7 +95,15 @@ def _publish(lake: Lake, reference: Reference, year: str, incidents: Iterator[In
             parts={name: [file] for name, file in files.items()},
             counts={"rows": files["csv"].rows},
             schema=[(field.name, str(field.type)) for field in _SCHEMA],
+            details={_COUNTS: [[*key, incidents] for key, incidents in sorted(counts.items())]},
         )
+
+
+def _counting(incidents: Iterator[Incident], counts: Counter[tuple[str, ...]]) -> Iterator[Incident]:
+    """Passes the incidents on, and counts them on their way."""
+    for one in incidents:
+        counts[one.region, one.district, one.status.value, one.category] += 1
+        yield one
 
 
 def _write(folder: Path, reference: Reference, incidents: Iterator[Incident]) -> Mapping[str, StagedFile]:

@@ -21,6 +21,7 @@ from city_platform.incidents.repository import (
     AlreadyDone,
     Change,
     Count,
+    Counted,
     Listing,
     Mark,
     Pattern,
@@ -140,12 +141,10 @@ class SqliteIncidentRepository:
         rows = self._database.read("SELECT sealed FROM contact WHERE incident_id = ?", (incident_id,))
         return bytes(rows[0][0]) if rows else None
 
-    def counts(self) -> Sequence[Count]:
+    def counts(self) -> Counted:
         """As an IncidentCounter: kept in the same transaction as the incidents, so never behind."""
-        return [
-            Count(*row)
-            for row in self._database.read("SELECT * FROM tally WHERE incidents > 0 ORDER BY 1, 2, 3, 4", ())
-        ]
+        rows = self._database.read("SELECT * FROM tally WHERE incidents > 0 ORDER BY 1, 2, 3, 4", ())
+        return Counted(self.clock.now(), [Count(*row) for row in rows])
 
     def changes(self, after: int, limit: int) -> Sequence[LoggedChange]:
         """The log from the first change after the sequence number `after`, in order."""

@@ -1,7 +1,8 @@
-"""Business licences, as the portal exports them and as downloaders save them.
+"""Business licences, as the portal exports them, as downloaders save them, and in the form of 1997 to 2012.
 
 `portal`: `;`, byte order mark, CRLF, mixed-case headers, local times, GeoJSON points.
 `download`: `,`, LF, lower-case headers, times in UTC, points as Python prints dictionaries.
+`1997`: as `portal`, but licences are issued on a day, fees are whole dollars, and there is no geo_point_2d.
 
 Whatever is wrong in the rows is wrong in the city's files too. The shares below are shares of all rows.
 """
@@ -33,7 +34,7 @@ from city_platform.samples.draws import (
 )
 from city_platform.samples.instants import DAY_SECONDS, Instants, day_texts, epoch_day
 from city_platform.samples.names import names
-from city_platform.samples.places import places
+from city_platform.samples.places import download_geometry, download_pair, places, portal_geometry
 from city_platform.samples.request import check_request
 from city_platform.samples.words import BUSINESS_TYPES
 
@@ -43,6 +44,7 @@ HEADERS = (
     "Province", "Country", "PostalCode", "LocalArea", "NumberofEmployees", "FeePaid", "ExtractDate", "Geom",
     "geo_point_2d",
 )  # fmt: skip
+HEADERS_1997 = HEADERS[:-1]
 
 EXACT_DUPLICATE_SHARE = 2e-4
 LATER_EXTRACT_SHARE = 3e-4  # a licence a second time, extracted three days later
@@ -57,7 +59,8 @@ PADDED_STATUS_SHARE = 2e-3
 MISSPELT_UNIT_SHARE = 6e-4
 
 DEFAULT_YEARS = range(2014, 2026)
-KNOWN_YEARS = range(2013, 2051)  # earlier exports have other types and 24 columns
+KNOWN_YEARS = range(2013, 2051)
+YEARS_1997 = range(1997, 2013)  # the export of these has other types and 24 columns
 VANCOUVER = ZoneInfo("America/Vancouver")
 _MODERN = 2024  # since then: local areas, employees as decimals, types without *Historic*
 _FIRST_RSN = 2_800_000
@@ -73,6 +76,7 @@ class LicenceForm(StrEnum):
 
     PORTAL = "portal"
     DOWNLOAD = "download"
+    OF_1997 = "1997"
 
 
 def generate_licences(
@@ -88,13 +92,16 @@ def generate_licences(
 ) -> GeneratedFile:
     """Writes `rows` licences, duplicates included, of `years` in equal parts to `out` (gzipped where it ends in .gz).
 
-    `years` are by default 2014 to 2025, the `form` that of the portal; `extracted` is the day of ExtractDate, by
-    default 5 January after the last year. The same arguments give the same bytes on any number of threads. Raises
-    InvalidSampleRequest.
+    `years` are by default 2014 to 2025, in the form of 1997 all that it covers; the `form` is by default that of the
+    portal. `extracted` is the day of ExtractDate, by default 5 January after the last year. The same arguments give the
+    same bytes on any number of threads. Raises InvalidSampleRequest.
     """
-    years, form = tuple(DEFAULT_YEARS if years is None else years), form or LicenceForm.PORTAL
+    form = form or LicenceForm.PORTAL
+    early = form == LicenceForm.OF_1997
+    years = tuple(years if years is not None else (YEARS_1997 if early else DEFAULT_YEARS))
+    known_years = YEARS_1997 if early else KNOWN_YEARS
     check_request(
-        rows=rows, seed=seed, years=years, known_years=KNOWN_YEARS, threads=threads, form=form, forms=tuple(LicenceForm)
+        rows=rows, seed=seed, years=years, known_years=known_years, threads=threads, form=form, forms=tuple(LicenceForm)
     )
     written = LicenceForm(form)
     licences = _Licences(seed, years, written, extracted or date(max(years) + 1, 1, 5))
@@ -108,7 +115,8 @@ class _Licences:
     """
 
     def __init__(self, seed: int, years: tuple[int, ...], form: LicenceForm, extracted: date) -> None:
-        portal = form is LicenceForm.PORTAL
+        portal = form is not LicenceForm.DOWNLOAD
+        early = form is LicenceForm.OF_1997
         end = ";" if portal else ","
         first_day, last_day = date(min(years) - 2, 1, 1), date(max(years), 12, 31)
         self._seed = seed
@@ -121,18 +129,20 @@ class _Licences:
         self._wall_clock = Instants(first_day, last_day, VANCOUVER)
         self._written_clock = self._wall_clock if portal else Instants(first_day, last_day, UTC)
         self._first_day = epoch_day(first_day)
+        self._issue_days = strings([*day_texts(first_day, last_day, "%Y-%m-%d"), ""]) if early else None
         expiries = [*day_texts(first_day, last_day, "%Y-%m-%d"), "", "209-12-31"]
         self._expiries = strings([end + day + end for day in expiries])
         self._no_expiry, self._broken_expiry = len(expiries) - 2, len(expiries) - 1
         self._extracts = strings([text + end for text in _extract_texts(extracted, VANCOUVER if portal else UTC)])
         self._names = names(seed, end)
-        self._places = places(seed, end, _portal_point if portal else _download_point, "\r\n" if portal else "\n")
+        point = _geometry if early else _portal_point if portal else _download_point
+        self._places = places(seed, end, point, "\r\n" if portal else "\n")
         self._revisions = _revisions(end)
         self._statuses, self._dated = _statuses(end)
         self._types = _types(end)
         self._units = _units(end)
         self._employees = _employees(end)
-        self._fees = _fees(seed, end)
+        self._fees = _fees(seed, end, decimals=0 if early else 1)
 
     def chunk(self, number: int, first: int, rows: int) -> Sequence[memoryview]:
         """The chunk's licences, those that stand there twice among them."""
@@ -162,7 +172,7 @@ class _Licences:
             *self._names.business(next(draw), next(draw), next(draw)),
             *self._names.trade(next(draw), next(draw), next(draw)),
             take(self._statuses.texts, status),
-            *self._written_clock.fragments(issued, dated),
+            *self._issued(issued, dated),
             take(self._expiries, np.where(dated, expiry, self._no_expiry)),
             self._types.pick(next(draw), era),
             take(self._units.texts, unit),
@@ -173,6 +183,13 @@ class _Licences:
             take(self._extracts, scaled(next(draw), nights) + np.where(later, nights, 0)),
             take(self._places.points, place),
         ]
+
+    def _issued(self, utc_seconds: Indices, dated: NDArray[np.bool_]) -> tuple[Any, ...]:
+        """IssuedDate: an instant in three fragments, or the local day in one."""
+        if self._issue_days is None:
+            return self._written_clock.fragments(utc_seconds, dated)
+        days = self._wall_clock.local(utc_seconds) // DAY_SECONDS - self._first_day
+        return (take(self._issue_days, np.where(dated, days, len(self._issue_days) - 1)),)
 
     def _validity(self, year: Indices, day: Draw, second: Draw, kind: Draw) -> tuple[Indices, Indices]:
         """When each licence was issued, in UTC seconds, and the index of its ExpiredDate."""
@@ -190,9 +207,10 @@ class _Licences:
 
 
 def _header(form: LicenceForm) -> bytes:
-    if form is LicenceForm.PORTAL:
-        return ("\ufeff" + ";".join(HEADERS) + "\r\n").encode()
-    return (",".join(HEADERS).lower() + "\n").encode()
+    if form is LicenceForm.DOWNLOAD:
+        return (",".join(HEADERS).lower() + "\n").encode()
+    headers = HEADERS_1997 if form is LicenceForm.OF_1997 else HEADERS
+    return ("\ufeff" + ";".join(headers) + "\r\n").encode()
 
 
 def _duplicates(rng: np.random.Generator, rows: int) -> tuple[Indices, NDArray[np.bool_]]:
@@ -217,16 +235,16 @@ def _extract_texts(extracted: date, written_in: tzinfo) -> list[str]:
     return [instant.astimezone(written_in).isoformat() for instant in instants]
 
 
+def _geometry(latitude: str, longitude: str) -> tuple[str]:
+    return (portal_geometry(latitude, longitude),)
+
+
 def _portal_point(latitude: str, longitude: str) -> tuple[str, str]:
-    return f'{{"coordinates": [{longitude}, {latitude}], "type": "Point"}}', f"{latitude}, {longitude}"
+    return portal_geometry(latitude, longitude), f"{latitude}, {longitude}"
 
 
 def _download_point(latitude: str, longitude: str) -> tuple[str, str]:
-    geometry = f"{{'coordinates': [{longitude}, {latitude}], 'type': 'Point'}}"
-    return (
-        f"{{'type': 'Feature', 'geometry': {geometry}, 'properties': {{}}}}",
-        f"{{'lon': {longitude}, 'lat': {latitude}}}",
-    )
+    return download_geometry(latitude, longitude), download_pair(latitude, longitude)
 
 
 def _ended(era: Iterable[tuple[str, float]], end: str, start: str = "") -> list[tuple[str, float]]:
@@ -284,11 +302,12 @@ def _employees(end: str) -> Choices:
     )
 
 
-def _fees(seed: int, end: str) -> Choices:
+def _fees(seed: int, end: str, decimals: int) -> Choices:
     """Nothing for nearly half of the rows, else one of 400 fees between 12 and some 30,000 dollars."""
     rng = generator(seed, 3)
     amounts = np.unique(np.exp(rng.normal(5.3, 1.1, 400)).clip(12, 32_000).round())
     shares = rng.pareto(1.1, len(amounts)) + 0.05
     shares *= (1 - NO_FEE_SHARE - NEGATIVE_FEE_SHARE) / shares.sum()
-    paid = [(f"{amount:.1f}", share) for amount, share in zip(amounts.tolist(), shares.tolist(), strict=True)]
-    return choices(_ended([("", NO_FEE_SHARE), ("-123.0", NEGATIVE_FEE_SHARE), *paid], end))
+    weighted = [(-123.0, NEGATIVE_FEE_SHARE), *zip(amounts.tolist(), shares.tolist(), strict=True)]
+    paid = [(f"{amount:.{decimals}f}", share) for amount, share in weighted]
+    return choices(_ended([("", NO_FEE_SHARE), *paid], end))

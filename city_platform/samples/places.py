@@ -16,7 +16,7 @@ _BUILDINGS = 9_830  # the other places are seats without an address in the city:
 _POSTAL_LETTERS = "ABCEGHJKLMNPRSTVWXYZ"
 _LOCAL_AREA, _POINT = "LocalArea", "point"  # the two parts of a place that stand apart from its address
 
-PointText = Callable[[str, str], tuple[str, str]]
+PointText = Callable[[str, str], tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Places:
 
     addresses: Any  # pyarrow StringArray: House, Street, City, Province, Country, PostalCode
     local_areas: Any  # pyarrow StringArray: LocalArea; one more, empty, at the end
-    points: Any  # pyarrow StringArray: Geom and geo_point_2d, the row's last cells with the line end
+    points: Any  # pyarrow StringArray: Geom and mostly geo_point_2d, the row's last cells with the line end
     buildings: NDArray[np.bool_]  # whether the place is an address in the city
 
     @property
@@ -66,7 +66,7 @@ class Places:
 
 
 def places(seed: int, delimiter: str, point: PointText, line_end: str) -> Places:
-    """The places of one file. `point` writes (latitude, longitude) as Geom and geo_point_2d."""
+    """The places of one file. `point` writes (latitude, longitude) as the file's last cells."""
     rng = generator(seed, 2)
     found = [*_buildings(rng), *_seats(rng)]
     order = rng.permutation(PLACES)
@@ -138,5 +138,21 @@ def _postal_code(letters: Sequence[int], digits: Sequence[int]) -> str:
 
 def _point_cells(text: str, delimiter: str, point: PointText) -> str:
     if not text:
-        return delimiter
+        return delimiter * (len(point("", "")) - 1)
     return delimiter.join(cell(part, delimiter) for part in point(*text.split(" ")))
+
+
+def portal_geometry(latitude: str, longitude: str) -> str:
+    """A point as the portal exports it: GeoJSON, longitude first."""
+    return f'{{"coordinates": [{longitude}, {latitude}], "type": "Point"}}'
+
+
+def download_geometry(latitude: str, longitude: str) -> str:
+    """The same as a downloader saves it: a GeoJSON feature, as Python prints a dictionary."""
+    geometry = f"{{'coordinates': [{longitude}, {latitude}], 'type': 'Point'}}"
+    return f"{{'type': 'Feature', 'geometry': {geometry}, 'properties': {{}}}}"
+
+
+def download_pair(latitude: str, longitude: str) -> str:
+    """The pair of coordinates as a downloader saves it."""
+    return f"{{'lon': {longitude}, 'lat': {latitude}}}"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from city_platform.errors import PermanentError
+from city_platform.samples import contact_centre, remuneration, water_systems
 from city_platform.samples.chunks import GeneratedFile, Progress
 from city_platform.samples.licences import generate_licences
 from city_platform.samples.tickets import generate_tickets
@@ -35,10 +36,18 @@ class _Generator(Protocol):
     ) -> GeneratedFile: ...
 
 
-_GENERATORS: dict[str, _Generator] = {"business_licences": generate_licences, "parking_tickets": generate_tickets}
+_GENERATORS: dict[str, _Generator] = {
+    "business_licences": generate_licences,
+    "parking_tickets": generate_tickets,
+    "operating_permits": water_systems.PERMITS.generate,
+    "water_quality_reports": water_systems.REPORTS.generate,
+    "inquiry_volume_311": contact_centre.INQUIRIES.generate,
+    "service_requests_311": contact_centre.REQUESTS.generate,
+    "employee_remuneration": remuneration.REMUNERATION.generate,
+}
 DATASETS = tuple(_GENERATORS)
 
-# What a dataset's source calls its file; the name says the form.
+# Of the datasets that a demonstration shows, what the source calls its file; the name says the form.
 SAMPLE_FILES = {"business_licences": "business-licences.csv", "parking_tickets": "parking-tickets.jsonl.gz"}
 
 
@@ -56,8 +65,9 @@ def generate(
     """Writes `rows` sample rows of `dataset` to `out`, gzipped where its name ends in `.gz`.
 
     The same arguments give the same bytes, on any number of threads (by default one a processor); `out` appears whole
-    or not at all. `form` is the dataset's own (see `licences.LicenceForm`, `tickets.TicketForm`). `progress` is called
-    with the number of rows written so far. Raises UnknownSample, InvalidSampleRequest, and OSError of the file system.
+    or not at all. `form` is the dataset's own (see `licences.LicenceForm`, `tickets.TicketForm`, for all others
+    `tables.TableForm`). `progress` is called with the number of rows written so far. Raises UnknownSample,
+    InvalidSampleRequest, and OSError of the file system.
     """
     if dataset not in _GENERATORS:
         raise UnknownSample(dataset)

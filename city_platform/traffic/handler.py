@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from city_platform.errors import TransientError
 from city_platform.traffic.dead_letters import DeadLetters, letter
+from city_platform.traffic.drift import ClockDrifts
 from city_platform.traffic.frames import Decoder, Refused, refusals
 from city_platform.traffic.records import arrival_ms, payload
 from city_platform.traffic.registry import Registry
@@ -91,6 +92,7 @@ class TrafficHandler:
         self._dead_letters = dead_letters
         self._now_ms = now_ms
         self._first = FirstOfEach(cells(registry))
+        self._drifts = ClockDrifts(registry, state)
         often = np.minimum(1.0, WINDOW_MS / 1000 / registry.interval_s)
         self._expected = np.bincount(registry.zone, often, len(registry.zones))
         self._windows: dict[int, CityWindow] = {}  # what the store holds, by start; the one used last is last
@@ -130,6 +132,9 @@ class TrafficHandler:
         unfinished: list[int] = []
         if readings is not None:
             wrong = validate(readings, self._registry)
+            off = [wrong[reason] for reason in (Reason.FUTURE, Reason.ANCIENT) if reason in wrong]
+            if off:
+                self._drifts.note(readings.take(np.concatenate(off)))
             for reason, rows in wrong.items():
                 refused += refusals(readings, rows, reason)
             if wrong:
@@ -138,6 +143,7 @@ class TrafficHandler:
             too_late = closed_for >= LATENESS_MS
             if too_late.any():
                 outcome.late_dropped += int(too_late.sum())
+                self._drifts.note(readings.take(too_late))
                 readings = readings.take(~too_late)
             if len(readings):
                 refused += self._count(readings, outcome, unfinished)
@@ -162,18 +168,22 @@ class TrafficHandler:
             raise
         if failed:
             self._forget()
-            unfinished.append(min(failed))
+            unfinished.append(min(_first_record(share, zone) for share, zone in failed))
         now = self._now_ms()
         refused: list[Refused] = []
         for share in shares:
-            counted = share.readings.take(share.counted)
+            # What was not stored comes again, and is told of then.
+            lost = np.isin(share.zone, [zone for other, zone in failed if other is share])
+            share.counted &= ~lost
+            share.refused &= ~lost
+            ts_ms, arrived_ms = share.readings.ts_ms[share.counted], share.readings.arrival_ms[share.counted]
             if share.refused.any():
                 refused += refusals(share.readings, np.flatnonzero(share.refused), Reason.TOO_MANY)
-            outcome.accepted += len(counted)
-            outcome.duplicates += len(share.readings) - len(counted) - int(share.refused.sum())
-            outcome.late += int((counted.arrival_ms >= _closes(share.city)).sum())
-            outcome.newest_ms = max(outcome.newest_ms, int(counted.ts_ms.max(initial=0)))
-            waited = np.clip((now - counted.ts_ms) // LATENCY_BUCKET_MS, 0, _LATENCY_BUCKETS - 1)
+            outcome.accepted += len(ts_ms)
+            outcome.duplicates += len(share.readings) - len(ts_ms) - int(share.refused.sum() + lost.sum())
+            outcome.late += int((arrived_ms >= _closes(share.city)).sum())
+            outcome.newest_ms = max(outcome.newest_ms, int(ts_ms.max(initial=0)))
+            waited = np.clip((now - ts_ms) // LATENCY_BUCKET_MS, 0, _LATENCY_BUCKETS - 1)
             outcome.latency += np.bincount(waited, minlength=_LATENCY_BUCKETS)
         for start in list(self._windows)[:-WARM_WINDOWS]:
             del self._windows[start]
@@ -194,13 +204,13 @@ class TrafficHandler:
             shares.append(_Share(city, own, self._registry.zone[own.sensor], nothing, nothing.copy()))
         return shares
 
-    def _store(self, shares: Sequence[_Share], outcome: Outcome) -> list[int]:
-        """Counts and writes until every zone's window is stored or failed; the first record of each failed one.
+    def _store(self, shares: Sequence[_Share], outcome: Outcome) -> list[tuple[_Share, int]]:
+        """Counts and writes until every zone's window is stored or failed; the zones that failed.
 
         Nothing is read first: a zone that is not warm is written as new, and the store answers with what it has.
         """
         turns = [(share, np.arange(len(share.readings))) for share in shares]
-        failed: list[int] = []
+        failed: list[tuple[_Share, int]] = []
         for _ in range(ATTEMPTS):
             writes: list[tuple[_Share, int, Window]] = []
             for share, rows in turns:
@@ -218,11 +228,11 @@ class TrafficHandler:
                     again.setdefault(id(share), (share, []))[1].append(zone)
                     outcome.conflicts += 1
                 else:
-                    failed.append(_first_record(share, zone))
+                    failed.append((share, zone))
             turns = [(share, np.flatnonzero(np.isin(share.zone, zones))) for share, zones in again.values()]
             if not turns:
                 return failed
-        return failed + [_first_record(share, zone) for share, zones in again.values() for zone in zones]
+        return failed + [(share, zone) for share, zones in again.values() for zone in zones]
 
     def _put(self, windows: Sequence[Window]) -> Sequence[Conflict | StateUnavailable | None]:
         try:

@@ -1,8 +1,8 @@
 """The heat map: of each zone the newest window that says enough, whatever of the city was read last.
 
-A map costs one question for the city at one time, sixteen queries at the most. What was read before is remembered, so
-a window that has only begun leaves a zone with the one before, and a zone that fell silent keeps its last window, with
-its age.
+A map costs sixteen queries at the most, as many as there are buckets of zones. The first ones, one bucket each, look
+for the newest window that says enough: the open one, or the last, or with a stream that is behind one further back; the
+others read that one. What was read is remembered, so a zone that falls silent keeps its last window, with its age.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from city_platform.traffic.congestion import LEVELS, Figures, Level, Thresholds, ZoneLevel
 from city_platform.traffic.roads import Roads
-from city_platform.traffic.state import WINDOW_MS, Window
-from city_platform.traffic.windows import CLOSING_MS, unpack_sensors
+from city_platform.traffic.state import BUCKETS, WINDOW_MS, TrafficState, Window, bucket
+from city_platform.traffic.windows import CLOSING_MS, newest_ms
 
-SETTLING_MS = 3_000  # a window that began less than this before says too little to be worth reading
-LOOKBACK = 6  # windows before the newest that are read where zones are missing
+LOOKBACK = 6  # windows before the open one that are looked at
 OLD_MS = 30_000  # a zone that was not heard for so long is shown as old
-_FRESH_MS = 2_000  # the newest window was read so shortly before that there is time to look further back
+_ENOUGH = 0.5  # of the sensors that a zone had in its last whole window, and of the zones of a bucket
+_OFTEN_MS = 2_000  # who reads so often has reads to spare for older windows
+_AGAIN_MS = 5_000
 _HOUR_MS = 3_600_000
 
 
@@ -69,45 +70,79 @@ class Newest:
     """What was read of the city's last minutes, zone by zone. Not for use by two threads at once."""
 
     def __init__(self, roads: Roads, thresholds: Thresholds | None = None) -> None:
-        self._thresholds = thresholds or Thresholds()
         self._registry = roads.registry
-        self.expected = expected_sensors(roads)
+        self._thresholds = thresholds or Thresholds()
         self._posted = roads.free_flow_x10
+        self.expected = expected_sensors(roads)
+        self._buckets = sorted({bucket(zone) for zone in roads.registry.zones})
         self._telling: dict[str, _Seen] = {}  # the newest window of each zone that says enough
         self._heard: dict[str, _Seen] = {}  # the newest in which anything was heard
+        self._usual: dict[str, int] = {}  # sensors heard in the last window of each zone that was over
         self._read: dict[int, int] = {}  # when each start was read last
-        self._last: int | None = None
+        self._turn = 0
+        self._newest_ms: int | None = None  # when the newest windows were read last
 
-    def next_start(self, now_ms: int) -> int:
-        """Which window of the city to read now.
+    def read(self, state: TrafficState, now_ms: int) -> None:
+        """Reads what can tell most, in BUCKETS queries at the most. Raises StateUnavailable."""
+        opened = now_ms // WINDOW_MS * WINDOW_MS
+        older = self._older(opened, now_ms)
+        if older is not None or not self._read:
+            # At first the last whole window: it has every zone, and is younger than ten seconds.
+            start = opened - WINDOW_MS if older is None else older
+            self._newest_ms = None
+            self._add(start, state.city(start), now_ms)
+            return
+        order = self._order(opened)
+        start, others = opened - WINDOW_MS, order
+        for back in range(LOOKBACK + 1):
+            start, place = opened - back * WINDOW_MS, back % len(order)
+            tried = state.city(start, [order[place]])
+            self._add(start, tried, now_ms)
+            others = [*order[place + 1 :], *order[:place]][: BUCKETS - back - 1]
+            if self._says_enough(tried, order[place]) if start == opened else tried:
+                break
+        self._add(start, state.city(start, others), now_ms)
+        self._newest_ms = now_ms
 
-        It is the newest that began three seconds ago or earlier. Where zones are missing (after a start, or because
-        the stream is behind), every second time an older one of the last minute, until each was read once it closed.
-        """
-        newest = (now_ms - SETTLING_MS) // WINDOW_MS * WINDOW_MS
-        if self._last != newest or not self._missing(newest):
-            return newest
-        if now_ms - self._read[newest] > _FRESH_MS and self._says_something(newest):
-            return newest
-        older = [newest - back * WINDOW_MS for back in range(1, LOOKBACK + 1)]
-        due = [start for start in older if self._read.get(start, -1) < start + WINDOW_MS + CLOSING_MS]
-        return min(due, key=lambda start: (self._read.get(start, -1), -start), default=newest)
+    def _order(self, opened: int) -> Sequence[int]:
+        """The buckets, another one first at each read; those of which nothing was heard for a minute come last."""
+        recent = opened - LOOKBACK * WINDOW_MS
+        alive = {bucket(zone) for zone, one in self._heard.items() if one.window.start_ms >= recent}
+        self._turn += 1
+        turned = [*self._buckets[self._turn % len(self._buckets) :], *self._buckets[: self._turn % len(self._buckets)]]
+        return sorted(turned, key=lambda part: part not in alive)
 
-    def add(self, start_ms: int, windows: Sequence[Window], now_ms: int) -> None:
-        """Takes note of all zones' windows of one start, as they were read."""
-        self._last = start_ms
+    def _older(self, opened: int, now_ms: int) -> int | None:
+        """An older window to read in between: where zones are missing, each of the last minute until it has closed."""
+        if self._newest_ms is None or not 0 <= now_ms - self._newest_ms <= _OFTEN_MS or not self._missing(opened):
+            return None
+        for start in range(opened - WINDOW_MS, opened - (LOOKBACK + 1) * WINDOW_MS, -WINDOW_MS):
+            read = self._read.get(start, 0)
+            if read < start + WINDOW_MS + CLOSING_MS and now_ms - read > _AGAIN_MS:
+                return start
+        return None
+
+    def _says_enough(self, windows: Sequence[Window], part: int) -> bool:
+        """Whether a bucket's windows, open as they are, have half of what half of its zones had in the last ones."""
+        usual = {zone: sensors for zone, sensors in self._usual.items() if bucket(zone) == part}
+        enough = sum(one.active >= _ENOUGH * usual.get(one.zone, 1) for one in windows)
+        return enough > 0 and enough >= _ENOUGH * len(usual)
+
+    def _add(self, start_ms: int, windows: Sequence[Window], now_ms: int) -> None:
+        """Takes note of zones' windows of one start, as they were read."""
         self._read[start_ms] = now_ms
         for past in [start for start in self._read if start < start_ms - 2 * LOOKBACK * WINDOW_MS]:
             del self._read[past]
-        zones = self._registry.zone_index
         for window in windows:
-            place = zones.get(window.zone)
+            place = self._registry.zone_index.get(window.zone)
             if place is None:  # the registry has another zone in its place since
                 continue
             seen = self._seen(window, now_ms)
             _keep(self._heard, seen)
             if window.active >= self._thresholds.coverage * self.expected[place]:
                 _keep(self._telling, seen)
+            if start_ms + WINDOW_MS <= now_ms and self._heard[window.zone].window.start_ms <= start_ms + WINDOW_MS:
+                self._usual[window.zone] = window.active
 
     def zones(
         self, free_flow_x10: Mapping[str, int] | None = None, levels: Mapping[str, ZoneLevel] | None = None
@@ -158,20 +193,17 @@ class Newest:
             final=final,
         )
 
-    def _missing(self, newest: int) -> bool:
+    def _missing(self, opened: int) -> bool:
         """Whether some zone has no window that says enough among those that may be read."""
-        oldest = newest - LOOKBACK * WINDOW_MS
+        oldest = opened - LOOKBACK * WINDOW_MS
         there = sum(one.window.start_ms >= oldest for one in self._telling.values())
         return there < len(self._registry.zones)
-
-    def _says_something(self, start_ms: int) -> bool:
-        return any(one.window.start_ms == start_ms for one in self._telling.values())
 
     def _seen(self, window: Window, now_ms: int) -> _Seen:
         known = self._heard.get(window.zone)
         if known is not None and known.window.key == window.key and known.window.version == window.version:
             return _Seen(window, known.measured_ms, now_ms)
-        return _Seen(window, int(unpack_sensors(window).ts_ms.max(initial=window.start_ms)), now_ms)
+        return _Seen(window, newest_ms(window), now_ms)
 
 
 def band(index: float, thresholds: Thresholds) -> Level:

@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from city_platform.errors import PermanentError
-from city_platform.traffic import congestion, health
+from city_platform.traffic import congestion, drift, health
 from city_platform.traffic.congestion import MINUTE_MS, Congestion, Figures, Thresholds
 from city_platform.traffic.events import outbox_event
 from city_platform.traffic.free_flow import RECORD as FREE_FLOW
 from city_platform.traffic.health import City, HealthOfBucket, Limits, Observed
 from city_platform.traffic.registry import Registry
 from city_platform.traffic.state import BUCKETS, WINDOW_MS, Record, TrafficState, VersionConflict, Window, bucket
+from city_platform.traffic.stream import shard_of
 from city_platform.traffic.telling import Teller
 from city_platform.traffic.windows import CLOSING_MS, Sensors, unpack_sensors
 
@@ -102,6 +103,7 @@ class Watch:
         self._now_ms = now_ms
         self._thresholds = thresholds or Thresholds()
         self._limits = limits or Limits()
+        self._shard_of = {zone: shard_of(zone, teller.shards) for zone in registry.zones}
         self._place = np.full(len(registry), -1, dtype=np.int64)  # each sensor's place in its part
         self._parts = self._divided()
         self._known_city: tuple[int, City | None] | None = None
@@ -124,9 +126,6 @@ class Watch:
                 done.conflicts += 1
                 if conflicts == ATTEMPTS:
                     raise
-            except BaseException:
-                self._forget()  # what was written is not known
-                raise
 
     def _advance(self, due_ms: int, done: Evaluation) -> bool:
         """Finishes the newest judged minute in all buckets and begins the next one; False where none is due."""
@@ -143,8 +142,8 @@ class Watch:
             done.skipped += behind - MOST_BEHIND
             end += (behind - MOST_BEHIND) * MINUTE_MS
         minute = self._minute(end)
-        judged = [self._health(part, minute).sensors for part in self._parts]
-        after = health.city(city, judged, self._limits, end)
+        zones = {name: zone for part in self._parts for name, zone in self._health(part, minute).zones.items()}
+        after = health.city(city, zones, self._shard_of, self._limits, end)
         event = self._teller.city(city, after, self._now_ms())
         record = Record(health.CITY_KEY, version + 1, msgspec.json.encode(after))
         self._state.commit([record], [outbox_event(event)] if event else [])
@@ -194,12 +193,22 @@ class Watch:
             part.interval_ms,
             follows=before is not None and before.judged_ms == minute.end_ms - MINUTE_MS,
             maintained=np.isin(part.number, minute.maintained) if len(minute.maintained) else None,
+            drifting=self._drifting(part, minute.end_ms),
             limits=self._limits,
         )
         zones = before.zones if before else {}
         covered = health.coverage(zones, part.zones, part.zone_of, after, self._limits, minute.end_ms)
         found = minute.judged[part.bucket] = HealthOfBucket(minute.end_ms, covered, after)
         return found
+
+    def _drifting(self, part: _Part, end_ms: int) -> NDArray[np.bool_] | None:
+        """Of which of a bucket's sensors readings were refused for their time, again and again and lately."""
+        notes = self._kept(drift.record_key(part.bucket), drift.Notes)
+        if not notes:
+            return None
+        within = np.maximum(self._limits.drifting_intervals * part.interval_ms, self._limits.drifting_ms)
+        found = drift.drifting(notes, end_ms, dict(zip(part.number.tolist(), within.tolist(), strict=True)))
+        return np.isin(part.number, found)
 
     def _observed(self, windows: Sequence[tuple[Window, Sensors]]) -> Observed:
         """What one window of a bucket's zones holds of sensors that stand there."""
@@ -241,7 +250,7 @@ class Watch:
             for start in range(end_ms - MINUTE_MS, end_ms, WINDOW_MS):
                 for windows in by_bucket.values():
                     windows.append([])
-                for window in self._state.city(start):
+                for window in self._state.city(start, list(by_bucket)):
                     if window.zone in self._posted:
                         by_bucket[bucket(window.zone)][-1].append((window, unpack_sensors(window)))
             until = self._kept(MAINTENANCE, dict[int, int])
@@ -276,7 +285,7 @@ class Watch:
         return held
 
     def _forget(self) -> None:
-        """What is known of the store is a belief: after any failure it is read again."""
+        """What is known of the store is a belief, held by the version of each write: at a conflict it is read again."""
         self._known_city = None
         self._known_minute = None
         self._held.clear()

@@ -210,7 +210,7 @@ def test_the_dictionary_explains_every_column(lake: Platform, trees: Dataset) ->
 
 @pytest.mark.usefixtures("lake")
 def test_the_asset_checks_what_it_made(home: Path) -> None:
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         job = build_definitions(home, FIXTURES).resolve_job_def("refresh_catalog")
         result = job.execute_in_process(instance=instance)
         checks = {one.check_name: one.passed for one in result.get_asset_check_evaluations()}

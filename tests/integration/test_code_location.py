@@ -149,7 +149,7 @@ def test_the_drop_folder_lands_what_has_stopped_growing(town: dg.Definitions, ho
     old = file.stat().st_mtime - SETTLE_SECONDS - 1
     os.utime(file, (old, old))
     sensor = town.get_repository_def().get_sensor_def("drop_folder")
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
 
         def tick() -> list[dg.RunRequest]:
             context = dg.build_sensor_context(
@@ -173,7 +173,7 @@ def test_a_refused_file_is_set_aside_with_the_reason(town: dg.Definitions, home:
     drop = home / "drop" / "trees"
     drop.mkdir(parents=True)
     (drop / "wrong.csv").write_text("a;b\n1;2\n")
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         result = town.resolve_job_def("land").execute_in_process(
             run_config={
                 "ops": {"land_dropped_file": {"config": {"dataset": "trees", "path": str(drop / "wrong.csv")}}}
@@ -194,7 +194,7 @@ def test_outdated_partitions_are_requested_until_done_and_tried_three_times(
     sensor = town.get_repository_def().get_sensor_def("outdated_partitions")
     job = town.resolve_job_def("materialize_trees")
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
 
         def tick() -> dict[str, dg.RunRequest]:
             context = dg.build_sensor_context(
@@ -251,7 +251,7 @@ def test_governance_judges_every_year_again(
     )
     requests = schedule.evaluate_tick(context).run_requests or []
     assert [request.partition_key for request in requests] == ["2023", "2024"]
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         job = town.resolve_job_def("govern_trees")
         result = job.execute_in_process(partition_key="2024", instance=instance, run_config={})
         assert result.success
@@ -266,7 +266,7 @@ def test_checks_say_what_where_and_how_many(
     town: dg.Definitions, platform: Platform, trees: Dataset, tmp_path: Path
 ) -> None:
     landing.land(platform, trees, trees_csv(tmp_path / "trees.csv", [*good_trees(2024, 19), *bad_trees(2024, 2)[1:]]))
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         job = town.resolve_job_def("materialize_trees")
         result = job.execute_in_process(partition_key="2024", instance=instance)
         evaluations = {one.check_name: one for one in result.get_asset_check_evaluations()}
@@ -279,7 +279,7 @@ def test_every_materialization_says_what_it_made(
     town: dg.Definitions, platform: Platform, trees: Dataset, tmp_path: Path
 ) -> None:
     landing.land(platform, trees, trees_csv(tmp_path / "trees.csv", good_trees(2024)))
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         result = town.resolve_job_def("materialize_trees").execute_in_process(partition_key="2024", instance=instance)
         events = [one.step_materialization_data for one in result.all_events if one.is_step_materialization]
         made = {one.materialization.asset_key.path[-1]: one.materialization for one in events}

@@ -1,4 +1,7 @@
-"""The command as its users call it: what it prints, what it returns, and that bad input loses nothing."""
+"""The command as its users call it: what it prints, what it returns, and that bad input loses nothing.
+
+One test calls it as a process, as people do; the others within this one, where nothing has to be loaded again.
+"""
 
 import gzip
 import json
@@ -10,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from city_platform.cli.app import app
+from city_platform.local.platform import local_platform
 from city_platform.samples import generate
 from tests.town import ROOT
 
@@ -19,7 +25,7 @@ LICENCES = "business_licences"
 
 def call(home: Path, *arguments: object) -> tuple[int, Mapping[str, Any]]:
     """Exit code and the JSON object of a call with --json."""
-    command = [sys.executable, "-m", "city_platform.cli.app", *map(str, arguments), "--json"]
+    command = [sys.executable, "-m", "city_platform", *map(str, arguments), "--json"]
     done = subprocess.run(
         command,
         cwd=ROOT,
@@ -33,8 +39,22 @@ def call(home: Path, *arguments: object) -> tuple[int, Mapping[str, Any]]:
     return done.returncode, json.loads(done.stdout.splitlines()[-1])
 
 
-def test_a_newcomers_first_hour(home: Path, tmp_path: Path) -> None:
-    code, told = call(home, "demo", "--rows", 3000)
+@pytest.fixture
+def here(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The home of calls within this process."""
+    monkeypatch.setenv("CITY_PLATFORM_HOME", str(home))
+    return home
+
+
+def call_here(*arguments: object) -> tuple[int, Mapping[str, Any]]:
+    """As `call`, within this process."""
+    done = CliRunner().invoke(app, [*map(str, arguments), "--json"])
+    assert isinstance(done.exception, SystemExit | None), done.exception
+    return done.exit_code, json.loads(done.stdout.splitlines()[-1])
+
+
+def test_a_newcomers_first_hour(here: Path, tmp_path: Path) -> None:
+    code, told = call(here, "demo", "--rows", 3000)
     assert code == 0
     assert told["rows_landed"] == 6000
     assert {year["gate"] for year in told["partitions"]} == {"open"}
@@ -42,19 +62,19 @@ def test_a_newcomers_first_hour(home: Path, tmp_path: Path) -> None:
         assert year["raw"] == year["passed"] + year["failed"] + year["duplicates"] + year["removed"]
         assert year["encrypted"] == year["passed"]
         assert year["encrypted_bytes"] > 0
-    assert call(home, "demo", "--rows", 3000)[1]["rows_landed"] == 0  # the same bytes again do nothing
+    assert call_here("demo", "--rows", 3000)[1]["rows_landed"] == 0  # the same bytes again do nothing
 
     file = tmp_path / "licences.csv.gz"
     generate(LICENCES, file, 500, 11, (2021,))
-    code, told = call(home, "ingest", file, "--dataset", LICENCES)
+    code, told = call_here("ingest", file, "--dataset", LICENCES)
     assert code == 0
     assert told["landed"][0]["rows"] == 500
     assert told["landed"][0]["partitions"] == ["2021"]
-    code, again = call(home, "ingest", file, "--dataset", LICENCES)
+    code, again = call_here("ingest", file, "--dataset", LICENCES)
     assert code == 0
     assert again["landed"][0]["known"]
     assert again["partitions"] == told["partitions"]
-    code, status = call(home, "status")
+    code, status = call_here("status")
     assert code == 0
     assert {year["partition"] for year in status["partitions"]} >= {"2021", "2022", "2023", "2024"}
 
@@ -84,76 +104,65 @@ BAD = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_bad_input_is_refused_clearly_and_loses_nothing(home: Path, tmp_path: Path, kind: str) -> None:
+def test_bad_input_is_refused_clearly_and_loses_nothing(here: Path, tmp_path: Path, kind: str) -> None:
     file = tmp_path / "licences.csv"
     content, words = BAD[kind]
     file.write_bytes(content())
     before = file.read_bytes()
-    code, told = call(home, "ingest", file, "--dataset", LICENCES)
+    code, told = call_here("ingest", file, "--dataset", LICENCES)
     assert code == 3
     ((why, name),) = [(one["why"], one["file"]) for one in told["refused"]]
     assert name == "licences.csv"
     assert words in why, why
     assert len(why) < 2000
     assert file.read_bytes() == before
-    assert list(home.rglob("*.parquet")) == []
-    assert list(home.rglob("objects/*")) == []
+    assert list(here.rglob("*.parquet")) == []
+    assert list(here.rglob("objects/*")) == []
 
 
-def test_one_refused_file_does_not_keep_the_others_of_a_folder_out(home: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("here")
+def test_neither_a_refused_file_nor_a_broken_line_keeps_the_others_out(tmp_path: Path) -> None:
     folder = tmp_path / "exports"
     folder.mkdir()
     (folder / "a-empty.csv").write_bytes(b"")
-    generate(LICENCES, folder / "b-good.csv", 100, 3, (2024,))
-    code, told = call(home, "ingest", folder, "--dataset", LICENCES)
+    good = generate(LICENCES, folder / "b-good.csv", 200, 3, (2024,)).path
+    lines = good.read_bytes().splitlines(keepends=True)
+    lines[5] = lines[5].replace(b"Vancouver", b"Vancouv\xe9r", 1)
+    good.write_bytes(b"".join(lines))
+    code, told = call_here("ingest", folder, "--dataset", LICENCES)
     assert code == 3
     assert [one["file"] for one in told["refused"]] == ["a-empty.csv"]
-    assert [one["file"] for one in told["landed"]] == ["b-good.csv"]
+    assert [(one["file"], one["rows"], one["unreadable"]) for one in told["landed"]] == [("b-good.csv", 199, 1)]
     assert told["partitions"][0]["encrypted"] > 0
 
 
-def test_a_line_that_is_not_utf8_is_kept_aside_and_the_rest_goes_on(home: Path, tmp_path: Path) -> None:
-    file = tmp_path / "licences.csv"
-    generate(LICENCES, file, 200, 3, (2024,))
-    lines = file.read_bytes().splitlines(keepends=True)
-    lines[5] = lines[5].replace(b"Vancouver", b"Vancouv\xe9r", 1)
-    file.write_bytes(b"".join(lines))
-    code, told = call(home, "ingest", file, "--dataset", LICENCES)
-    assert code == 0
-    assert told["landed"][0]["unreadable"] == 1
-
-
-def test_keys_can_be_looked_after(home: Path) -> None:
+def test_keys_can_be_looked_after(here: Path) -> None:
     key = f"alias/city-platform/{LICENCES}/personal"
-    call(home, "demo", "--rows", 1000)
-    assert key in {one["name"] for one in call(home, "keys", "list")[1]["keys"]}
-    assert call(home, "keys", "rotate", key)[1] == {"key": key, "version": 2, "enabled": True}
-    assert call(home, "keys", "disable", key)[1]["enabled"] is False
-    assert call(home, "keys", "enable", key)[1]["enabled"] is True
-    assert call(home, "keys", "rotate", "alias/nobody")[0] == 3
+    local_platform(here).keys.ensure(key)
+    assert [one["name"] for one in call_here("keys", "list")[1]["keys"]] == [key]
+    assert call_here("keys", "rotate", key)[1] == {"key": key, "version": 2, "enabled": True}
+    assert call_here("keys", "disable", key)[1]["enabled"] is False
+    assert call_here("keys", "enable", key)[1]["enabled"] is True
+    assert call_here("keys", "rotate", "alias/nobody")[0] == 3
 
 
-def test_an_unknown_dataset_lists_the_known_ones(home: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("here")
+def test_an_unknown_dataset_lists_the_known_ones(tmp_path: Path) -> None:
     file = tmp_path / "x.csv"
     file.write_text("a\n1\n")
-    code, told = call(home, "ingest", file, "--dataset", "licences")
+    code, told = call_here("ingest", file, "--dataset", "licences")
     assert code == 2
     assert LICENCES in told["error"]
 
 
-def test_the_shipped_datasets_hold_no_mistakes(home: Path) -> None:
-    code, told = call(home, "datasets", "check")
+@pytest.mark.usefixtures("here")
+def test_the_shipped_datasets_hold_no_mistakes() -> None:
+    code, told = call_here("datasets", "check")
     assert (code, told["mistakes"]) == (0, [])
 
 
 def test_help_has_examples() -> None:
     for command in ("demo", "ingest", "generate", "status", "up"):
-        done = subprocess.run(
-            [sys.executable, "-m", "city_platform.cli.app", command, "--help"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        )
+        done = CliRunner().invoke(app, [command, "--help"])
+        assert done.exit_code == 0
         assert "Example: city-platform" in done.stdout

@@ -78,7 +78,7 @@ def test_a_waived_year_is_published_until_the_very_second(
 def test_the_sensor_goes_on_after_a_waiver_and_judges_again_after_its_end(
     judged: Platform, trees: Dataset, desk: Desk, clock: StandingClock
 ) -> None:
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
 
         def asked() -> list[str]:
             return [str(request.run_key) for request in outdated_requests(judged, [trees], instance)]

@@ -47,7 +47,7 @@ def failure(result: dg.ExecuteInProcessResult) -> str:
 
 
 def test_within_one_run_a_failing_rule_stops_what_is_behind_it(landed: Platform, home: Path) -> None:
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         good = run(home, instance, "2023", LAYERS)
         bad = run(home, instance, "2024", LAYERS)
     assert good.success
@@ -57,7 +57,7 @@ def test_within_one_run_a_failing_rule_stops_what_is_behind_it(landed: Platform,
 
 
 def test_a_later_run_of_the_downstream_alone_is_refused(landed: Platform, home: Path) -> None:
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         run(home, instance, "2024", LAYERS)
         for layer in ("curated", "encrypted"):
             later = run(home, instance, "2024", [layer])
@@ -68,7 +68,7 @@ def test_a_later_run_of_the_downstream_alone_is_refused(landed: Platform, home: 
 
 def test_a_backfill_publishes_the_good_year_and_refuses_the_bad_one(landed: Platform, home: Path) -> None:
     # One partition a run is what a backfill makes; the web interface's own backfill is in test_up.py.
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         for year in ("2023", "2024"):
             run(home, instance, year, ["raw", "cleaned", "quality_checked", "rejected"])
         outcomes = {year: run(home, instance, year, ["curated", "encrypted"]).success for year in ("2023", "2024")}

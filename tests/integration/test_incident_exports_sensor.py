@@ -37,7 +37,7 @@ def test_a_backlog_and_what_comes_late(
     for day in days:
         export(day, "a")
     seen: dict[str, set[str]] = {}
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
 
         def tick(number: int, cursor: str | None = None) -> str | None:
             for _ in range(number):

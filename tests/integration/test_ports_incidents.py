@@ -1,6 +1,8 @@
-"""The contract of the incident repository, held by every adapter."""
+"""The contract of the incident repository, and of what counts its incidents, held by every adapter."""
 
 import threading
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -12,18 +14,24 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from city_platform.aws.incidents import DynamoDBIncidentRepository, IncidentTables, dynamodb_client
-from city_platform.incidents.model import Box, Incident, Media, Resolution, Severity, Status
+from city_platform.incidents.cursor import Cursors
+from city_platform.incidents.model import Box, Incident, Media, Resolution, Severity, Status, Visibility
 from city_platform.incidents.repository import (
     AlreadyDone,
+    Counted,
     IncidentRepository,
     Listing,
     Mark,
+    NotCountedYet,
     Pattern,
     Position,
     VersionConflict,
 )
+from city_platform.incidents.service import IncidentService
+from city_platform.layers import open_incidents
+from city_platform.layers.platform import Platform
 from city_platform.local.incidents import SqliteIncidentRepository
-from tests.incidents import NOW, change, incident
+from tests.incidents import NOW, change, incident, reference
 from tests.town import StandingClock
 
 EAST = Listing(Pattern.DISTRICT_STATUS, ("mount-pleasant", "reported"))
@@ -216,6 +224,59 @@ def test_paging_is_stable_while_statuses_change(store: IncidentRepository) -> No
             store.write([change(following(gone, status=Status.ACKNOWLEDGED), gone)])
             store.write([change(incident(60))])  # a newer one: before the place where this reader is
     assert [one.incident_id for one in seen] == [one.incident_id for one in expected if one is not gone]
+
+
+@pytest.fixture
+def count(store: IncidentRepository, platform: Platform) -> Callable[[], Counted]:
+    """The store's counts once they are up to date: where it does not count itself, after publishing."""
+    if isinstance(store, SqliteIncidentRepository):
+        return store.counts
+    service = IncidentService(store, reference(), platform.keys, platform.clock, Cursors(b"s" * 32))
+    published = open_incidents.PublishedCounts(platform.lake)
+    with pytest.raises(NotCountedYet, match="publish them first"):
+        published.counts()
+
+    def counted() -> Counted:
+        open_incidents.publish(platform.lake, service)
+        return published.counts()
+
+    return counted
+
+
+def test_counts_are_those_of_the_public_incidents(
+    store: IncidentRepository, count: Callable[[], Counted], clock: StandingClock
+) -> None:
+    known = [
+        incident(-20),
+        incident(-19),
+        incident(-18, category="graffiti"),
+        incident(-17, region="east", district="hastings-sunrise"),
+        incident(-16, visibility=Visibility.HIDDEN),
+        incident(-500 * 24 * 60, status=Status.RESOLVED, resolution=Resolution.FIXED, closed_at=NOW),  # another year
+    ]
+    for one in known:
+        store.write([change(one)])
+
+    def expected() -> list[tuple[str, str, str, str, int]]:
+        public = [one for one in known if one.visibility is Visibility.PUBLIC]
+        counts = Counter((one.region, one.district, one.status.value, one.category) for one in public)
+        return sorted((*key, incidents) for key, incidents in counts.items())
+
+    def counted() -> list[tuple[str, str, str, str, int]]:
+        found = count()
+        assert found.at == clock.now()
+        return [(one.region, one.district, one.status, one.category, one.incidents) for one in found.counts]
+
+    assert counted() == expected()
+    clock.time = NOW + timedelta(minutes=1)
+    for place, after in (
+        (0, following(known[0], status=Status.ACKNOWLEDGED, updated_at=clock.now())),
+        (2, following(known[2], visibility=Visibility.HIDDEN, updated_at=clock.now())),
+        (4, following(known[4], visibility=Visibility.PUBLIC, updated_at=clock.now())),
+    ):
+        store.write([change(after, known[place])])
+        known[place] = after
+    assert counted() == expected()
 
 
 STATUSES = st.sampled_from([Status.REPORTED, Status.ACKNOWLEDGED, Status.RESOLVED])

@@ -104,7 +104,7 @@ def test_a_changed_reference_is_other_work_and_closes_the_gate_until_it_is_done(
     assert outdated(platform, prunings, "2024") == ("quality_checked", "curated", "encrypted")
     with pytest.raises(GateClosed, match=r"reference trees \(all\), reference trees \(partition\)"):
         curated.materialize(platform, prunings, "2024")
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         requests = {request.job_name: request for request in outdated_requests(platform, both, instance)}
         assert requests["materialize_prunings"].partition_key == "2024"
     after = judge(platform, prunings, "2024")

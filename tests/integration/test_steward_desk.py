@@ -189,7 +189,7 @@ def test_a_waiver_ends_when_it_says(text: str, ends: str | None) -> None:
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         yield instance
 
 

@@ -1,10 +1,8 @@
 """What a watcher decides and tells of whole minutes, and that it does not depend on who watched, how often, or died."""
 
 import json
-import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -22,10 +20,11 @@ from city_platform.traffic.events import TYPES, InvalidEvent, Told, alert_id, bu
 from city_platform.traffic.health import Health
 from city_platform.traffic.registry import generate
 from city_platform.traffic.relay import EventsRefused, relay
-from city_platform.traffic.state import Event, Key, Record, Window, bucket
+from city_platform.traffic.state import Event, Record, bucket
 from city_platform.traffic.stream import shard_of
 from city_platform.traffic.watch import EVENTS_AT_ONCE, MOST_BEHIND, InvalidRecord
 from tests.traffic import Crash, Faults, MemoryState
+from tests.traffic_histories import MINUTES, Inline, expected, history, outcome, sensors_of, trial
 from tests.traffic_minutes import (
     CITY,
     START,
@@ -40,11 +39,6 @@ from tests.traffic_minutes import (
 )
 
 JAM, SLOW_ZONE, QUIET = CITY.zones[0], CITY.zones[1], CITY.zones[2]
-
-
-def sensors_of(zone: str, share: float = 1.0) -> list[int]:
-    place = CITY.sensors(CITY.zone_index[zone])
-    return list(range(place.start, place.start + round((place.stop - place.start) * share)))
 
 
 def watched(state: MemoryState, minutes: Sequence[Callable[[int], None]]) -> list[list[Told]]:
@@ -203,55 +197,22 @@ def test_more_events_than_a_commit_takes_are_told_in_several() -> None:
 # What is told does not depend on who watched.
 
 
-MINUTES = 12
-
-
-def history(seed: int) -> MemoryState:
-    """Twelve minutes of jams, failing sensors, zones and the whole city, at random."""
-    return MemoryState(dict(_history(seed)))
-
-
-@cache
-def _history(seed: int) -> Mapping[Key, Window]:
-    draw, state = random.Random(seed), MemoryState()  # noqa: S311 reproducible, not secret
-    jam = {zone: draw.choice((10.0, 55.0, 80.0)) for zone in CITY.zones}
-    broken = draw.sample(range(len(CITY)), 4)
-    dark = sensors_of(draw.choice(CITY.zones))
-    for minute in range(MINUTES):
-        silent = set(broken[2:]) if 3 <= minute < 9 else set()
-        silent |= set(dark) if 4 <= minute < 8 or draw.random() < 0.1 else set()
-        silent |= set(range(len(CITY))) if draw.random() < 0.08 else set()
-        index = {zone: at + draw.uniform(-8, 8) for zone, at in jam.items() if minute < 6}
-        fill(state, minute, index, silent=silent, same=broken[:2] if minute < 7 else ())
-    return state.kept
-
-
-def outcome(state: MemoryState) -> tuple[dict[str, Told], dict[str, bytes]]:
-    """All events by id, without the time they were detected at, and all records."""
-    said = {one.alert_id: msgspec.structs.replace(one, detected_at=one.window_end) for one in told(state.outbox(9999))}
-    return said, {key: record.body for key, record in state.records.items()}
-
-
-@cache
-def expected(seed: int) -> tuple[Mapping[str, Told], Mapping[str, bytes]]:
-    """What one watcher makes of a history, minute by minute and undisturbed."""
-    state, clock = history(seed), Clock()
-    watch = watching(state, clock)
-    for minute in range(MINUTES):
-        clock.now_ms = due(minute)
-        watch.evaluate()
-    return outcome(state)
-
-
 FAULTS = (None, None, None, "crash before", "crash after", "lost", "unheard", "rival")
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.integers(0, 9), st.lists(st.sampled_from(FAULTS), max_size=60), st.lists(st.integers(0, 5), max_size=20))
-def test_what_is_told_depends_on_the_minutes_alone(seed: int, faults: list[str | None], pauses: list[int]) -> None:
+@settings(max_examples=15)
+@given(
+    st.integers(0, 9),
+    st.lists(st.sampled_from(FAULTS), max_size=60),
+    st.lists(st.sampled_from((None, None, "rival")), max_size=60),
+    st.lists(st.integers(0, 5), max_size=20),
+)
+def test_what_is_told_depends_on_the_minutes_alone(
+    seed: int, faults: list[str | None], reads: list[str | None], pauses: list[int]
+) -> None:
     """However evaluations are cut, repeated, crash, go unheard or run at once: the same events and the same records."""
     state, clock = history(seed), Clock(due(0))
-    mine = FaultyState(coming=Faults(list(faults))).over(state)
+    mine = FaultyState(coming=Faults(list(faults)), reads=Faults(list(reads))).over(state)
     mine.rival = watching(state, clock).evaluate
     watch, minute = watching(mine, clock), 0
     while minute < MINUTES:
@@ -277,40 +238,7 @@ def test_the_histories_hold_every_kind_of_event() -> None:
 # The outbox, against publishing where the change is written.
 
 
-class Inline(FaultyState):
-    """Publishes an event beside the commit instead of putting it into the outbox."""
-
-    bus: MemoryBus
-
-    def commit(self, records: Sequence[Record], events: Sequence[Event] = ()) -> None:
-        super().commit(records)
-        if events:
-            self.bus.publish([bus_event(event) for event in events])
-
-
-TRIALS = 12
-
-
-def trial(seed: int, state: FaultyState, bus: MemoryBus) -> bool:
-    """Whether receivers end with exactly the events there were, with a crash at any side effect."""
-    base = history(seed % 10)
-    draw = random.Random(seed)  # noqa: S311 reproducible, not secret
-    crashes = (None, None, None, None, None, None, "crash before", "crash after")
-    state.over(base).coming = Faults(draw.choices(crashes, k=80))
-    bus.coming = Faults(draw.choices((*crashes, "busy", "half", "unheard"), k=40))
-    clock = Clock()
-    watch = watching(state, clock)
-    minute = 0
-    while minute < MINUTES or state.waiting:
-        clock.now_ms = due(min(minute, MINUTES - 1))
-        try:
-            watch.evaluate()
-            relay(state, bus)
-        except Crash:
-            watch = watching(state, clock)
-            continue
-        minute += 1
-    return {event.id for event in bus.taken} == set(expected(seed % 10)[0])
+TRIALS = 6
 
 
 def test_the_outbox_tells_everything_and_publishing_inline_does_not() -> None:
@@ -381,3 +309,15 @@ def test_what_is_no_event_of_traffic_is_refused() -> None:
 def test_a_zones_readings_are_all_in_one_shard() -> None:
     found = [shard_of(zone, 4) for zone in generate().zones]
     assert {found.count(at) for at in range(4)} <= set(range(90, 160))
+
+
+def test_a_bucket_that_a_rival_judged_meanwhile_is_not_judged_again() -> None:
+    """The city was read before the rival's minutes, the bucket after them."""
+    state, clock = history(0), Clock(due(0))
+    watching(state, clock).evaluate()
+    clock.now_ms = due(MINUTES - 1)
+    mine = FaultyState(reads=Faults(["rival"])).over(state)
+    mine.rival = watching(state, clock).evaluate
+    watch = watching(mine, clock)
+    assert watch.evaluate().conflicts == 1
+    assert outcome(state) == expected(0)
