@@ -101,3 +101,19 @@ def test_a_series_is_judged_by_a_threshold_it_had_no_part_in() -> None:
     assert corpus_score(judged, STANDARD) == pytest.approx(50)
     with pytest.raises(ValueError, match="at least two"):
         leave_one_out({"one": one}, {"only": {"one": loud}}, STANDARD)
+
+
+def test_what_is_usual_is_told_by_the_hour_in_the_values_unit() -> None:
+    detector = Detector()
+    with pytest.raises(ValueError, match="nothing was learnt yet"):
+        detector.usual(0)
+    times, values = a_month()
+    for time, value in zip(times.tolist(), values.tolist(), strict=True):
+        detector.observe(time, value)
+    monday = 28 * DAY_S + 4 * DAY_S  # 2 February 1970 was one: 1 January was a Thursday
+    for hour, usual in ((8, 140), (3, 60)):
+        low, high = detector.usual(monday + hour * HOUR_S)
+        assert low < usual < high
+        assert high - low < usual
+    sunday = detector.usual(monday - DAY_S + 8 * HOUR_S)
+    assert sunday[0] < 70 < sunday[1] < 140
