@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from city_platform.traffic.congestion import LEVELS, Figures, Level, Thresholds, ZoneLevel
 from city_platform.traffic.roads import Roads
 from city_platform.traffic.state import BUCKETS, WINDOW_MS, TrafficState, Window, bucket
-from city_platform.traffic.windows import CLOSING_MS, unpack_sensors
+from city_platform.traffic.windows import CLOSING_MS, newest_ms
 
 LOOKBACK = 6  # windows before the open one that are looked at
 OLD_MS = 30_000  # a zone that was not heard for so long is shown as old
@@ -203,7 +203,7 @@ class Newest:
         known = self._heard.get(window.zone)
         if known is not None and known.window.key == window.key and known.window.version == window.version:
             return _Seen(window, known.measured_ms, now_ms)
-        return _Seen(window, int(unpack_sensors(window).ts_ms.max(initial=window.start_ms)), now_ms)
+        return _Seen(window, newest_ms(window), now_ms)
 
 
 def band(index: float, thresholds: Thresholds) -> Level:

@@ -113,20 +113,20 @@ def read_history(
     if wrong := faults(start_ms, end_ms, step_ms):
         raise ValueError("; ".join(f"{name}: {said}" for name, said in wrong.items()))
     starts = range(start_ms // HOUR_MS * HOUR_MS, end_ms, HOUR_MS)
-    corrected = {hour: found for hour in starts if (found := hours.published(hour)) is not None}
+    corrected = {hour: hours.published(hour) for hour in starts}
     sources: dict[int, Source] = {}
     windows: list[tuple[Source, Sums]] = []
-    for hour in starts:
+    for hour, published in corrected.items():
         first, last = max(hour, start_ms), min(hour + HOUR_MS, end_ms)
-        if hour in corrected:
+        found: Sequence[Sums] = ()
+        if published is not None:
             sources[hour] = Source.LAKE
-            found: Iterable[Sums] = (one for one in corrected[hour].windows(zone) if first <= one.start_ms < last)
-        elif hour + HOUR_MS + KEEP_MS <= now_ms or state is None:
+            found = [one for one in published.windows(zone) if first <= one.start_ms < last]
+        elif state is None or hour + HOUR_MS + KEEP_MS <= now_ms:
             sources[hour] = Source.GONE
-            continue
         else:
             sources[hour] = Source.STATE
-            found = map(_sums, state.windows(zone, first, last))
+            found = [_sums(one) for one in state.windows(zone, first, last)]
         windows += [(sources[hour], one) for one in found]
     return History(
         zone=zone,

@@ -32,6 +32,7 @@ _SUMS = (
 _LATEST = ("vehicle_count", "speed_x10", "occupancy_x1000", "index_x1000")
 _Unsigned: TypeAlias = NDArray[np.uint64]
 _HEAD = struct.Struct("<9BQq")  # bits a value in each column, the lowest number, the lowest base
+_TIMES = 4  # the column of times
 _STRAY = np.dtype([("number", "<i4"), ("seq", "<i8")])
 _MILLI = 1000
 
@@ -278,6 +279,13 @@ def unpack_sensors(window: Window) -> Sensors:
     )
 
 
+def newest_ms(window: Window) -> int:
+    """When the newest of a stored window's latest readings was measured; its start where it has none."""
+    *widths, _, _ = _HEAD.unpack_from(window.sensors)
+    times = _apart(widths, window.sensors[_HEAD.size :], window.active, _TIMES)[_TIMES]
+    return window.start_ms + int(times.max(initial=0))
+
+
 def unpack_strays(window: Window) -> list[tuple[int, int]]:
     """The readings of a stored window that fell outside the bits, as number of the sensor and sequence number."""
     if not window.strays:
@@ -300,18 +308,22 @@ def _together(columns: Sequence[_Unsigned]) -> tuple[list[int], list[NDArray[np.
     return widths, words
 
 
-def _apart(widths: Sequence[int], data: bytes, count: int) -> list[_Unsigned]:
-    """The columns that `_together` put side by side, of `count` rows."""
-    columns = [np.zeros(count, dtype=np.uint64) for _ in widths]
+def _apart(widths: Sequence[int], data: bytes, count: int, only: int | None = None) -> list[_Unsigned]:
+    """The columns that `_together` put side by side, of `count` rows; with `only`, that one, and the others empty."""
+    columns = [np.zeros(count if only in {None, column} else 0, dtype=np.uint64) for column in range(len(widths))]
     at = 0
     for shared in _shared_words(widths):
         width = _bytes(widths, shared)
+        if only is not None and only not in {column for column, _ in shared}:
+            at += width * count
+            continue
         whole = np.zeros((count, 8), dtype=np.uint8)
         whole[:, :width] = np.frombuffer(data, dtype=np.uint8, count=width * count, offset=at).reshape(count, width)
         at += width * count
         word = whole.view("<u8").reshape(count).astype(np.uint64)
         for column, shift in shared:
-            columns[column] = (word >> np.uint64(shift)) & np.uint64((1 << widths[column]) - 1)
+            if only in {None, column}:
+                columns[column] = (word >> np.uint64(shift)) & np.uint64((1 << widths[column]) - 1)
     return columns
 
 

@@ -28,42 +28,17 @@ from city_platform.layers import curated
 from city_platform.layers.traffic_history import DATASET, LakeHours
 from city_platform.local.platform import local_platform
 from city_platform.local.traffic_state import SqliteTrafficState
-from city_platform.traffic import congestion
+from city_platform.traffic import congestion, health
 from city_platform.traffic.congestion import Congestion, Level, ZoneLevel
-from city_platform.traffic.handler import TrafficHandler
 from city_platform.traffic.history import HOUR_MS
-from city_platform.traffic.registry import generate, sensor_id
-from city_platform.traffic.roads import generate_roads
+from city_platform.traffic.registry import sensor_id
 from city_platform.traffic.state import BUCKETS, Key, Record, StateUnavailable, TrafficState, Window, bucket
 from tests.integration.conftest import REGION
+from tests.live_traffic import REGISTRY, ROADS, SAID, count, told
 from tests.town import StandingClock
-from tests.traffic import NOON, Letters, Told, columns, event, record, truth
+from tests.traffic import NOON, truth
 
-REGISTRY = generate(seed=7, sensors=60, zones=4)
-SAID = {"CITY_PLATFORM_TRAFFIC_REGISTRY": "7:60:4"}
 WINDOW_MS = 10_000
-
-
-def told(start_ms: int, zones: Sequence[int] = range(4)) -> list[Told]:
-    """A reading of each sensor in the window, the last one nine seconds after its start."""
-    found = []
-    for zone in zones:
-        own = REGISTRY.sensors(zone)
-        found += [
-            Told(index, start_ms // 1000 + at, start_ms + 9_000 - 10 * at, 20 + at + zone)
-            for at, index in enumerate(range(own.start, own.stop))
-        ]
-    return found
-
-
-def count(state: TrafficState, readings: Sequence[Told]) -> None:
-    """Has the handler count these readings, as they come in."""
-    zones = sorted({int(REGISTRY.zone[one.sensor]) for one in readings})
-    frames = [columns([one for one in readings if REGISTRY.zone[one.sensor] == zone], REGISTRY) for zone in zones]
-    arrival = max(one.ts_ms for one in readings)
-    handler = TrafficHandler(REGISTRY, state, Letters(), lambda: arrival)
-    outcome = handler.handle(event(*(record(frame, at, arrival) for at, frame in enumerate(frames))))
-    assert outcome.accepted == len(readings)
 
 
 @dataclass
@@ -158,13 +133,12 @@ def test_the_map_says_of_every_zone_what_was_measured_in_sixteen_queries(city: W
     found = city.json("/traffic/v1/map.geojson")
     assert city.queries.made.count("Query") <= 16
     assert (found["status"], found["age_s"], found["at"]) == ("live", 3.0, "2026-05-28T20:26:52.000Z")
-    roads = generate_roads(REGISTRY)
     for place, feature in enumerate(found["features"]):
         zone = REGISTRY.zones[place]
         sums = truth(readings, REGISTRY)[zone, NOON]
         said = feature["properties"]
         speed = 1e6 * sums["vehicles"] / sums["pace"]
-        free_flow = int(roads.free_flow_x10[place]) / 10
+        free_flow = int(ROADS.free_flow_x10[place]) / 10
         assert feature["id"] == said["zone"] == zone
         assert said["speed_kmh"] == pytest.approx(speed, abs=0.051)
         assert said["index"] == pytest.approx(100 * max(0.0, 1 - speed / free_flow), abs=0.051)
@@ -172,7 +146,7 @@ def test_the_map_says_of_every_zone_what_was_measured_in_sixteen_queries(city: W
         assert said["vehicles_per_hour"] == sums["vehicles"] * 360
         assert (said["coverage"], said["old"], said["age_s"]) == (1.0, False, 3.0)
         assert feature["geometry"]["coordinates"][0] == [
-            [round(one, 6) for one in point] for point in roads.ring(place)
+            [round(one, 6) for one in point] for point in ROADS.ring(place)
         ]
 
 
@@ -327,10 +301,11 @@ def test_a_state_that_does_not_answer_leaves_the_map_with_its_age_and_says_so(lo
 
 def test_levels_are_the_watchers_while_it_runs(city: Watched) -> None:
     count(city.state, told(NOON))
-    severe = ZoneLevel(Level.SEVERE, since_ms=NOON - 60_000)
+    severe = ZoneLevel(Level.SEVERE, since_ms=NOON - 60_000, told=Level.SEVERE)
     body = congestion.encode(Congestion(NOON, {"z-001": severe}))
     free_flow = Record("free_flow", 1, msgspec.json.encode({"z-003": 999}))
-    city.state.commit([Record(congestion.record_key(bucket("z-001")), 1, body), free_flow])
+    degraded = Record(health.CITY_KEY, 1, msgspec.json.encode(health.City(NOON, degraded=True)))
+    city.state.commit([Record(congestion.record_key(bucket("z-001")), 1, body), free_flow, degraded])
     city.at(NOON + 12_000)
     zones = city.zones()
     assert (zones["z-001"]["level"], zones["z-001"]["level_since"]) == ("severe", "2026-05-28T20:25:40.000Z")
@@ -338,11 +313,16 @@ def test_levels_are_the_watchers_while_it_runs(city: Watched) -> None:
     assert zones["z-002"]["level_since"] is None
     page = city.client.get("/traffic").text
     assert '<span class="level">severe</span>' in page
-    assert "since 13:25" in page
+    alert = '<a href="/traffic/zones/z-001">z-001</a>: <span class=level>severe</span> since 13:25'
+    assert f"<h2>Alerts that stand</h2><ul><li>{alert}</li></ul>" in page
+    assert "fell silent at once" in page
     count(city.state, told(NOON + 600_000))
     city.at(NOON + 612_000)
     assert city.zones()["z-001"]["level_since"] is None, "a watcher that stopped ten minutes ago decides nothing"
-    assert "Nobody decides on levels at present" in city.client.get("/traffic").text
+    later = city.client.get("/traffic").text
+    assert "Nobody decides on levels at present" in later
+    assert "Alerts that stand" not in later
+    assert "fell silent at once" not in later
 
 
 def test_where_no_traffic_runs_the_page_says_so_and_nothing_is_made(home: Path) -> None:

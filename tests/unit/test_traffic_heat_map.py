@@ -1,6 +1,6 @@
 """The heat map: which window is read, which one a zone is shown with, what its figures mean, how old they are."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -9,25 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from city_platform.traffic.congestion import Level, Thresholds, ZoneLevel
-from city_platform.traffic.handler import TrafficHandler
 from city_platform.traffic.heat_map import LOOKBACK, OLD_MS, Newest, band, expected_sensors
-from city_platform.traffic.registry import generate
-from city_platform.traffic.roads import generate_roads
 from city_platform.traffic.state import BUCKETS, WINDOW_MS, Window
-from tests.traffic import NOON, Letters, MemoryState, Told, columns, event, record
-
-REGISTRY = generate(seed=7, sensors=60, zones=4)
-ROADS = generate_roads(REGISTRY)
-
-
-def told(start_ms: int, zones: Iterable[int] = range(4), share: float = 1.0, last_ms: int = 9_000) -> list[Told]:
-    """A reading of each sensor of these zones in the window, or of a share of them; the last one then."""
-    found = []
-    for zone in zones:
-        own = REGISTRY.sensors(zone)
-        count = round((own.stop - own.start) * share)
-        found += [Told(own.start + at, start_ms // 1000 + at, start_ms + last_ms - at, 20 + at) for at in range(count)]
-    return found
+from city_platform.traffic.windows import newest_ms, unpack_sensors
+from tests.live_traffic import REGISTRY, ROADS, count, told
+from tests.traffic import NOON, MemoryState
 
 
 @dataclass
@@ -46,16 +32,6 @@ class Counting(MemoryState):
         assert len(self.queries) <= BUCKETS
         self.queries.clear()
         return found
-
-
-def count(state: MemoryState, readings: list[Told]) -> None:
-    """Has the handler count them, as they come in."""
-    zones = {int(REGISTRY.zone[one.sensor]) for one in readings}
-    packed = [columns([one for one in readings if REGISTRY.zone[one.sensor] == zone], REGISTRY) for zone in zones]
-    arrival = max(one.ts_ms for one in readings)
-    records = [record(data, at, arrival) for at, data in enumerate(packed)]
-    outcome = TrafficHandler(REGISTRY, state, Letters(), lambda: arrival).handle(event(*records))
-    assert outcome.accepted == len(readings)
 
 
 @pytest.fixture
@@ -128,6 +104,14 @@ def test_a_zone_most_of_whose_sensors_fell_silent_becomes_unknown_after_a_minute
     assert all(one.figures.coverage < 0.5 for one in newest.zones())
 
 
+def test_the_newest_time_is_that_of_the_unpacked_sensors(state: Counting) -> None:
+    for turn in range(3):
+        count(state, told(NOON + turn * WINDOW_MS, share=0.2 + turn / 5, last_ms=2_345 * turn + 90))
+    assert len(state.kept) == 12
+    for window in state.kept.values():
+        assert newest_ms(window) == int(unpack_sensors(window).ts_ms.max())
+
+
 def test_nothing_heard_is_no_row(state: Counting, newest: Newest) -> None:
     count(state, told(NOON, [1]))
     newest.read(state, NOON + 10_000)
@@ -151,7 +135,7 @@ def test_where_zones_are_missing_and_there_is_time_older_windows_are_read_in_bet
     for start in (NOON - WINDOW_MS, NOON):
         count(state, told(start, [0, 1, 2], last_ms=900))
     read = []
-    for second in range(1, 9):
+    for second in range(1, 10):
         newest.read(state, NOON + 1_000 * second)
         read.append(state.read())
     assert read[:4] == [{-WINDOW_MS}, {0}, {-2 * WINDOW_MS}, {0}]

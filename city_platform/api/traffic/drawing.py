@@ -28,8 +28,8 @@ STYLE = """\
 @media (prefers-color-scheme: dark) { :root { --a: #1f3a2d; --b: #2a5340; --c: #6a5a1e; --d: #8a5a1c; --e: #a44e22;
   --f: #e0604f; --on: #f2f4f6; --onf: #14181d; --none: #232a32; } }
 svg.map text { font: 600 15px system-ui, sans-serif; text-anchor: middle; fill: var(--on); pointer-events: none; }
-svg.map .F text, .swatch .F text { fill: var(--onf); } svg.map .A text, svg.map .B text { font-weight: 400;
-  fill: var(--soft); } svg.map .old text, svg.map .unknown text, svg.map .none text { fill: var(--soft);
+svg.map .F text, .swatch .F text { fill: var(--onf); } svg.map .A text, svg.map .B text { font-weight: 400; }
+svg.map .old text, svg.map .unknown text, svg.map .none text { fill: var(--soft);
   font-weight: 400; font-size: 13px; }
 .map .A rect.z { fill: var(--a); } .map .B rect.z { fill: var(--b); } .map .C rect.z { fill: var(--c); }
 .map .D rect.z { fill: var(--d); } .map .E rect.z { fill: var(--e); } .map .F rect.z { fill: var(--f); }

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from city_platform.errors import TransientError
 from city_platform.ports import Clock
-from city_platform.traffic import congestion
-from city_platform.traffic.congestion import MINUTE_MS, ZoneLevel
+from city_platform.traffic import congestion, health
+from city_platform.traffic.congestion import MINUTE_MS, Level, ZoneLevel
+from city_platform.traffic.free_flow import RECORD as FREE_FLOW
 from city_platform.traffic.heat_map import OLD_MS, Newest, ZoneNow, expected_sensors
 from city_platform.traffic.registry import Registry
 from city_platform.traffic.roads import Roads, generate_roads
 from city_platform.traffic.state import TrafficState
-from city_platform.traffic.watch import FREE_FLOW
 
 REFRESH_MS = 1_000  # what is younger is not read again
 _PATIENCE_MS = 3_000  # nor does anybody wait for what is read just now, if what is there is younger than this
@@ -70,6 +70,8 @@ class City:
     running: bool
     failing: bool
     watched: bool  # levels are decided, and not the band of an index alone
+    degraded: bool  # so many sensors are silent that it is the way of their readings that fails
+    alerts: Mapping[str, ZoneLevel]  # zones of which people were told that they are not normal
     measured_free_flow: Mapping[str, int]  # tenths of km/h by zone, where it was
     _answers: dict[str, "_Once"] = field(default_factory=dict)
 
@@ -123,6 +125,7 @@ class _Records:
     read_ms: int
     free_flow: Mapping[str, int]
     levels: Mapping[str, ZoneLevel]
+    degraded: bool
 
 
 class Live:
@@ -191,7 +194,7 @@ class Live:
                     self._records = _records(state, now)
             except TransientError:
                 failing = True
-        records = self._records or _Records(now, {}, {})
+        records = self._records or _Records(now, {}, {}, degraded=False)
         return City(
             at_ms=now,
             roads=self.roads,
@@ -200,6 +203,8 @@ class Live:
             running=state is not None,
             failing=failing,
             watched=bool(records.levels),
+            degraded=records.degraded,
+            alerts={zone: one for zone, one in records.levels.items() if one.told is not Level.NORMAL},
             measured_free_flow=records.free_flow,
         )
 
@@ -207,6 +212,11 @@ class Live:
 def _records(state: TrafficState, now_ms: int) -> _Records:
     record = state.record(FREE_FLOW)
     free_flow = msgspec.json.decode(record.body, type=dict[str, int]) if record else {}
-    levels = congestion.levels(state)
-    watched = levels is not None and now_ms - levels.judged_ms < _UNWATCHED_MS
-    return _Records(now_ms, free_flow, levels.zones if levels is not None and watched else {})
+    levels, city = congestion.levels(state), health.read_city(state)
+    recent = now_ms - _UNWATCHED_MS
+    return _Records(
+        read_ms=now_ms,
+        free_flow=free_flow,
+        levels=levels.zones if levels is not None and levels.judged_ms > recent else {},
+        degraded=city is not None and city.degraded and city.judged_ms > recent,
+    )

@@ -13,7 +13,7 @@ from city_platform.api.traffic.live import City, Status
 from city_platform.api.traffic.routes import Traffic, ZoneId, respond
 from city_platform.incidents.reference import Reference
 from city_platform.pages import escape, table, tiles
-from city_platform.traffic.congestion import Level
+from city_platform.traffic.congestion import LEVELS, Level
 from city_platform.traffic.heat_map import ZoneNow
 from city_platform.traffic.history import HOUR_MS, History, Source
 from city_platform.traffic.registry import sensor_id
@@ -26,7 +26,7 @@ _STEP_MS = 60_000
 _TICK_MS = 600_000
 _EXPLAINED = (
     "Speed in km/h, the harmonic mean of the vehicles. Index: 0 at free flow, 100 where nothing moves; "
-    "slow from 30, congested from 50, severe from 70."
+    "slow from 30, congested from 50, severe from 70. Heard: the share of sensors, and how old the newest reading is."
 )
 _WATCHED = "Levels are decided once a minute, so that they do not flap."
 _UNWATCHED = "Nobody decides on levels at present: they are those of the index alone."
@@ -43,18 +43,18 @@ def pages(traffic: Traffic, reference: Reference) -> APIRouter:
     live = traffic.live
 
     @routes.get(PATH)
-    def city_page(request: Request, _: Who, refresh: str = "on") -> Response:
+    def whole(request: Request, _: Who, refresh: str = "on") -> Response:
         city = live.city()
         still = refresh == "off"
         return respond(
             request,
-            city.answer(f"page {still}", lambda: _city(city, reference, still=still).encode()),
+            city.answer(f"page {still}", lambda: city_page(city, reference, still=still).encode()),
             _HTML,
             HEADERS,
         )
 
     @routes.get(PATH + "/zones/{zone}")
-    def zone_page(request: Request, zone: ZoneId, _: Who, refresh: str = "on") -> Response:
+    def one_zone(request: Request, zone: ZoneId, _: Who, refresh: str = "on") -> Response:
         city = live.city()
         still = refresh == "off"
         place = city.roads.registry.zone_index.get(zone)
@@ -72,7 +72,8 @@ def pages(traffic: Traffic, reference: Reference) -> APIRouter:
     return routes
 
 
-def _city(city: City, reference: Reference, *, still: bool) -> str:
+def city_page(city: City, reference: Reference, *, still: bool) -> str:
+    """The whole city as one page; `still` for one that does not renew itself."""
     shown = {name: drawing.look(city.by_zone.get(name), city.at_ms) for name in city.roads.registry.zones}
     known = [one for one in city.zones if one.known and not one.old(city.at_ms)]
     worst = sorted(known, key=lambda one: (-(one.figures.index or 0.0), one.zone))[:_WORST]
@@ -92,12 +93,13 @@ def _city(city: City, reference: Reference, *, still: bool) -> str:
         _legend([kind for kind, _, _ in shown.values()]),
         '</section><section id="worst" aria-labelledby="worst-title"><h2 id="worst-title">Slowest now</h2>',
         table(
-            ("Zone", "Level", "Speed", "Free flow", "Index", "Heard"),
+            ("Zone", "Level", "Since", "Speed", "Index", "Heard"),
             [_row(one, city.at_ms, reference) for one in worst],
             numeric=(2, 3, 4, 5),
         )
         if worst
         else "<p>No zone can be told to be slow or not.</p>",
+        *_alerts(city, reference),
         f"<p class=soft>{_EXPLAINED} {_WATCHED if city.watched else _UNWATCHED}</p>",
         "</section></div>",
         '<details id="all"><summary>All zones</summary><ul class="zones">',
@@ -173,13 +175,18 @@ def _now(city: City, reference: Reference, path: str, *, still: bool) -> Sequenc
         Status.NONE: "No traffic runs here: no sensor's reading has been counted yet.",
     }
     failing = "The store of traffic does not answer; what you see was read before." if city.failing else ""
+    degraded = (
+        "Many of the city's sensors fell silent at once: their readings do not get here." if city.degraded else ""
+    )
     newest = "" if city.age_s is None else f" Newest reading {drawing.span(city.age_s)} old."
     renewed = (
         f'<a id="still" href="{path}">Renew it again</a>'
         if still
         else f'Renewed every {RENEW_S} s. <a href="{path}?refresh=off">Hold still</a>'
     )
-    said = [f'<p class="note"><strong>{escape(one)}</strong></p>' for one in (notes[city.status], failing) if one]
+    said = [
+        f'<p class="note"><strong>{escape(one)}</strong></p>' for one in (notes[city.status], failing, degraded) if one
+    ]
     clock = f'<time id="at" datetime="{at.isoformat(timespec="seconds")}">{at:%H:%M:%S %Z}</time>'
     return [
         f'<p class="now soft">{escape(reference.city.name)}, {clock}.{newest} {renewed}</p>',
@@ -188,8 +195,21 @@ def _now(city: City, reference: Reference, path: str, *, still: bool) -> Sequenc
     ]
 
 
+def _alerts(city: City, reference: Reference) -> Sequence[str]:
+    """What people were told and what stands, the worst first, then the newest."""
+    if not city.alerts:
+        return []
+    standing = sorted(city.alerts.items(), key=lambda one: (-LEVELS.index(one[1].told), -one[1].since_ms, one[0]))
+    listed = [
+        f"<li>{_link(zone)}: <span class=level>{one.told}</span> since {_local(one.since_ms, reference):%H:%M}</li>"
+        for zone, one in standing[:_WORST]
+    ]
+    more = f"<p class=soft>and {len(standing) - _WORST} more</p>" if len(standing) > _WORST else ""
+    return [f"<h2>Alerts that stand</h2><ul>{''.join(listed)}</ul>{more}"]
+
+
 def _legend(kinds: Sequence[str]) -> str:
-    listed = [(service, service, f"{service} {said}") for service, said in drawing.SERVICES]
+    listed: list[tuple[str, str, str]] = [(service, service, f"{service} {said}") for service, said in drawing.SERVICES]
     listed += [
         ("unknown", "?", "too little heard"),
         ("old", "9 s", "old, with its age"),
@@ -204,14 +224,14 @@ def _legend(kinds: Sequence[str]) -> str:
 
 def _row(one: ZoneNow, at_ms: int, reference: Reference) -> Sequence[str]:
     service = one.figures.service or _NONE
-    since = f" since {_local(one.since_ms, reference):%H:%M}" if one.since_ms else ""
+    since = f"{_local(one.since_ms, reference):%H:%M}" if one.since_ms else _NONE
     return (
         _link(one.zone),
-        f'<span class="level">{one.level}</span> ({service}){since}',
+        f'<span class="level">{one.level}</span> ({service})',
+        since,
         _number(one.figures.speed_kmh),
-        f"{one.figures.free_flow_x10 / 10:.0f}",
         _number(one.figures.index),
-        f"{one.figures.coverage:.0%}, {drawing.span(one.age_s(at_ms))} ago",
+        f"{one.figures.coverage:.0%}, {drawing.span(one.age_s(at_ms))}",
     )
 
 
@@ -284,7 +304,7 @@ def _sensors(city: City, place: int, latest: Mapping[int, SensorNow]) -> str:
             "heard" if read is not None else "not heard",
             *said,
         ))  # fmt: skip
-    return table(("Sensor", "Segment", "", "Age", "Vehicles", "Speed", "Occupancy"), rows, numeric=(3, 4, 5, 6))
+    return table(("Sensor", "Segment", "State", "Age", "Vehicles", "Speed", "Occupancy"), rows, numeric=(3, 4, 5, 6))
 
 
 def _no_zone(zone: str) -> str:
