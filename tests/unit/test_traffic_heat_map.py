@@ -140,6 +140,7 @@ def test_where_zones_are_missing_and_there_is_time_older_windows_are_read_in_bet
     for second in range(1, 10):
         newest.read(state, NOON + 1_000 * second)
         read.append(state.read())
+        assert starts(newest)[:3] == [-WINDOW_MS if second == 1 else 0] * 3, "an older window replaces no newer one"
     assert read[:4] == [{-WINDOW_MS}, {0}, {-2 * WINDOW_MS}, {0}]
     assert starts(newest) == [0, 0, 0, -4 * WINDOW_MS]
 
