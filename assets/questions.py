@@ -48,8 +48,8 @@ def questions_asset(dataset: Dataset) -> dg.AssetsDefinition:
             asset_key=spec.key,
             metadata={
                 **dict(_shown(answers)),
-                "years": dg.MetadataValue.text(", ".join(manifest.details["years"])),
-                "years behind a closed gate": dg.MetadataValue.text(
+                f"{span}s": dg.MetadataValue.text(", ".join(manifest.details["years"])),
+                f"{span}s behind a closed gate": dg.MetadataValue.text(
                     ", ".join(manifest.details["years_behind_a_closed_gate"]) or "none"
                 ),
                 "dagster/row_count": dg.MetadataValue.int(manifest.counts["rows"]),

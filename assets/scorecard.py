@@ -20,8 +20,8 @@ def scorecard_asset(datasets: Sequence[Dataset], timezone: str) -> dg.AssetsDefi
     spec = dg.AssetSpec(
         key=KEY,
         deps=[asset_key(dataset, quality_checked.LAYER) for dataset in datasets],
-        description="How good every year of every dataset is and was, the worst rules, the gates that stand closed "
-        "and what to do, the waivers in force.",
+        description="How good every partition of every dataset is and was, the worst rules, the gates that stand "
+        "closed and what to do, the waivers in force.",
         group_name=scorecard.SUBJECT,
         owners=sorted({dataset.contract.owner for dataset in datasets}),
         kinds={"json", "html"},

@@ -37,7 +37,7 @@ from city_platform.traffic.registry import sensor_id
 from city_platform.traffic.state import WINDOW_MS
 from city_platform.traffic.stream import MOST_ENTRIES, Entry
 
-COMMAND = [sys.executable, "-m", "city_platform.cli.app", "traffic"]
+COMMAND = [sys.executable, "-m", "city_platform", "traffic"]
 TUTORIAL = Path(__file__).parent / "peers" / "traffic_tutorial_chain_peer.py"
 DRAIN_S = 120.0
 READY_S = 60.0
@@ -50,6 +50,7 @@ def main() -> None:
     parser.add_argument("--for", dest="seconds", type=int, default=60)
     parser.add_argument("--as", dest="form", choices=("frames", "messages"), default="frames")
     parser.add_argument("--broker", choices=("amqtt", "mosquitto"), default="amqtt")
+    parser.add_argument("--port", type=int, default=18_884, help="where the broker listens")
     parser.add_argument("--kill", type=int, default=0)
     parser.add_argument("--tutorial-rate", type=int, default=10_000)
     parser.add_argument("--without-tutorial", action="store_true")
@@ -74,11 +75,12 @@ def chain(home: Path, options: argparse.Namespace) -> Mapping[str, Any]:
     """Runs it; what the sensors said."""
     truth = home.parent / "truth.json"
     where = ["--home", str(home)]
-    with service(["gateway", "--broker", options.broker, *where]) as gateway:
+    port = ["--port", str(options.port)]
+    with service(["gateway", "--broker", options.broker, *port, *where], home.parent / "gateway.log") as gateway:
         worker = started(["process", "--json", *where])
         wanted = {"sensors": options.sensors, "rate": options.rate, "as": options.form, "truth": truth}
         told = [word for name, value in wanted.items() for word in (f"--{name}", str(value))]
-        fleet = started(["simulate", *told, "--for", f"{options.seconds}s", "--json", *where])
+        fleet = started(["simulate", *told, *port, "--for", f"{options.seconds}s", "--json", *where])
         draw = np.random.default_rng()
         for number in range(options.kill):
             time.sleep(options.seconds / (options.kill + 1) * draw.uniform(0.7, 1.0))
@@ -106,7 +108,7 @@ def chain(home: Path, options: argparse.Namespace) -> Mapping[str, Any]:
 def compared(home: Path, told: Mapping[str, Any]) -> int:
     """Says whether the windows hold what the sensors said; how many differ."""
     state = local_state(home)
-    expected = {(one["zone"], one["start_ms"]): one for one in told["windows"]}
+    expected = {(zone, int(start)): one for zone, windows in told["zones"].items() for start, one in windows.items()}
     starts = range(min(start for _, start in expected), max(start for _, start in expected) + 1, WINDOW_MS)
     found = {window.key: window for start in starts for window in state.city(start)}
     sums = ("readings", "vehicles", "vehicle_speed")
@@ -192,12 +194,16 @@ def drained(stream: SqliteEventStream) -> float:
 
 
 @contextlib.contextmanager
-def service(arguments: Sequence[str]) -> Iterator["subprocess.Popen[str]"]:
-    """A part that says when it is ready, in its first line."""
-    child = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, text=True)
+def service(arguments: Sequence[str], log: Path) -> Iterator["subprocess.Popen[str]"]:
+    """A part that says in its first line when it listens."""
+    with log.open("w") as errors:
+        child = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=errors, text=True)
     try:
-        assert child.stdout is not None
-        print(child.stdout.readline().strip())
+        until = time.monotonic() + READY_S
+        while "listens" not in log.read_text():
+            if child.poll() is not None or time.monotonic() > until:
+                sys.exit(f"{' '.join(arguments)} did not start:\n{log.read_text()}")
+            time.sleep(0.1)
         yield child
     finally:
         if child.poll() is None:

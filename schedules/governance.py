@@ -19,6 +19,7 @@ HOURS = 24  # of a dataset by the hour the newest: a week has more than a weeken
 
 def governance_schedule(dataset: Dataset, job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
     """Mondays at five in the city's time."""
+    span = dataset.contract.partitioning.granularity
 
     @dg.schedule(
         name=f"weekly_governance_{dataset.name}",
@@ -26,7 +27,7 @@ def governance_schedule(dataset: Dataset, job: UnresolvedAssetJobDefinition) -> 
         cron_schedule=CRON,
         execution_timezone=TIMEZONE,
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description=f"Evaluates every rule of {dataset.contract.title} on every year.",
+        description=f"Evaluates every rule of {dataset.contract.title} on every {span}.",
     )
     def weekly_governance(context: dg.ScheduleEvaluationContext, platform: PlatformResource) -> Iterator[dg.RunRequest]:
         lake = platform.open().lake
@@ -60,5 +61,5 @@ def scorecard_schedule(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefiniti
         cron_schedule=SCORECARD_CRON,
         execution_timezone=TIMEZONE,
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Scores every dataset and year, and notifies of the gates that stand closed.",
+        description="Scores every dataset and partition, and notifies of the gates that stand closed.",
     )

@@ -123,10 +123,12 @@ def told(events: Iterable[Event]) -> list[Told]:
 class FaultyState(MemoryState):
     """A state at whose commits, and at clearing its outbox, things go wrong as `coming` says.
 
-    `rival` is what somebody else does just before a commit where it says "rival"; `commits` counts events of each one.
+    `rival` is what somebody else does just before a commit where it says "rival", or after a record is read where
+    `reads` does; `commits` counts events of each one.
     """
 
     coming: Faults = field(default_factory=lambda: Faults([]))
+    reads: Faults = field(default_factory=lambda: Faults([]))
     rival: Callable[[], object] = lambda: None
     commits: list[int] = field(default_factory=list)
 
@@ -138,6 +140,12 @@ class FaultyState(MemoryState):
     def commit(self, records: Sequence[Record], events: Sequence[Event] = ()) -> None:
         self._wrong(lambda: MemoryState.commit(self, records, events))
         self.commits.append(len(events))
+
+    def record(self, key: str) -> Record | None:
+        found = super().record(key)
+        if self.reads.next() == "rival":
+            self.rival()
+        return found
 
     def published(self, events: Sequence[Event]) -> None:
         self._wrong(lambda: MemoryState.published(self, events))

@@ -13,7 +13,12 @@ from city_platform.api.desk import Desk
 from city_platform.api.limits import RateLimit
 from city_platform.datasets import Dataset
 from city_platform.deployment import PUBLIC_URL, deployment, open_platform
-from city_platform.deployment.incidents import open_incident_repository, open_incident_service, open_uploads
+from city_platform.deployment.incidents import (
+    open_incident_repository,
+    open_incident_service,
+    open_uploads,
+    require_contact,
+)
 from city_platform.deployment.traffic import find_state, open_registry
 from city_platform.incidents.api_keys import ApiKeys
 from city_platform.layers import open_incidents
@@ -41,12 +46,14 @@ def open_api(
     Beside incidents it offers traffic, and the summaries of those `datasets` that are open data. With `publish_every`
     it publishes incidents itself, every so many seconds, while it runs; else a job has to.
 
-    Raises what `open_platform` and `open_incident_service` raise, and IncompleteIssuer.
+    Raises what `open_platform` and `open_incident_service` raise, IncompleteIssuer and NobodyToWriteTo.
     """
     platform = open_platform(home, environ, clock)
     repository = open_incident_repository(home, platform.clock, environ)
+    service = open_incident_service(platform, repository, environ)
+    require_contact(service.reference, environ)
     desk = Desk(
-        service=open_incident_service(platform, repository, environ),
+        service=service,
         verifier=open_verifier(home, environ, platform.clock),
         writes=RateLimit(rate_limit, platform.clock),
         reads=RateLimit(rate_limit * READS_PER_WRITE, platform.clock),

@@ -1,4 +1,4 @@
-"""`city-platform changes`: what the newest version of a year changed."""
+"""`city-platform changes`: what the newest version of a partition changed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,7 +19,7 @@ app = typer.Typer()
 
 @dataclass(frozen=True, slots=True)
 class _Year:
-    """One year's newest version and how it differs; `changes` is None of a first version."""
+    """One partition's newest version and how it differs; `changes` is None of a first version."""
 
     partition: str
     version: str
@@ -42,8 +42,8 @@ class _Year:
 )
 def changes(
     dataset: Annotated[str, typer.Argument(help="The dataset's name, as `datasets list` shows it.")],
-    partition: Annotated[str | None, typer.Argument(help="A year. Default: all years.")] = None,
-    rows: Annotated[int, typer.Option(min=0, max=10_000, help="Changed rows to show of each year.")] = 0,
+    partition: Annotated[str | None, typer.Argument(help="A year, day or hour. Default: all.")] = None,
+    rows: Annotated[int, typer.Option(min=0, max=10_000, help="Changed rows to show of each partition.")] = 0,
     home: Annotated[Path | None, typer.Option("--home", help="Where data lives, as for the other commands.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of tables.")] = False,
 ) -> None:
@@ -63,7 +63,8 @@ def changes(
     if as_json:
         return
     shown = Table(title=chosen.name, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in ("year", "published", "since version", "inserted", "updated", "deleted", "updated columns"):
+    unit = chosen.contract.partitioning.granularity
+    for name in (unit, "published", "since version", "inserted", "updated", "deleted", "updated columns"):
         shown.add_column(name, justify="right" if name in {"inserted", "updated", "deleted"} else "left")
     for year in found:
         cells = ["first version", "-", "-", "-", "-"]

@@ -83,7 +83,7 @@ def fetch(
     home: Annotated[Path | None, typer.Option("--home", help="Where data lives, as for the other commands.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of tables.")] = False,
 ) -> None:
-    """Fetch what changed on the portal, and bring the years it touches up to date.
+    """Fetch what changed on the portal, and bring the partitions it touches up to date.
 
     The sources are the contracts' `servers` of type `api`. A source that says it has not changed is not fetched. One
     that fails keeps no other out; exit code 4 says that trying again later may help.
@@ -171,7 +171,7 @@ def _table(outcomes: Sequence[_Outcome]) -> "Table":
     from rich.table import Table
 
     shown = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in ("dataset", "source", "changed there", "records", "outcome", "fetched", "years"):
+    for name in ("dataset", "source", "changed there", "records", "outcome", "fetched", "partitions"):
         shown.add_column(name, justify="right" if name in {"records", "fetched"} else "left", no_wrap=name == "outcome")
     for one in outcomes:
         seen = one.observation
@@ -182,7 +182,7 @@ def _table(outcomes: Sequence[_Outcome]) -> "Table":
             f"{seen.state.records_count:,}" if seen else "-",
             one.word,
             size(one.fetch.size) if one.fetch and one.fetch.landing else "-",
-            _years(one.fetch.landing.partitions) if one.fetch and one.fetch.landing else "-",
+            _partitions(one.fetch.landing.partitions) if one.fetch and one.fetch.landing else "-",
         )
     return shown
 
@@ -200,7 +200,7 @@ def _when(written: str, timezone: str) -> str:
     return local(time, timezone) if time.tzinfo else written
 
 
-def _years(years: Sequence[str]) -> str:
+def _partitions(years: Sequence[str]) -> str:
     few = 3
     return ", ".join(years) if len(years) <= few else f"{years[0]} to {years[-1]} ({len(years)})"
 

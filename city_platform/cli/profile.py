@@ -24,7 +24,8 @@ def profile(
         typer.Argument(metavar="DATASET_OR_FILE", help="A CSV, JSON lines, xlsx or Parquet file, or a dataset's name."),
     ],
     partition: Annotated[
-        list[str] | None, typer.Option("--partition", "-p", help="A year of the dataset; repeatable. Default: all.")
+        list[str] | None,
+        typer.Option("--partition", "-p", help="A year, day or hour of the dataset; repeatable. Default: all."),
     ] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write the report to this file as well.")] = None,
     timezone: Annotated[

@@ -28,7 +28,7 @@ app = typer.Typer(
 )
 
 DatasetName = Annotated[str, typer.Argument(metavar="DATASET", help="The dataset's name.")]
-Year = Annotated[str, typer.Argument(metavar="PARTITION", help="The year.")]
+Year = Annotated[str, typer.Argument(metavar="PARTITION", help="The year, day or hour, as `status` shows it.")]
 Actor = Annotated[
     str,
     typer.Option(
@@ -50,7 +50,9 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 )
 def review(
     dataset: DatasetName,
-    partition: Annotated[str | None, typer.Argument(help="The year. Without it: how every year's gate stands.")] = None,
+    partition: Annotated[
+        str | None, typer.Argument(help="The partition. Without it: how every one's gate stands.")
+    ] = None,
     rows: Annotated[int, typer.Option(min=0, max=1000, help="How many failed rows to show.")] = 10,
     home: Home = None,
     as_json: Json = False,
@@ -337,7 +339,10 @@ def _say_gate(session: Session, standing: "Standing | None") -> None:
 
 
 def _overview(found: Sequence["Review"], timezone: str) -> "Table":
-    table = _table("year", "gate", "rows", "failed", "what keeps it closed, or open", "until")
+    from city_platform.contracts.partitions import granularity_of
+
+    unit = granularity_of(found[0].partition) if found else None
+    table = _table(unit or "partition", "gate", "rows", "failed", "what keeps it closed, or open", "until")
     for one in found:
         until = [waiver.expires_at for waiver in one.standing.waivers.values()]
         rejected = ["rejected"] if one.standing.rejection else []

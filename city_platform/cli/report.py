@@ -9,6 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from city_platform.cli.session import gate, local, size
+from city_platform.contracts.partitions import granularity_of
 from city_platform.datasets import Dataset
 from city_platform.governance.decisions import read_decisions
 from city_platform.layers import curated, encrypted, freshness, gated, landing, quality_checked, raw
@@ -22,7 +23,7 @@ RULES = ("passed", "found", "closing", "abstained")
 
 @dataclass(frozen=True, slots=True)
 class PartitionReport:
-    """One year of one dataset. Row counts are None for layers that are not published."""
+    """One partition of one dataset. Row counts are None for layers that are not published."""
 
     dataset: str
     partition: str
@@ -44,7 +45,7 @@ class PartitionReport:
 
 
 def report(platform: Platform, datasets: Sequence[Dataset]) -> list[PartitionReport]:
-    """Every published year of the datasets."""
+    """Every published partition of the datasets."""
     decisions = read_decisions(platform.audit)
     return [
         _partition(platform, dataset, partition, decisions)
@@ -83,7 +84,7 @@ def _partition(platform: Platform, dataset: Dataset, partition: str, decisions: 
 
 
 def rejects(platform: Platform, datasets: Sequence[Dataset]) -> Mapping[str, Mapping[str, int]]:
-    """For each dataset the lines that could not be read and the rows without a year, over all sources."""
+    """For each dataset the lines that could not be read and the rows of no partition, over all sources."""
     return {
         dataset.name: {
             "unreadable": sum(source.unreadable for source in landing.sources(platform.lake, dataset.name)),
@@ -94,15 +95,16 @@ def rejects(platform: Platform, datasets: Sequence[Dataset]) -> Mapping[str, Map
 
 
 def tables(rows: Sequence[PartitionReport]) -> Iterator[Table]:
-    """A table a dataset, a line a year: where every row went, what the rules said."""
+    """A table a dataset, a line a partition: where every row went, what the rules said."""
     for dataset in dict.fromkeys(row.dataset for row in rows):
         shown = Table(title=dataset, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-        shown.add_column("year", no_wrap=True)
+        own = [row for row in rows if row.dataset == dataset]
+        shown.add_column(granularity_of(own[0].partition) or "partition", no_wrap=True)
         for name in ("raw", "twice", "passed", "failed", "curated", "encrypted"):
             shown.add_column(name, justify="right", no_wrap=True)
         shown.add_column("rules", no_wrap=True)
         shown.add_column("gate", no_wrap=True)
-        for row in (row for row in rows if row.dataset == dataset):
+        for row in own:
             shown.add_row(
                 row.partition,
                 *(_number(value) for value in (row.raw, row.duplicates, row.passed, row.failed, row.curated)),

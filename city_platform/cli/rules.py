@@ -28,7 +28,7 @@ Home = Annotated[Path | None, typer.Option("--home", help="Where data lives, as 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output instead of tables.")]
 
 _COLOURS = {"PASS": "green", "FAIL": "red", "WARN": "yellow", "ERROR": "red bold"}
-_WORST = ("WARN", "PASS", "FAIL", "ERROR")  # a year without anything to judge says least
+_WORST = ("WARN", "PASS", "FAIL", "ERROR")  # a partition without anything to judge says least
 
 
 @app.command(
@@ -105,11 +105,12 @@ def explain(dataset: Name, rules: Rules = None, as_json: Json = False) -> None:
         }
     )
     if not as_json:
+        unit = chosen.contract.partitioning.granularity
         for name, declared in listed.items():
             table = _table("Rule", "What it demands", "Otherwise")
             table.title = f"{chosen.name}: {name}.dqdl"
             for one in declared:
-                otherwise = _consequence(one.settings.action, one.settings.route)
+                otherwise = _consequence(one.settings.action, one.settings.route, unit)
                 table.add_row(one.settings.rule_id, one.explanation, otherwise)
             session.out.print(table)
 
@@ -123,7 +124,7 @@ def try_on_file(
     dataset: Name,
     file: Annotated[Path, typer.Argument(help="CSV, JSON lines or xlsx, also gzipped, as the source publishes it.")],
     rules: Rules = None,
-    rows: Annotated[int, typer.Option(min=0, max=1000, help="How many failed rows of each year to show.")] = 5,
+    rows: Annotated[int, typer.Option(min=0, max=1000, help="How many failed rows of each partition to show.")] = 5,
     failed: Annotated[Path | None, typer.Option("--failed", help="Write all failed rows to this CSV file.")] = None,
     home: Home = None,
     as_json: Json = False,
@@ -160,7 +161,7 @@ def try_on_file(
         }
     )
     if not as_json:
-        _show(session, chosen.rules, trial, failed)
+        _show(session, chosen, trial, failed)
     raise SystemExit(OK if trial.passed else FAILED)
 
 
@@ -205,9 +206,9 @@ def show_lint(out: "Console", one: "Lint") -> None:
     out.print(f"  Write: {one.remedy}", markup=False, highlight=False, style="dim", soft_wrap=True)
 
 
-def _consequence(action: str, route: str) -> str:
+def _consequence(action: str, route: str, unit: str) -> str:
     if action == "halt":
-        return "nothing of the year is released" + (", and the rows are held back" if route == "row" else "")
+        return f"nothing of the {unit} is released" + (", and the rows are held back" if route == "row" else "")
     return "the rows are held back" if action == "quarantine" else "a warning is shown"
 
 
@@ -229,9 +230,11 @@ def _table(*headings: str) -> "Table":
     return table
 
 
-def _show(session: Session, rules: "Ruleset", trial: "Trial", failed: Path | None) -> None:
-    source, several = trial.source, len(trial.partitions) > 1
-    table = _table("Rule", "Action", "Outcome", "Years" if several else "Measured", "Rows", "Failed", "Share")
+def _show(session: Session, chosen: "Dataset", trial: "Trial", failed: Path | None) -> None:
+    source, several, unit = trial.source, len(trial.partitions) > 1, chosen.contract.partitioning.granularity
+    table = _table(
+        "Rule", "Action", "Outcome", f"{unit}s".capitalize() if several else "Measured", "Rows", "Failed", "Share"
+    )
     for results in zip(*(one.verdict.results for one in trial.partitions), strict=True):
         worst = max((result.outcome for result in results), key=_WORST.index)
         years = [
@@ -243,13 +246,13 @@ def _show(session: Session, rules: "Ruleset", trial: "Trial", failed: Path | Non
             results[0].rule_id,
             results[0].action,
             f"[{_COLOURS[worst]}]{worst}[/]",
-            _years(years, len(results)) if several else _measured(results[0]),
+            _partitions(years, len(results)) if several else _measured(results[0]),
             f"{checked:,}",
             "" if found is None else f"{found:,}",
             "" if not found or not checked else f"{found / checked:.2%}",
         )
     session.out.print(table)
-    _explain_failures(session, rules, [result for one in trial.partitions for result in one.verdict.results])
+    _explain_failures(session, chosen.rules, [result for one in trial.partitions for result in one.verdict.results])
     for one in trial.partitions:
         for row in one.failed:
             values = ", ".join(f"{name} {'(none)' if value is None else value}" for name, value in row.values.items())
@@ -260,7 +263,7 @@ def _show(session: Session, rules: "Ruleset", trial: "Trial", failed: Path | Non
     aside = sum(one.duplicates + one.removed for one in trial.partitions)
     session.out.print(
         f"{source.rows:,} rows: {rows - bad:,} pass, {bad:,} fail, {aside:,} set aside by the recipe or as duplicates, "
-        f"{source.unplaced:,} without a year; {source.unreadable:,} lines unreadable.",
+        f"{source.unplaced:,} of no {unit}; {source.unreadable:,} lines unreadable.",
         highlight=False,
     )
     if failed is not None:
@@ -289,7 +292,7 @@ def _measured(result: "RuleResult") -> str:
     return "" if result.metric_value is None else f"{result.metric_value:.4g}"
 
 
-def _years(years: Sequence[str], of: int) -> str:
+def _partitions(years: Sequence[str], of: int) -> str:
     if len(years) == of:
         return "all"
     return ", ".join(years) if len(years) <= 3 else f"{len(years)} of {of}"  # noqa: PLR2004 -- what fits a column

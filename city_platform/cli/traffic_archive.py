@@ -48,6 +48,9 @@ def archive(
         total.add(done)
         for hour, rows in sorted(done.hours.items()):
             session.err.print(f"{hour} UTC: {rows:,} readings", highlight=False)
+        if done.refused:
+            reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(done.refused.items()))
+            session.err.print(f"no valid readings: {reasons}", style="yellow", markup=False, highlight=False)
 
     with session.errors():
         writer = TrafficArchive(session.platform().lake, open_registry())

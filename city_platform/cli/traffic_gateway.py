@@ -43,6 +43,8 @@ def gateway(
     from city_platform.local.mqtt.certificates import Authority
     from city_platform.local.mqtt.serving import Served, on_signals, serve_embedded, serve_mosquitto
 
+    # The client of mosquitto does not run in uvloop; the built-in broker is faster in it.
+    loop = asyncio if broker is BrokerKind.mosquitto else uvloop
     session = Session.start(home, as_json=as_json)
 
     def ready(listening: int) -> None:
@@ -63,7 +65,7 @@ def gateway(
         authority = Authority(session.home / "traffic" / "mqtt", SystemClock())
         registry, stream = open_registry(), open_stream(session.home)
         try:
-            told = uvloop.run(serve()).to_json()
+            told = loop.run(serve()).to_json()
         except OSError as error:
             session.fail(REFUSED, f"cannot listen on port {port}: {error.strerror}; choose another with --port")
     session.result(told)

@@ -184,6 +184,9 @@ def _in_this_process(
     """One worker for all these shards, until there is nothing more (`once`) or it is to stop."""
     worker, forget = _worker(session.home, names, metrics, stop)
     _run(session, worker, forget, stop, once=once)
+    if worker.untold:
+        told = f"the metrics of {worker.untold:,} batches could not be written to {metrics}"
+        session.err.print(told, style="yellow", markup=False, highlight=False)
     return worker.total
 
 

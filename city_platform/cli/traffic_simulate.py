@@ -55,7 +55,7 @@ def simulate(
     Sensors follow the hour of the day in Vancouver; incidents jam some zones, some sensors are silent and some stuck.
     It is well if every message was acknowledged.
     """
-    import uvloop
+    import asyncio
 
     from city_platform.cli.work import advancing, progress
     from city_platform.deployment.traffic import open_registry
@@ -91,7 +91,7 @@ def simulate(
         )
         with progress(session) as bars:
             done = advancing(bars, bars.add_task("readings", total=rate * seconds))
-            took = uvloop.run(simulate(run, seconds, lambda: done(edge.delivery.acknowledged_readings)))
+            took = asyncio.run(simulate(run, seconds, lambda: done(edge.delivery.acknowledged_readings)))
         told = _told(edge.delivery, took)
         if truth is not None:
             try:

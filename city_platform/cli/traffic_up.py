@@ -15,6 +15,7 @@ app = typer.Typer()
 @app.command(epilog="Example: city-platform traffic up, and beside it: city-platform traffic simulate --for 60s")
 def up(
     broker: Annotated[str, typer.Option(help="amqtt, or mosquitto where it is installed.")] = "amqtt",
+    broker_port: Annotated[int, typer.Option(min=1, max=65535, help="Where the broker listens.")] = 8883,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Of the live page and the API.")] = 8000,
     home: Annotated[Path | None, typer.Option("--home", help="Where data lives, as for the other commands.")] = None,
 ) -> None:
@@ -28,11 +29,11 @@ def up(
     session = Session.start(home, as_json=False)
     session.out.print(f"Live page: http://127.0.0.1:{port}/traffic (Ctrl-C ends everything)", soft_wrap=True)
     parts = (
-        ["traffic", "gateway", "--broker", broker],
+        ["traffic", "gateway", "--broker", broker, "--port", str(broker_port)],
         ["traffic", "process"],
         ["traffic", "watch"],
         ["traffic", "archive"],
         ["serve", "--port", str(port)],
     )
-    commands = [[sys.executable, "-m", "city_platform.cli.app", *part, "--home", str(session.home)] for part in parts]
+    commands = [[sys.executable, "-m", "city_platform", *part, "--home", str(session.home)] for part in parts]
     raise SystemExit(run_together(commands, Path.cwd(), os.environ))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from city_platform.deployment import PUBLIC_URL, deployment
+from city_platform.errors import PermanentError
 from city_platform.layers.platform import Platform
 from city_platform.ports import Claims, Clock, Queue, Uploads
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 REFERENCE = "CITY_PLATFORM_REFERENCE"
 BOUNDARIES = "CITY_PLATFORM_BOUNDARIES"
 TABLES = "CITY_PLATFORM_TABLES"
+CONTACT = "CITY_PLATFORM_CONTACT"  # the mailbox for questions about the city's interfaces and data
 SERVICE_KEY = "alias/city-platform/incidents/service"  # wraps the secret that signs cursors and upload addresses
 
 
@@ -59,11 +61,28 @@ def open_incident_service(
 
 
 def open_reference(environ: Mapping[str, str] = os.environ) -> "Reference":
-    """What the city says of itself, from the files that the environment names, else as shipped. Raises BadReference."""
+    """What the city says of itself, from the files and the mailbox that the environment names, else as shipped.
+
+    Raises BadReference.
+    """
     from city_platform.incidents.reference import load_reference
 
     files = [Path(environ[name]) if environ.get(name) else None for name in (REFERENCE, BOUNDARIES)]
-    return load_reference(*files)
+    reference = load_reference(*files)
+    return reference.with_contact(environ[CONTACT]) if environ.get(CONTACT) else reference
+
+
+def require_contact(reference: "Reference", environ: Mapping[str, str] = os.environ) -> None:
+    """A service that the public finds names a mailbox that somebody reads. Raises NobodyToWriteTo.
+
+    One on this machine without a public address may do without.
+    """
+    is_public = deployment(environ) != "local" or environ.get(PUBLIC_URL)
+    if is_public and not reference.city.is_reachable:
+        raise NobodyToWriteTo(
+            f"people are told to write to {reference.city.contact}, which nobody can read: "
+            f"name the city's mailbox in {CONTACT}, or as `contact` in the file of {REFERENCE}"
+        )
 
 
 def open_uploads(platform: Platform, environ: Mapping[str, str] = os.environ) -> Uploads:
@@ -86,6 +105,10 @@ def incident_secret(platform: Platform) -> bytes:
     platform.keys.ensure(SERVICE_KEY)
     place = "protection/incidents/service-secret"
     return kept_secret(platform.keys, platform.lake.store, place, SERVICE_KEY, {"purpose": "incident-service"})
+
+
+class NobodyToWriteTo(PermanentError):
+    """A public service names no mailbox that anybody could read."""
 
 
 @dataclass(frozen=True, slots=True)

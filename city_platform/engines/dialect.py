@@ -50,6 +50,7 @@ class Dialect(Protocol):
     def contains(self, sql: str, part: str) -> str: ...
     def starts_with(self, sql: str, prefix: str) -> str: ...
     def ends_with(self, sql: str, suffix: str) -> str: ...
+    def is_one_of(self, sql: str, texts: Sequence[str]) -> str: ...
     def replace_text(self, sql: str, part: str, replacement: str) -> str: ...
     def first_match(self, sql: str, pattern: str, group: int = 0) -> str: ...
     def format_date(self, sql: str, date_format: str) -> str: ...
@@ -199,6 +200,16 @@ class DuckDBDialect:
     def ends_with(self, sql: str, suffix: str) -> str:
         """Whether the text ends with `suffix`."""
         return f"ends_with({sql}, {self.text(suffix)})"
+
+    def is_one_of(self, sql: str, texts: Sequence[str]) -> str:
+        """Whether the text is one of these literals of SQL; not true of a null.
+
+        A map is asked once for each distinct value of a dictionary, `IN` for each row and text.
+        """
+        several = dict.fromkeys(texts)
+        if len(several) == 1:
+            return f"({sql} = {texts[0]})"
+        return f"(MAP {{{', '.join(f'{one}: true' for one in several)}}}[{sql}] IS NOT NULL)"
 
     def replace_text(self, sql: str, part: str, replacement: str) -> str:
         """Every occurrence of `part` replaced, no regular expression."""

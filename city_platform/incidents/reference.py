@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
 from functools import cached_property
@@ -23,6 +23,7 @@ from city_platform.incidents.model import Box
 SATURDAY = 5
 METRES_PER_DEGREE = 111_320  # of latitude; of longitude it is less, so a search box of this many is never too small
 _SIZE_LIMIT = 50_000_000  # bytes of a boundaries file
+_NOBODYS = {"invalid", "example", "test", "localhost"}  # top-level domains
 
 Code = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,49}$")]
 Text = Annotated[str, Field(min_length=1, max_length=500)]
@@ -114,6 +115,12 @@ class City(_Strict):
     licence: Licence
     contact: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")]  # the mailbox for questions about interfaces and data
 
+    @property
+    def is_reachable(self) -> bool:
+        """Whether somebody may read `contact`: not where its domain is one of those that are nobody's (RFC 2606)."""
+        labels = self.contact.lower().rstrip(".").rpartition("@")[2].split(".")
+        return labels[-1] not in _NOBODYS and labels[-2:-1] != ["example"]
+
 
 class _Document(_Strict):
     city: City
@@ -147,6 +154,14 @@ class Reference:
     @cached_property
     def _tree(self) -> shapely.STRtree:
         return shapely.STRtree(list(self.polygons.values()))
+
+    def with_contact(self, contact: str) -> "Reference":
+        """The same with another mailbox. Raises BadReference for what is no address."""
+        try:
+            city = City.model_validate({**self.city.model_dump(), "contact": contact})
+        except ValidationError:
+            raise BadReference("the contact has to be an e-mail address, as mailbox@city.org") from None
+        return replace(self, city=city)
 
     def district_at(self, lat: float, long: float) -> str | None:
         """The district of a point; of several on a common border the first by code; None outside the city."""

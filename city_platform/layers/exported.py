@@ -14,6 +14,7 @@ import numpy as np
 from city_platform.contracts.partitions import Granularity, window
 from city_platform.datasets import Dataset
 from city_platform.engines.duckdb import Session
+from city_platform.errors import PermanentError
 from city_platform.ingestion.headers import BreakingDrift, HeaderMatch, match_headers
 from city_platform.ingestion.partition_files import int64_array
 from city_platform.lake.lake import Lake, StagedFile
@@ -30,6 +31,19 @@ def newest(lake: Lake, dataset: str, partition: str) -> Manifest | None:
     return lake.latest(LAYER, dataset, partition)
 
 
+class HourNotOver(PermanentError):
+    """The hour lasts, or its last rows are on their way: whoever reads it would take a part of it for the whole."""
+
+
+def settled(dataset: Dataset, partition: str, now: datetime) -> bool:
+    """Whether a partition may be made at all. An hour may when it is over and its live windows are closed, because
+    from then on it is read here and not live; a year or a day grows in the lake while it lasts.
+    """
+    if dataset.contract.partitioning.granularity is not Granularity.HOUR:
+        return True
+    return now >= window(partition, dataset.contract.timezone)[1] + SETTLING
+
+
 def due(lake: Lake, dataset: Dataset, partition: str, now: datetime) -> bool:
     """Whether it is time to make an exported partition, or to make it again.
 
@@ -39,10 +53,10 @@ def due(lake: Lake, dataset: Dataset, partition: str, now: datetime) -> bool:
     """
     if dataset.contract.partitioning.granularity is not Granularity.HOUR:
         return True
-    _, end = window(partition, dataset.contract.timezone)
     made = lake.latest("raw", dataset.name, partition)
     if made is None:
-        return now >= end + SETTLING
+        return settled(dataset, partition, now)
+    _, end = window(partition, dataset.contract.timezone)
     return now - made.published_at >= min(max(made.published_at - end, SETTLING), LONGEST)
 
 

@@ -72,7 +72,10 @@ class PublishedCounts:
         total: Counter[tuple[str, ...]] = Counter()
         for manifest in years:
             total.update({tuple(key): incidents for *key, incidents in manifest.details[_COUNTS]})
-        counts = [Count(*key, incidents=incidents) for key, incidents in sorted(total.items())]
+        counts = [
+            Count(region, district, status, category, incidents)
+            for (region, district, status, category), incidents in sorted(total.items())
+        ]
         return Counted(max(one.published_at for one in years), counts)
 
 

@@ -24,7 +24,8 @@ _ATTEMPTS = 5
 class TrafficWorker:
     """Delivers batches of some shards to one handler; `tell` gets each batch's metrics as a line of JSON.
 
-    `sleep` waits between attempts, for seconds.
+    `sleep` waits between attempts, for seconds. `untold` counts batches whose metrics could not be written: their
+    records are done all the same.
     """
 
     shards: Sequence[TrafficShard]
@@ -35,6 +36,7 @@ class TrafficWorker:
     sleep: Callable[[float], object]
     batch: int = BATCH
     total: Outcome = field(default_factory=Outcome)
+    untold: int = 0
     _mappings: list[EventSourceMapping] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -73,4 +75,7 @@ class TrafficWorker:
     def _account(self, event: Mapping[str, Any], read_ms: int, outcome: Outcome) -> None:
         now = self.now_ms()
         self.total.add(outcome)
-        self.tell(document(Batch(event, read_ms, now, self.handler.coverage(now)), outcome))
+        try:
+            self.tell(document(Batch(event, read_ms, now, self.handler.coverage(now)), outcome))
+        except OSError:
+            self.untold += 1

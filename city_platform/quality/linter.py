@@ -14,7 +14,7 @@ accepts everything its measure can be is vacuous, one that accepts nothing can n
 | `never-holds`             | a demand that nothing fulfils: `Completeness "a" > 95`, `between 9 and 1`        |
 | `between-excludes-ends`   | `between 0.9 and 1` on a share: both ends are exclusive, so the best is refused  |
 | `inverted-freshness`      | a freshness that demands old rows, or old files: `DataFreshness "d" > 30 days`   |
-| `freshness-of-every-row`  | a freshness of days for every row of a year                                      |
+| `freshness-of-every-row`  | a freshness shorter than a partition, for every row of it                        |
 | `unreachable-branch`      | a part of a composite that decides nothing                                       |
 | `duplicate-rule`          | the same demand twice with the same consequence, however it is written           |
 | `shadowed-rule`           | a demand that a stricter one with the same consequence includes                  |
@@ -35,6 +35,7 @@ from enum import StrEnum
 from fractions import Fraction
 
 from city_platform.contracts.model import Contract
+from city_platform.contracts.partitions import Granularity
 from city_platform.engines.patterns import pattern_problem
 from city_platform.errors import Finding
 from city_platform.quality.acceptance import accepted_numbers
@@ -205,7 +206,7 @@ def _demand_never(rule: Rule, contract: Contract) -> bool:
     return demand is not None and demand.never
 
 
-_A_YEAR_IN_HOURS = 365 * 24
+_HOURS = {Granularity.YEAR: 365 * 24, Granularity.DAY: 24, Granularity.HOUR: 1}  # that a partition lasts
 
 
 def _freshness(subject: _Subject) -> Iterator[Lint]:
@@ -225,7 +226,7 @@ def _data_freshness(subject: _Subject, rule: Rule, condition: Condition) -> Iter
     accepted = accepted_numbers(condition, hours)
     column = column_names(rule)[0]
     first = next(iter(operands(condition)))
-    age = print_operand(first)
+    age, granularity = print_operand(first), subject.contract.partitioning.granularity
     newest = f'ColumnValues "{column}" > (now() - {age}) with threshold > 0, if the newest row is meant'
     if accepted.high == math.inf and accepted.low > 0:
         yield subject.found(
@@ -235,11 +236,11 @@ def _data_freshness(subject: _Subject, rule: Rule, condition: Condition) -> Iter
             f"<= {age}; {newest}",
             rule,
         )
-    elif 0 < accepted.high < _A_YEAR_IN_HOURS and rule.where is None:
+    elif 0 < accepted.high < _HOURS[granularity] and rule.where is None:
         yield subject.found(
             "freshness-of-every-row",
             Level.WARNING,
-            "every row has to be that fresh, and a partition holds the rows of a whole year",
+            f"every row has to be that fresh, and a partition holds the rows of a whole {granularity}",
             newest,
             rule,
         )

@@ -89,10 +89,14 @@ class ZoneCoverageLost(Detail, frozen=True, kw_only=True):
 
 
 class PlatformIngestDegraded(Detail, frozen=True, kw_only=True):
-    """So much of the city is silent that it is not the sensors; or (`down`) no longer, with how long it was."""
+    """So much of the city, or of a shard of the stream, is silent that it is not the sensors; or (`down`) no longer.
+
+    `duration_s` is how long it was.
+    """
 
     silent: Amount
     active: Amount
+    late_shards: list[str]
     duration_s: Amount | None
 
 

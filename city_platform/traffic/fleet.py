@@ -33,6 +33,7 @@ _SATURDAY = 5
 _CAPACITY_A_LANE = 1800.0  # vehicles an hour
 _VEHICLE_M = 6.0  # what a vehicle and the loop it crosses are long
 _BLOCKED = 0.25  # of the speed, in a jam
+_SPELLS, _SENDING = 1 << 62, 1 << 61  # their numbers begin above those of seconds
 _MS = 1000
 _LATEST_S = 30  # a late reading comes at most this much later
 
@@ -71,7 +72,7 @@ class Fleet:
         self._seed = seed
         # Spread over the registry, so that no zone is left out.
         self._sensors = np.arange(sensors) * len(registry) // sensors
-        draw = np.random.Generator(np.random.Philox(key=[seed, 0]))
+        draw = _chance(seed, 0)
         self._place = draw.permutation(sensors)
         self._offset_ms = draw.integers(0, _MS, sensors)
         segment = roads.sensor_segment[self._sensors]
@@ -127,7 +128,7 @@ class Fleet:
 
     def _drawn_flow(self, second: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Vehicles within the interval that ends in that second, and their mean speed in km/h, for every sensor."""
-        draw = np.random.Generator(np.random.Philox(key=[self._seed, second]))
+        draw = _chance(self._seed, second)
         jammed = self.jammed(second)[self.registry.zone[self._sensors]]
         load = self._busy * _share_of_day(datetime.fromtimestamp(second, self._city))
         a_second = load * self._lanes * _CAPACITY_A_LANE / 3600 * np.where(jammed, 0.5, 1.0)
@@ -137,7 +138,7 @@ class Fleet:
         return vehicles, speed * np.clip(draw.normal(1, 0.06, len(self)), 0.7, 1.3)
 
     def _drawn_spell(self, number: int) -> _Spell:
-        draw = np.random.Generator(np.random.Philox(key=[self._seed, (1 << 63) + number]))
+        draw = _chance(self._seed, _SPELLS + number)
         zones = len(self.registry.zones)
         begins = number * SPELL_S + draw.integers(0, SPELL_S, zones)
         lasts = draw.integers(_SHORTEST_S, _LONGEST_S, zones)
@@ -149,6 +150,11 @@ class Fleet:
             silent=fate < SILENT,
             stuck=(fate >= SILENT) & (fate < SILENT + STUCK),
         )
+
+
+def _chance(seed: int, what: int) -> np.random.Generator:
+    """Chance of its own for a second, a spell or whatever has a number."""
+    return np.random.Generator(np.random.Philox(key=np.array([seed, what], dtype=np.uint64)))
 
 
 def _share_of_day(local: datetime) -> float:
@@ -171,7 +177,7 @@ class Transmission:
         """What is sent in a second, of what is measured in it; seconds come one after the other."""
         parts = self._due.pop(second, [])
         if self.late or self.duplicates:
-            draw = np.random.Generator(np.random.Philox(key=[self.seed, (1 << 62) + second]))
+            draw = _chance(self.seed, _SENDING + second)
             delay = np.where(draw.random(len(readings)) < self.late, draw.integers(1, _LATEST_S + 1, len(readings)), 0)
             for seconds in np.unique(delay[delay > 0]).tolist():
                 self._due.setdefault(second + seconds, []).append(readings.take(delay == seconds))

@@ -168,15 +168,19 @@ class TrafficHandler:
             raise
         if failed:
             self._forget()
-            unfinished.append(min(failed))
+            unfinished.append(min(_first_record(share, zone) for share, zone in failed))
         now = self._now_ms()
         refused: list[Refused] = []
         for share in shares:
+            # What was not stored comes again, and is told of then.
+            lost = np.isin(share.zone, [zone for other, zone in failed if other is share])
+            share.counted &= ~lost
+            share.refused &= ~lost
             ts_ms, arrived_ms = share.readings.ts_ms[share.counted], share.readings.arrival_ms[share.counted]
             if share.refused.any():
                 refused += refusals(share.readings, np.flatnonzero(share.refused), Reason.TOO_MANY)
             outcome.accepted += len(ts_ms)
-            outcome.duplicates += len(share.readings) - len(ts_ms) - int(share.refused.sum())
+            outcome.duplicates += len(share.readings) - len(ts_ms) - int(share.refused.sum() + lost.sum())
             outcome.late += int((arrived_ms >= _closes(share.city)).sum())
             outcome.newest_ms = max(outcome.newest_ms, int(ts_ms.max(initial=0)))
             waited = np.clip((now - ts_ms) // LATENCY_BUCKET_MS, 0, _LATENCY_BUCKETS - 1)
@@ -200,13 +204,13 @@ class TrafficHandler:
             shares.append(_Share(city, own, self._registry.zone[own.sensor], nothing, nothing.copy()))
         return shares
 
-    def _store(self, shares: Sequence[_Share], outcome: Outcome) -> list[int]:
-        """Counts and writes until every zone's window is stored or failed; the first record of each failed one.
+    def _store(self, shares: Sequence[_Share], outcome: Outcome) -> list[tuple[_Share, int]]:
+        """Counts and writes until every zone's window is stored or failed; the zones that failed.
 
         Nothing is read first: a zone that is not warm is written as new, and the store answers with what it has.
         """
         turns = [(share, np.arange(len(share.readings))) for share in shares]
-        failed: list[int] = []
+        failed: list[tuple[_Share, int]] = []
         for _ in range(ATTEMPTS):
             writes: list[tuple[_Share, int, Window]] = []
             for share, rows in turns:
@@ -224,11 +228,11 @@ class TrafficHandler:
                     again.setdefault(id(share), (share, []))[1].append(zone)
                     outcome.conflicts += 1
                 else:
-                    failed.append(_first_record(share, zone))
+                    failed.append((share, zone))
             turns = [(share, np.flatnonzero(np.isin(share.zone, zones))) for share, zones in again.values()]
             if not turns:
                 return failed
-        return failed + [_first_record(share, zone) for share, zones in again.values() for zone in zones]
+        return failed + [(share, zone) for share, zones in again.values() for zone in zones]
 
     def _put(self, windows: Sequence[Window]) -> Sequence[Conflict | StateUnavailable | None]:
         try:

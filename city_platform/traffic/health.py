@@ -6,7 +6,7 @@ bucket stand side by side in columns.
 """
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import TypeAlias
@@ -54,6 +54,8 @@ class Limits:
     zone_share: float = 0.5  # of a zone's active sensors silent: the zone has lost its coverage …
     zone_minutes: int = 2  # … when it was so for so many minutes
     city_share: float = 0.3  # of the city's: it is not the sensors, but what their readings go through
+    shard_share: float = 0.9  # of a shard's: it is read late. Sensors that speak once a minute are silent later …
+    shard_zones: int = 8  # … and a shard of fewer zones may be silent with them
     recovery: float = 0.1  # a share must fall so much below before all is well again
 
 
@@ -135,13 +137,17 @@ class _Stored(msgspec.Struct, array_like=True):
 
 
 class City(msgspec.Struct, frozen=True):
-    """Whether the way of the readings is degraded, after the minute that ends at `judged_ms`: the record `ingest`."""
+    """Whether the way of the readings is degraded, after the minute that ends at `judged_ms`: the record `ingest`.
+
+    `late` are the numbers of the stream's shards of which hardly anything is heard.
+    """
 
     judged_ms: int
     silent: int = 0
     active: int = 0
     degraded: bool = False
     since_ms: int = 0
+    late: tuple[int, ...] = ()
 
 
 CITY_KEY = "ingest"
@@ -279,15 +285,31 @@ def coverage(
     return found
 
 
-def city(before: City | None, buckets: Sequence[Sensors], limits: Limits, end_ms: int) -> City:
-    """Whether the city's readings come, after the minute."""
-    silent = sum(int(nothing_heard(sensors).sum()) for sensors in buckets)
-    active = sum(int(active_sensors(sensors).sum()) for sensors in buckets)
+def city(
+    before: City | None, zones: Mapping[str, ZoneCoverage], shard_of: Mapping[str, int], limits: Limits, end_ms: int
+) -> City:
+    """Whether the readings of all zones come, after the minute; `shard_of` is each zone's shard of the stream."""
     was = before.degraded if before else False
-    share = silent / active if active else 0.0
-    degraded = bool(active) and share >= limits.city_share - limits.recovery * was
+    easier = limits.recovery * was
+    of_shard: dict[int, list[ZoneCoverage]] = {}
+    for name, zone in zones.items():
+        of_shard.setdefault(shard_of[name], []).append(zone)
+    silent, active, share = _silence(zones.values())
+    late = [
+        shard
+        for shard, some in sorted(of_shard.items())
+        if len(some) >= limits.shard_zones and _silence(some)[2] >= limits.shard_share - easier
+    ]
+    degraded = bool(late) or (active > 0 and share >= limits.city_share - easier)
     since = before.since_ms if before and was == degraded else end_ms - MINUTE_MS
-    return City(end_ms, silent, active, degraded, since)
+    return City(end_ms, silent, active, degraded, since, tuple(late))
+
+
+def _silence(zones: Iterable[ZoneCoverage]) -> tuple[int, int, float]:
+    """Silent and active sensors, and the share."""
+    both = [(zone.silent, zone.active) for zone in zones]
+    silent, active = sum(one for one, _ in both), sum(one for _, one in both)
+    return silent, active, silent / active if active else 0.0
 
 
 def active_sensors(sensors: Sensors) -> NDArray[np.bool_]:

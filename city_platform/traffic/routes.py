@@ -18,6 +18,7 @@ from city_platform.traffic.congestion import Level
 from city_platform.traffic.events import (
     TYPES,
     CongestionLevelChanged,
+    Links,
     PlatformIngestDegraded,
     SensorHealthChanged,
     Told,
@@ -223,17 +224,24 @@ def _values(told: Told, timezone: ZoneInfo) -> Mapping[str, str]:
 
 
 def _said(field: str, value: object, timezone: ZoneInfo) -> str:
-    if isinstance(value, datetime):
-        return value.astimezone(timezone).strftime("%Y-%m-%d %H:%M %Z")
-    if field == "links":
-        return str(msgspec.structs.asdict(value)["dashboard"])  # type: ignore[arg-type]  # the event's Links
-    if field == "duration_s":
-        return "some time" if value is None else _duration(int(str(value)))
-    if field == "coverage":
-        return f"{float(str(value)):.0%}"
-    if field == "tti":
-        return f"{float(str(value)):.1f}"
-    return str(value).replace("_", " ")
+    match field, value:
+        case _, datetime():
+            said = value.astimezone(timezone).strftime("%Y-%m-%d %H:%M %Z")
+        case "links", Links():
+            said = value.dashboard
+        case "duration_s", int():
+            said = _duration(value)
+        case "coverage", float():
+            said = f"{value:.0%}"
+        case "tti", float():
+            said = f"{value:.1f}"
+        case _, list():
+            said = ", ".join(map(str, value)) or "none"
+        case _, None:
+            said = "some time"
+        case _:
+            said = str(value).replace("_", " ")
+    return said
 
 
 def _duration(seconds: int) -> str:

@@ -81,6 +81,7 @@ class Teller:
             direction="up" if after.degraded else "down",
             silent=after.silent,
             active=after.active,
+            late_shards=[f"shardId-{shard:012d}" for shard in after.late],
             duration_s=_duration_s(since, after.judged_ms),
             links=Links(self.link(None)),
             window_start=moment(after.judged_ms - MINUTE_MS),

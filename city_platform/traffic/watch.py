@@ -22,6 +22,7 @@ from city_platform.traffic.free_flow import RECORD as FREE_FLOW
 from city_platform.traffic.health import City, HealthOfBucket, Limits, Observed
 from city_platform.traffic.registry import Registry
 from city_platform.traffic.state import BUCKETS, WINDOW_MS, Record, TrafficState, VersionConflict, Window, bucket
+from city_platform.traffic.stream import shard_of
 from city_platform.traffic.telling import Teller
 from city_platform.traffic.windows import CLOSING_MS, Sensors, unpack_sensors
 
@@ -102,6 +103,7 @@ class Watch:
         self._now_ms = now_ms
         self._thresholds = thresholds or Thresholds()
         self._limits = limits or Limits()
+        self._shard_of = {zone: shard_of(zone, teller.shards) for zone in registry.zones}
         self._place = np.full(len(registry), -1, dtype=np.int64)  # each sensor's place in its part
         self._parts = self._divided()
         self._known_city: tuple[int, City | None] | None = None
@@ -124,9 +126,6 @@ class Watch:
                 done.conflicts += 1
                 if conflicts == ATTEMPTS:
                     raise
-            except BaseException:
-                self._forget()  # what was written is not known
-                raise
 
     def _advance(self, due_ms: int, done: Evaluation) -> bool:
         """Finishes the newest judged minute in all buckets and begins the next one; False where none is due."""
@@ -143,8 +142,8 @@ class Watch:
             done.skipped += behind - MOST_BEHIND
             end += (behind - MOST_BEHIND) * MINUTE_MS
         minute = self._minute(end)
-        judged = [self._health(part, minute).sensors for part in self._parts]
-        after = health.city(city, judged, self._limits, end)
+        zones = {name: zone for part in self._parts for name, zone in self._health(part, minute).zones.items()}
+        after = health.city(city, zones, self._shard_of, self._limits, end)
         event = self._teller.city(city, after, self._now_ms())
         record = Record(health.CITY_KEY, version + 1, msgspec.json.encode(after))
         self._state.commit([record], [outbox_event(event)] if event else [])
@@ -286,7 +285,7 @@ class Watch:
         return held
 
     def _forget(self) -> None:
-        """What is known of the store is a belief: after any failure it is read again."""
+        """What is known of the store is a belief, held by the version of each write: at a conflict it is read again."""
         self._known_city = None
         self._known_minute = None
         self._held.clear()

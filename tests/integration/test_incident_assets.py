@@ -1,5 +1,6 @@
 """Changes of incidents, from the store through the export to the curated tables."""
 
+import re
 import shutil
 from collections import Counter
 from datetime import timedelta
@@ -8,7 +9,9 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from typer.testing import CliRunner
 
+from city_platform.cli.app import app as command
 from city_platform.datasets import Dataset, load_dataset
 from city_platform.incidents.export import export_once
 from city_platform.incidents.model import Incident, Resolution, Status
@@ -136,3 +139,24 @@ def test_dagster_makes_the_days_and_what_all_days_tell(tmp_path: Path) -> None:
         )
         [told] = done.asset_materializations_for_node("incidents__statistics")
         assert "| all | 2 | 1 | 1 | 1 | 0.5 | 1.0 | 0.0 | 0.0208 | 0.0208 |" in str(told.metadata["all"].value)
+
+
+def test_what_people_read_speaks_of_days(tmp_path: Path, incidents: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A partition of incidents is a day, and nothing says year of it."""
+    town = Town.at(tmp_path)
+    town.write(incident(0))
+    exported(town, "one")
+    platform = local_platform(tmp_path, town.clock, threads=1)
+    for layer in (raw, cleaned, quality_checked):
+        layer.materialize(platform, incidents, TODAY)
+    monkeypatch.setenv("CITY_PLATFORM_HOME", str(tmp_path))
+    for words in (
+        ["status"],
+        ["changes", "incidents"],
+        ["quality", "review", "incidents"],
+        ["rules", "explain", "incidents"],
+    ):
+        done = CliRunner().invoke(command, words, env={"COLUMNS": "200"})
+        assert isinstance(done.exception, SystemExit | None), done.exception
+        assert re.search(r"\bday\b", done.stdout), (words, done.stdout)
+        assert not re.search(r"\byears?\b", done.stdout.casefold()), (words, done.stdout)

@@ -52,7 +52,7 @@ class Office:
         self.service: IncidentService = open_incident_service(platform, self.repository, {})
         app = open_api(
             home,
-            {"CITY_PLATFORM_PUBLIC_URL": "https://data.city.example"},
+            {"CITY_PLATFORM_PUBLIC_URL": "https://data.city.example", "CITY_PLATFORM_CONTACT": "data@city.internal"},
             rate_limit=0,
             clock=self.clock,
             datasets=datasets,
@@ -246,7 +246,7 @@ def test_catalogs_hold_what_their_standards_demand(tmp_path: Path, trees: Datase
         assert all(isinstance(dataset[name], str) and dataset[name] for name in ("title", "description", "identifier"))
         assert dataset["publisher"]["name"]
         assert dataset["contactPoint"]["fn"]
-        assert re.fullmatch(r"mailto:[\w.-]+@[\w.-]+\.[\w.-]+", dataset["contactPoint"]["hasEmail"])
+        assert dataset["contactPoint"]["hasEmail"] == "mailto:data@city.internal"
         assert dataset["accrualPeriodicity"] in {"daily", "weekly", "monthly", "quarterly", "annual", "notPlanned"}
         for one in dataset["distribution"]:
             address = one["downloadURL"].removeprefix("https://data.city.example")

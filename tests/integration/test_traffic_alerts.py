@@ -101,7 +101,7 @@ def test_the_commands_judge_tell_and_show(home: Path) -> None:
 def test_a_watcher_ends_cleanly_when_it_is_told_to(home: Path) -> None:
     jam(SqliteTrafficState(home / "traffic" / "state.sqlite"))
     words = ["traffic", "watch", "--every", "1", "--home", str(home), "--json"]
-    command = [sys.executable, "-m", "city_platform.cli.app", *words]
+    command = [sys.executable, "-m", "city_platform", *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
         try:
             assert child.stderr is not None

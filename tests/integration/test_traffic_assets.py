@@ -14,6 +14,7 @@ from city_platform.datasets import load_dataset
 from city_platform.deployment.traffic import open_registry, open_state
 from city_platform.layers import cleaned as cleaned_layer
 from city_platform.layers import curated, quality_checked, raw, traffic_agreement
+from city_platform.layers.exported import HourNotOver
 from city_platform.layers.traffic_agreement import LiveForgotten
 from city_platform.local.platform import local_platform
 from city_platform.traffic.agreement import ERROR_SHARE
@@ -36,10 +37,10 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
     return open_registry()
 
 
-def an_hour_ago() -> int:
-    """The start of the UTC hour before the one that runs, epoch ms."""
+def an_hour_that_settled() -> int:
+    """The start of an hour of UTC that is over, epoch ms."""
     now = int(datetime.now(UTC).timestamp() * 1000)
-    return now // HOUR_MS * HOUR_MS - HOUR_MS
+    return now // HOUR_MS * HOUR_MS - 2 * HOUR_MS
 
 
 def fleet(registry: Registry, start_ms: int, every_s: int, until_s: int) -> list[list[Told]]:
@@ -84,7 +85,7 @@ class Town:
 
 def test_an_hour_live_and_corrected(tmp_path: Path, registry: Registry) -> None:
     town = Town(tmp_path, registry)
-    start = an_hour_ago()
+    start = an_hour_that_settled()
     hour = hour_name(start)
     batches = fleet(registry, start, 30, 3_600)
     assert town.stream(batches) == 0
@@ -132,6 +133,9 @@ def test_an_hour_live_and_corrected(tmp_path: Path, registry: Registry) -> None:
     [worst] = [one for one in zones if one.worst]
     assert (worst.zone, worst.shares[0]) == (zone, 4 / 124)
     assert worst.shares[0] > ERROR_SHARE
-    town.clock.time += timedelta(days=8)
+    town.clock.time -= timedelta(hours=3)
+    with pytest.raises(HourNotOver, match="3 minutes after its end"):
+        raw.materialize(town.platform, readings, hour)
+    town.clock.time += timedelta(days=9)
     with pytest.raises(LiveForgotten, match="kept for 8 days"):
         traffic_agreement.agreement(town.platform, readings, hour, town.state)

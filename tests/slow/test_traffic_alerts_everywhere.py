@@ -70,7 +70,7 @@ def test_a_watcher_that_is_killed_again_and_again_tells_everybody_everything_onc
         "CITY_PLATFORM_TRAFFIC_ROUTES": str(routes),
         "CITY_PLATFORM_HOME": str(tmp_path / "home"),
     }
-    command = [sys.executable, "-m", "city_platform.cli.app", "traffic", "watch", "--every", "1", "--json"]
+    command = [sys.executable, "-m", "city_platform", "traffic", "watch", "--every", "1", "--json"]
     kills = 0
     for _ in range(12):
         with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:

@@ -313,9 +313,11 @@ def test_lateness_is_by_the_streams_own_time() -> None:
 def test_only_what_failed_comes_again_and_dead_letters_that_could_not_be_kept_do() -> None:
     first, second, bad = columns([GOOD]), columns([Told(11, 5, NOON, 4)]), b"bad"
     state = MemoryState(faults=Faults([None, "lost"]))
-    assert handled(record(first, 1), record(second, 2), state=state).response() == {
-        "batchItemFailures": [{"itemIdentifier": "2"}]
-    }
+    outcome = handled(record(first, 1), record(second, 2), state=state)
+    assert outcome.response() == {"batchItemFailures": [{"itemIdentifier": "2"}]}
+    assert (outcome.accepted, outcome.duplicates, int(outcome.latency.sum())) == (1, 0, 1)  # the other is not stored
+    again = handled(record(second, 2), state=state)
+    assert (again.accepted, again.failed) == (1, [])
     letters = Letters(faults=Faults(["lost"]))
     assert handled(record(first, 1), record(bad, 2), letters=letters).failed == ["2"]
 

@@ -193,11 +193,25 @@ def test_sensors_that_were_never_heard_and_those_in_maintenance_are_not_missing(
 def test_the_city_is_degraded_from_three_tenths_on_until_it_is_well_below() -> None:
     before, found = None, []
     for minute, silent in enumerate((29, 30, 25, 20, 19, 29)):
-        before = city(before, [many(50, silent // 2), many(50, silent - silent // 2)], LIMITS, T0 + minute * MINUTE)
-        found.append((before.degraded, before.since_ms))
+        zones = {"z-1": ZoneCoverage(silent // 2, 50), "z-2": ZoneCoverage(silent - silent // 2, 50)}
+        before = city(before, zones, {"z-1": 0, "z-2": 0}, LIMITS, T0 + minute * MINUTE)
+        found.append((before.degraded, before.since_ms, before.silent, before.active))
     since = [T0 - MINUTE, T0, T0 + 3 * MINUTE]
-    assert found == [(False, since[0])] + [(True, since[1])] * 3 + [(False, since[2])] * 2
-    assert city(None, [], LIMITS, T0) == City(T0, since_ms=T0 - MINUTE)
+    assert [one[:2] for one in found] == [(False, since[0])] + [(True, since[1])] * 3 + [(False, since[2])] * 2
+    assert found[0][2:] == (29, 100)
+    assert city(None, {}, {}, LIMITS, T0) == City(T0, since_ms=T0 - MINUTE)
+
+
+@pytest.mark.parametrize(("zones", "silent", "late"), [(8, 90, True), (8, 89, False), (7, 100, False)])
+def test_a_shard_of_which_hardly_anything_is_heard_is_read_late(zones: int, silent: int, late: bool) -> None:
+    """A quarter of the city at the most, and not the fault of its sensors."""
+    names = [f"z-{at:03d}" for at in range(80)]
+    shard_of = {name: 3 if at < zones else 0 for at, name in enumerate(names)}
+    covered = {name: ZoneCoverage(silent if shard_of[name] else 0, 100) for name in names}
+    found = city(None, covered, shard_of, LIMITS, T0)
+    assert (found.degraded, found.late) == (late, (3,) if late else ())
+    before = City(T0 - MINUTE, degraded=True)
+    assert city(before, covered, shard_of, LIMITS, T0).degraded == (zones == 8)  # it must be well below to clear
 
 
 def test_what_was_told_is_told_no_more_and_its_end_is() -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 import yaml
 from hypothesis import given
@@ -69,7 +70,7 @@ def others(direction: Direction) -> list[Told]:
             last_heard=start - timedelta(seconds=30), duration_s=lasted and 240,
         ),
         ZoneCoverageLost(**common, links=zone, zone_id="z-007", silent=61, active=97, duration_s=lasted),
-        PlatformIngestDegraded(**common, links=city, silent=18_211, active=49_020, duration_s=lasted),
+        PlatformIngestDegraded(**common, links=city, silent=18_211, active=49_020, late_shards=[], duration_s=lasted),
     ]  # type: ignore[arg-type]  # the common ones have the types of Detail  # fmt: skip
 
 
@@ -118,6 +119,13 @@ def test_texts_say_what_happened_in_the_citys_clock() -> None:
         assert len(text.short) <= 160
         assert text.short.isascii()
         assert not any("{" in words for _, words in text)
+
+
+def test_shards_that_are_late_are_named_where_there_are_any() -> None:
+    degraded = others("up")[2]
+    assert "read late: none." in ROUTES.text(degraded).body
+    late = msgspec.structs.replace(degraded, late_shards=["shardId-1", "shardId-3"])
+    assert "read late: shardId-1, shardId-3." in ROUTES.text(late).body
 
 
 def test_an_event_matters_as_much_as_what_it_begins_or_ends() -> None:

@@ -201,11 +201,18 @@ FAULTS = (None, None, None, "crash before", "crash after", "lost", "unheard", "r
 
 
 @settings(max_examples=15)
-@given(st.integers(0, 9), st.lists(st.sampled_from(FAULTS), max_size=60), st.lists(st.integers(0, 5), max_size=20))
-def test_what_is_told_depends_on_the_minutes_alone(seed: int, faults: list[str | None], pauses: list[int]) -> None:
+@given(
+    st.integers(0, 9),
+    st.lists(st.sampled_from(FAULTS), max_size=60),
+    st.lists(st.sampled_from((None, None, "rival")), max_size=60),
+    st.lists(st.integers(0, 5), max_size=20),
+)
+def test_what_is_told_depends_on_the_minutes_alone(
+    seed: int, faults: list[str | None], reads: list[str | None], pauses: list[int]
+) -> None:
     """However evaluations are cut, repeated, crash, go unheard or run at once: the same events and the same records."""
     state, clock = history(seed), Clock(due(0))
-    mine = FaultyState(coming=Faults(list(faults))).over(state)
+    mine = FaultyState(coming=Faults(list(faults)), reads=Faults(list(reads))).over(state)
     mine.rival = watching(state, clock).evaluate
     watch, minute = watching(mine, clock), 0
     while minute < MINUTES:
@@ -302,3 +309,15 @@ def test_what_is_no_event_of_traffic_is_refused() -> None:
 def test_a_zones_readings_are_all_in_one_shard() -> None:
     found = [shard_of(zone, 4) for zone in generate().zones]
     assert {found.count(at) for at in range(4)} <= set(range(90, 160))
+
+
+def test_a_bucket_that_a_rival_judged_meanwhile_is_not_judged_again() -> None:
+    """The city was read before the rival's minutes, the bucket after them."""
+    state, clock = history(0), Clock(due(0))
+    watching(state, clock).evaluate()
+    clock.now_ms = due(MINUTES - 1)
+    mine = FaultyState(reads=Faults(["rival"])).over(state)
+    mine.rival = watching(state, clock).evaluate
+    watch = watching(mine, clock)
+    assert watch.evaluate().conflicts == 1
+    assert outcome(state) == expected(0)

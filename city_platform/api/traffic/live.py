@@ -16,11 +16,11 @@ from city_platform.errors import TransientError
 from city_platform.ports import Clock
 from city_platform.traffic import congestion, health
 from city_platform.traffic.congestion import MINUTE_MS, Level, ZoneLevel
+from city_platform.traffic.free_flow import RECORD as FREE_FLOW
 from city_platform.traffic.heat_map import OLD_MS, Newest, ZoneNow, expected_sensors
 from city_platform.traffic.registry import Registry
 from city_platform.traffic.roads import Roads, generate_roads
 from city_platform.traffic.state import TrafficState
-from city_platform.traffic.watch import FREE_FLOW
 
 REFRESH_MS = 1_000  # what is younger is not read again
 _PATIENCE_MS = 3_000  # nor does anybody wait for what is read just now, if what is there is younger than this

@@ -16,6 +16,7 @@ from city_platform.local.mqtt.certificates import Authority
 from city_platform.traffic.topics import Source
 
 _CONNECTING_AT_ONCE = 16
+_CONNECT_S = 30.0
 _IN_FLIGHT = 2_000  # messages of one connection that wait for their acknowledgement
 _IN_FLIGHT_BYTES = 16 << 20
 _VERSIONS = (MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311)
@@ -61,26 +62,22 @@ class Edge:
         self.delivery = Delivery()
         self._authority = authority
         self._port = port
-        self._clients = {identity: self._client(identity, _VERSIONS[0]) for identity in identities}
+        self._identities = identities
+        self._clients: dict[str, AsyncClient] = {}
         self._longest = max(map(len, identities))
         self._repeating: set[asyncio.Task[None]] = set()
 
     async def connect(self) -> None:
         """Connects all of them. Raises NoBroker, NotLetIn."""
-        first = next(iter(self._clients))
-        try:
-            await self._connect(first)
-        except NotLetIn:
-            # A broker of MQTT 3.1.1 knows no version 5.
-            self._clients = {identity: self._client(identity, _VERSIONS[1]) for identity in self._clients}
-            await self._connect(first)
+        protocol = await self._protocol()
+        self._clients = {identity: _client(identity, protocol) for identity in self._identities}
         turns = asyncio.Semaphore(_CONNECTING_AT_ONCE)
 
         async def connect(identity: str) -> None:
             async with turns:
-                await self._connect(identity)
+                await self._connect(self._clients[identity], identity)
 
-        await asyncio.gather(*(connect(identity) for identity in self._clients if identity != first))
+        await asyncio.gather(*map(connect, self._clients))
 
     async def publish(self, source: Source, payload: bytes, readings: int) -> None:
         """Publishes through the gateway that serves the source's zone; waits while too much is unacknowledged."""
@@ -130,23 +127,40 @@ class Edge:
         with suppress(MQTTError):  # the connection is gone for good: it stays unacknowledged
             await self._publish(source, payload, readings, began)
 
-    def _client(self, identity: str, protocol: MQTTProtocolVersion) -> AsyncClient:
-        return AsyncClient(
-            identity,
-            protocol=protocol,
-            clean_start=False,
-            max_outbound_inflight=_IN_FLIGHT,
-            max_unacknowledged_messages=_IN_FLIGHT,
-            max_unacknowledged_bytes=_IN_FLIGHT_BYTES,
-            reconnect=ReconnectPolicy(initial_delay=0.2, max_delay=5.0),
-        )
+    async def _protocol(self) -> MQTTProtocolVersion:
+        """The newest version of MQTT that the broker speaks, found by clients that do not try again."""
+        identity = self._identities[0]
+        for protocol in _VERSIONS:
+            client = AsyncClient(identity, protocol=protocol)
+            try:
+                await self._connect(client, identity)
+            except NotLetIn:
+                if protocol is _VERSIONS[-1]:
+                    raise
+            else:
+                await client.disconnect()
+                return protocol
+        raise RuntimeError("there is no version to try")
 
-    async def _connect(self, identity: str) -> None:
+    async def _connect(self, client: AsyncClient, identity: str) -> None:
         try:
-            await self._clients[identity].connect("127.0.0.1", self._port, ssl=self._authority.client_context(identity))
+            async with asyncio.timeout(_CONNECT_S):
+                await client.connect("127.0.0.1", self._port, ssl=self._authority.client_context(identity))
         except ConnectRefusedError as error:
             raise NotLetIn(f"the broker on port {self._port} does not let {identity} in: {error}") from error
-        except (MQTTError, OSError) as error:
+        except (MQTTError, OSError, TimeoutError) as error:
             raise NoBroker(
                 f"no broker answers on port {self._port} ({error}): start it with `city-platform traffic gateway`"
             ) from error
+
+
+def _client(identity: str, protocol: MQTTProtocolVersion) -> AsyncClient:
+    return AsyncClient(
+        identity,
+        protocol=protocol,
+        clean_start=False,
+        max_outbound_inflight=_IN_FLIGHT,
+        max_unacknowledged_messages=_IN_FLIGHT,
+        max_unacknowledged_bytes=_IN_FLIGHT_BYTES,
+        reconnect=ReconnectPolicy(initial_delay=0.2, max_delay=5.0),
+    )

@@ -70,16 +70,18 @@ class EmbeddedBroker:
         """Listens. Raises OSError where the port is taken."""
         logging.getLogger("amqtt").setLevel(logging.ERROR)  # what a client does wrong is counted here
         plugin = f"{Identity.__module__}.{Identity.__qualname__}"
-        self._broker = Broker({"listeners": {_LISTENER: {"type": "external"}}, "plugins": {plugin: {}}})
-        await self._broker.start()
         self._server = await asyncio.start_server(
             self._connected,
             "127.0.0.1",
             self.port,
             ssl=self.authority.server_context(),
             ssl_handshake_timeout=_HANDSHAKE_S,
+            start_serving=False,
         )
         self.port = self._server.sockets[0].getsockname()[1]
+        self._broker = Broker({"listeners": {_LISTENER: {"type": "external"}}, "plugins": {plugin: {}}})
+        await self._broker.start()
+        await self._server.start_serving()
 
     def stop_listening(self) -> None:
         """Lets no new client in. Those who are connected stay."""
