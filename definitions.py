@@ -20,6 +20,8 @@ from assets.questions import questions_asset, questions_job
 from assets.raw import raw_asset
 from assets.scorecard import scorecard_asset
 from assets.source import fetching_job, source_spec
+from assets.traffic import DATASET as TRAFFIC
+from assets.traffic import agreement_check, traffic_assets, traffic_jobs
 from city_platform.datasets import load_datasets
 from resources.platform import PlatformResource
 from resources.portal import PortalResource
@@ -27,6 +29,8 @@ from schedules.catalog import catalog_schedule
 from schedules.governance import TIMEZONE, governance_schedule, questions_schedule, scorecard_schedule
 from schedules.incidents import analysis_schedule
 from schedules.ingestion import fetch_schedules, ingestion_schedule
+from schedules.traffic import advice_schedule, correction_schedule
+from schedules.traffic import analysis_schedule as traffic_analysis_schedule
 from sensors.drop_folder import drop_folder_sensor
 from sensors.failures import failures_sensor
 from sensors.incident_exports import export_sensor
@@ -60,6 +64,11 @@ def build_definitions(home: Path, datasets_folder: Path = ROOT / "datasets", *, 
     answer = [questions_job(asking)] if asking else []
     incidents = [dataset for dataset in datasets if dataset.name == INCIDENTS]
     analyse = [analysis_job(dataset) for dataset in incidents]
+    traffic = [
+        (dataset, job, *traffic_jobs(dataset))
+        for dataset, job in zip(datasets, materialize, strict=True)
+        if dataset.name == TRAFFIC
+    ]
     layers = (raw_asset, cleaned_asset, profile_asset, quality_checked_asset, curated_asset, encrypted_asset)
     assets = [layer(dataset) for dataset in datasets for layer in layers]
     return dg.Definitions(
@@ -68,10 +77,22 @@ def build_definitions(home: Path, datasets_folder: Path = ROOT / "datasets", *, 
             *(source_spec(dataset) for dataset in datasets if dataset.sources),
             *map(questions_asset, asking),
             *(asset for dataset in incidents for asset in incident_assets(dataset)),
+            *(asset for dataset, *_ in traffic for asset in traffic_assets(dataset)),
             scorecard_asset(datasets, TIMEZONE),
             catalog_asset(datasets),
         ],
-        jobs=[land, fetching, *materialize, *govern, *answer, *analyse, score, catalog],
+        asset_checks=[agreement_check(dataset) for dataset, *_ in traffic],
+        jobs=[
+            land,
+            fetching,
+            *materialize,
+            *govern,
+            *answer,
+            *analyse,
+            *(job for _, _, *jobs in traffic for job in jobs),
+            score,
+            catalog,
+        ],
         sensors=[
             drop_folder_sensor(drop, datasets, land),
             outdated_sensor([dataset for dataset in datasets if not dataset.contract.exported], materialize),
@@ -85,6 +106,9 @@ def build_definitions(home: Path, datasets_folder: Path = ROOT / "datasets", *, 
             *map(governance_schedule, datasets, govern),
             *map(questions_schedule, answer),
             *map(analysis_schedule, analyse),
+            *(correction_schedule(dataset, job) for dataset, job, _, _ in traffic),
+            *(traffic_analysis_schedule(dataset, job) for dataset, _, job, _ in traffic),
+            *(advice_schedule(dataset, job) for dataset, _, _, job in traffic),
             scorecard_schedule(score),
             catalog_schedule(catalog),
         ],

@@ -1,24 +1,24 @@
 """Runs the code location from the command line: partitions in this process, the web interface as child processes."""
 
 import os
-import signal
-import subprocess
 import sys
-import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 import dagster as dg
+import yaml
+from dagster._core.instance.ref import InstanceRef  # the only way to give an instance a storage but by its settings
 
 from assets.jobs import layer_selection, materialization_job_name
+from city_platform.local.children import run_together
 from city_platform.orchestration import PartitionRun
 from definitions import ROOT, build_definitions
+from resources.event_log import KeptSqliteEventLogStorage
 
 HOST = "127.0.0.1"  # the web server has no authentication: never another address
-STOP_SECONDS = 20.0
 _INSTANCE_SETTINGS = """\
 nux:
   enabled: false
@@ -82,32 +82,7 @@ class DagsterOrchestrator:
             ["dagster_webserver", "-h", HOST, "-p", str(port), *workspace],
             ["dagster._daemon", "run", *workspace],
         )
-        # A service manager ends a service with SIGTERM, and a shell starts background jobs with SIGINT ignored: both
-        # have to reach the children.
-        asked_to_stop = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: asked_to_stop.set())
-        children = [
-            subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, env=environment)  # noqa: S603 -- all from here
-            for command in commands
-        ]
-        while all(child.poll() is None for child in children) and not asked_to_stop.wait(0.5):
-            pass
-        return _stop(children)
-
-
-def _stop(children: Sequence["subprocess.Popen[bytes]"]) -> int:
-    """Ends the children, politely first. The exit code is that of a child that failed by itself, else 0."""
-    failed = [code for child in children if (code := child.poll()) not in (None, 0, -signal.SIGINT, -signal.SIGTERM)]
-    for child in children:
-        if child.poll() is None:
-            child.terminate()
-    for child in children:
-        try:
-            child.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            child.kill()
-    return failed[0] if failed else 0
+        return run_together([[sys.executable, "-m", *command] for command in commands], ROOT, environment)
 
 
 def _failure(result: dg.ExecuteInProcessResult) -> str:
@@ -138,4 +113,17 @@ def _instance(home: Path) -> dg.DagsterInstance:
     settings = folder / "dagster.yaml"
     if not settings.exists():
         settings.write_text(_INSTANCE_SETTINGS, encoding="utf-8")
-    return dg.DagsterInstance.from_config(str(folder))
+    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(folder), overrides=_event_log(folder)))
+
+
+def _event_log(folder: Path) -> Mapping[str, object]:
+    """The event log for runs in this process, unless the operator chose a storage: Dagster's own files, kept open."""
+    chosen = yaml.safe_load((folder / "dagster.yaml").read_text(encoding="utf-8")) or {}
+    if any("storage" in name for name in chosen):
+        return {}
+    storage = {
+        "module": KeptSqliteEventLogStorage.__module__,
+        "class": KeptSqliteEventLogStorage.__name__,
+        "config": {"base_dir": str(folder / "history" / "runs")},
+    }
+    return {"event_log_storage": storage}

@@ -69,6 +69,33 @@ def layer_spec(
     )
 
 
+def external_spec(
+    dataset: Dataset, name: str, description: str, *, kinds: set[str], classification: str
+) -> dg.AssetSpec:
+    """What the platform writes elsewhere and the graph only shows: where a dataset's rows come from."""
+    return _spec(dataset, name, description, kinds, classification)
+
+
+def analysis_spec(
+    dataset: Dataset, name: str, description: str, *, upstream: Sequence[str], kinds: set[str] | None = None
+) -> dg.AssetSpec:
+    """A table that is made of all partitions together, or of none: it has no partition itself."""
+    spec = _spec(dataset, name, description, kinds or {"duckdb", "parquet"}, "public")
+    return spec.replace_attributes(deps=[asset_key(dataset, one) for one in upstream])
+
+
+def _spec(dataset: Dataset, name: str, description: str, kinds: set[str], classification: str) -> dg.AssetSpec:
+    contract = dataset.contract
+    return dg.AssetSpec(
+        key=asset_key(dataset, name),
+        description=f"{contract.title}: {description}",
+        group_name=dataset.name,
+        owners=[contract.owner],
+        kinds=kinds,
+        tags={"layer": name, "classification": classification, "cadence": contract.cadence, "domain": contract.domain},
+    )
+
+
 def layer_asset(
     dataset: Dataset,
     spec: dg.AssetSpec,

@@ -5,7 +5,15 @@ from datetime import timedelta
 
 import dagster as dg
 
-from assets.graph import asset_key, markdown_table, materialization, partitions, typed_failures
+from assets.graph import (
+    analysis_spec,
+    asset_key,
+    external_spec,
+    markdown_table,
+    materialization,
+    partitions,
+    typed_failures,
+)
 from assets.jobs import UnresolvedAssetJobDefinition
 from city_platform.datasets import Dataset
 from city_platform.deployment.incidents import open_reference
@@ -26,36 +34,34 @@ def incident_assets(dataset: Dataset) -> list[dg.AssetsDefinition | dg.AssetSpec
 
 def store_spec(dataset: Dataset) -> dg.AssetSpec:
     """`[incidents, store]`: the table of incidents, written by the API and never here."""
-    return _external(
+    return external_spec(
         dataset,
         STORE,
         "every incident with its newest state, as the API writes it; its changes are streamed into exports.",
-        {"sqlite", "dynamodb"},
+        kinds={"sqlite", "dynamodb"},
+        classification="personal",
     )
 
 
 def exports_spec(dataset: Dataset) -> dg.AssetSpec:
     """`[incidents, exports]`: changes as the export writes them into the lake; new ones are observed by the sensor."""
-    return _external(
-        dataset, exported.LAYER, "every change as CSV and Parquet, by day, with a manifest.", {"parquet", "csv"}
+    return external_spec(
+        dataset,
+        exported.LAYER,
+        "every change as CSV and Parquet, by day, with a manifest.",
+        kinds={"parquet", "csv"},
+        classification="personal",
     ).replace_attributes(deps=[asset_key(dataset, STORE)], partitions_def=partitions(dataset))
-
-
-def _external(dataset: Dataset, name: str, description: str, kinds: set[str]) -> dg.AssetSpec:
-    contract = dataset.contract
-    return dg.AssetSpec(
-        key=asset_key(dataset, name),
-        description=f"{contract.title}: {description}",
-        group_name=dataset.name,
-        owners=[contract.owner],
-        kinds=kinds,
-        tags={"layer": name, "classification": "personal", "cadence": contract.cadence, "domain": contract.domain},
-    )
 
 
 def statistics_asset(dataset: Dataset) -> dg.AssetsDefinition:
     """`[incidents, statistics]`: one for all days."""
-    spec = _analysis(dataset, incident_analysis.STATISTICS, "how incidents end: closed, fixed, reopened, and how soon.")
+    spec = analysis_spec(
+        dataset,
+        incident_analysis.STATISTICS,
+        "how incidents end: closed, fixed, reopened, and how soon.",
+        upstream=[quality_checked.LAYER],
+    )
 
     @dg.multi_asset(name="__".join(spec.key.path), specs=[spec])
     def statistics(platform: PlatformResource) -> dg.MaterializeResult[None]:
@@ -70,10 +76,11 @@ def statistics_asset(dataset: Dataset) -> dg.AssetsDefinition:
 
 def anomalies_asset(dataset: Dataset) -> dg.AssetsDefinition:
     """`[incidents, anomalies]`, and a check that warns of what was unusual in the last week. It never blocks."""
-    spec = _analysis(
+    spec = analysis_spec(
         dataset,
         incident_analysis.ANOMALIES,
         "districts with unusually many or few reports of a category, against what such a day usually brings.",
+        upstream=[quality_checked.LAYER],
     )
     check = dg.AssetCheckSpec(_USUAL, asset=spec.key, description="No district had unusual counts in the last week.")
 
@@ -108,19 +115,6 @@ def analysis_job(dataset: Dataset) -> UnresolvedAssetJobDefinition:
         "analyse_incidents",
         selection=dg.AssetSelection.assets(*(asset_key(dataset, name) for name in names)),
         description="Counts, how incidents end and what was unusual, from the trusted changes of all days.",
-    )
-
-
-def _analysis(dataset: Dataset, name: str, description: str) -> dg.AssetSpec:
-    contract = dataset.contract
-    return dg.AssetSpec(
-        key=asset_key(dataset, name),
-        deps=[asset_key(dataset, quality_checked.LAYER)],
-        description=f"{contract.title}: {description}",
-        group_name=dataset.name,
-        owners=[contract.owner],
-        kinds={"duckdb", "parquet"},
-        tags={"layer": name, "classification": "public", "cadence": contract.cadence, "domain": contract.domain},
     )
 
 

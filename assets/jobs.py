@@ -10,7 +10,15 @@ from dagster._core.definitions.unresolved_asset_job_definition import (
 from assets.graph import asset_key
 from assets.scorecard import KEY as SCORECARD
 from city_platform.datasets import Dataset
-from city_platform.layers import cleaned, incident_analysis, profile, quality_checked, questions
+from city_platform.layers import (
+    cleaned,
+    incident_analysis,
+    profile,
+    quality_checked,
+    questions,
+    traffic_advice,
+    traffic_analysis,
+)
 
 __all__ = [
     "UnresolvedAssetJobDefinition",
@@ -22,7 +30,10 @@ __all__ = [
 ]
 
 
-_OF_ALL = (questions.LAYER, incident_analysis.STATISTICS, incident_analysis.ANOMALIES)  # not of one partition
+_OF_ALL = (  # not of one partition
+    *(questions.LAYER, incident_analysis.STATISTICS, incident_analysis.ANOMALIES),
+    *(traffic_analysis.FREE_FLOW, traffic_analysis.ANOMALIES, traffic_analysis.FORECAST, traffic_advice.LAYER),
+)
 
 
 def materialization_job_name(dataset: str) -> str:

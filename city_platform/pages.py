@@ -39,17 +39,22 @@ svg line { stroke: var(--line); } svg text { fill: var(--soft); font: 11px syste
   border-color: var(--warm); color: var(--warm); } td.r { text-align: right; font-variant-numeric: tabular-nums;
   border: 1px solid var(--page); padding: .3rem .5rem; background: color-mix(in srgb, var(--tone) calc(var(--r) * 55%),
   transparent); } @media print { details { break-inside: avoid; } body { max-width: none; } }
+@media (max-width: 40rem) { .wide :is(table, tbody, tr, th, td) { display: block; } .wide thead { display: none; }
+  .wide tr { border-bottom: 1px solid var(--line); padding: .4rem 0; } .wide :is(th, td) { border: 0; padding: .1rem 0;
+  overflow-wrap: anywhere; } .wide td:empty { display: none; } .wide td[data-of] { display: grid; gap: .7rem;
+  grid-template-columns: minmax(6rem, 30%) 1fr; } .wide td[data-of]::before { content: attr(data-of);
+  color: var(--soft); overflow-wrap: normal; } .wide td.n { text-align: left; white-space: normal; } }
 """
 
 _BAR, _GAP, _HEIGHT = 38, 4, 110
 
 
-def page(title: str, body: Iterable[str], style: str = "") -> str:
-    """A whole page. `title` is text, `body` is HTML, `style` is CSS for what only this page has."""
+def page(title: str, body: Iterable[str], style: str = "", head: str = "") -> str:
+    """A whole page. `title` is text, `body` and `head` are HTML, `style` is CSS for what only this page has."""
     return (
         '<!doctype html>\n<html lang="en-CA">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>\n{_STYLE}{style}</style>\n</head>\n<body>\n"
+        f"<title>{escape(title)}</title>\n<style>\n{_STYLE}{style}</style>\n{head}</head>\n<body>\n"
         f'<a class="skip" href="#content">To the content</a>\n<main id="content">\n<h1>{escape(title)}</h1>\n'
         + "\n".join(body)
         + "\n</main>\n</body>\n</html>\n"
@@ -57,16 +62,24 @@ def page(title: str, body: Iterable[str], style: str = "") -> str:
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]], numeric: Sequence[int] = ()) -> str:
-    """A table: headers are text, cells are HTML, a row's first cell is its header; `numeric` columns align right."""
+    """A table: headers are text, cells are HTML, a row's first cell is its header; `numeric` columns align right.
 
-    def cell(kind: str, place: int, html: str, scope: str = "") -> str:
-        return f"<{kind}{scope}{' class=n' if place in numeric else ''}>{html}</{kind}>"
+    Where the screen is narrow a row is a list, each cell after the name of its column.
+    """
+
+    def cell(kind: str, place: int, html: str, more: str = "") -> str:
+        return f"<{kind}{more}{' class=n' if place in numeric else ''}>{html}</{kind}>"
+
+    names = [f' data-of="{escape(one)}"' if one else "" for one in headers]
 
     head = "".join(cell("th", place, escape(one), " scope=col") for place, one in enumerate(headers))
     body = "\n".join(
         "<tr>"
         + "".join(
-            cell("td", place, one) if place else cell("th", place, one, " scope=row") for place, one in enumerate(row)
+            cell("td", place, f"<span>{one}</span>" if names[place] and one else one, names[place])
+            if place
+            else cell("th", place, one, " scope=row")
+            for place, one in enumerate(row)
         )
         + "</tr>"
         for row in rows

@@ -308,3 +308,33 @@ class Claims(Protocol):
     def release(self, name: str, holder: str) -> bool:
         """Gives the name back. False, and nothing changes, if it is not this holder's."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class BusEvent:
+    """Something that happened, for whoever wants to know. `id` is the same where it is told again; `detail` is JSON."""
+
+    id: str
+    source: str
+    detail_type: str
+    at: datetime
+    detail: str
+
+
+class EventBusRefused(PermanentError):
+    """The bus will not take this; its settings, its rights or the event are wrong."""
+
+
+class EventBusUnavailable(TransientError):
+    """The bus did not answer, or answered that it is busy."""
+
+
+class EventBus(Protocol):
+    """Carries events to whoever subscribed, at least once: receivers tell a repetition by its id.
+
+    Errors: EventBusRefused, EventBusUnavailable.
+    """
+
+    def publish(self, events: Sequence[BusEvent]) -> Sequence[EventBusUnavailable | EventBusRefused | None]:
+        """Says for each event: None accepted for good, or why not. One not accepted may have been, all the same."""
+        ...

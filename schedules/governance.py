@@ -7,12 +7,14 @@ from collections.abc import Iterator
 import dagster as dg
 
 from assets.jobs import UnresolvedAssetJobDefinition
+from city_platform.contracts.partitions import Granularity
 from city_platform.datasets import Dataset
 from city_platform.layers import quality_checked
 from resources.platform import PlatformResource
 
 CRON, SCORECARD_CRON = "0 5 * * 1", "0 6 * * 1"
 TIMEZONE = "America/Vancouver"
+HOURS = 24  # of a dataset by the hour the newest: a week has more than a weekend could judge again
 
 
 def governance_schedule(dataset: Dataset, job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
@@ -29,7 +31,8 @@ def governance_schedule(dataset: Dataset, job: UnresolvedAssetJobDefinition) -> 
     )
     def weekly_governance(context: dg.ScheduleEvaluationContext, platform: PlatformResource) -> Iterator[dg.RunRequest]:
         lake = platform.open().lake
-        for partition in lake.partitions(quality_checked.UPSTREAM, dataset.name):
+        known = lake.partitions(quality_checked.UPSTREAM, dataset.name)
+        for partition in known[-HOURS:] if dataset.contract.partitioning.granularity is Granularity.HOUR else known:
             yield dg.RunRequest(
                 run_key=f"{context.scheduled_execution_time.isoformat()}/{partition}",
                 partition_key=partition,

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
+from assets.behind import requests_for
 from assets.graph import asset_key, partitions
 from assets.jobs import UnresolvedAssetJobDefinition
 from city_platform.contracts.partitions import Granularity
@@ -17,7 +18,7 @@ from city_platform.datasets import Dataset
 from city_platform.layers import exported
 from city_platform.layers.platform import Platform
 from resources.platform import PlatformResource
-from sensors.outdated import REQUESTS_A_TICK, requests_for
+from sensors.outdated import REQUESTS_A_TICK
 
 INTERVAL_SECONDS = 30
 NEWEST = {Granularity.YEAR: 2, Granularity.DAY: 7, Granularity.HOUR: 48}  # looked at in every tick
@@ -38,7 +39,8 @@ def requests(
     def in_order() -> Iterator[str]:
         for one in (*newest, *turn):
             looked_at.append(one)
-            yield one
+            if exported.due(platform.lake, dataset, one, platform.clock.now()):
+                yield one
 
     found = requests_for(platform, dataset, in_order(), instance)
     wanted = [request for _, request in zip(range(REQUESTS_A_TICK), found, strict=False)]

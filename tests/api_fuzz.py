@@ -43,7 +43,7 @@ def fuzz(here: Town, examples: int) -> int:
             if strategy is None:
                 continue
 
-            @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+            @settings(max_examples=examples, database=None, suppress_health_check=list(HealthCheck))
             @given(case=strategy, incident=st.sampled_from([None, *known]), signed_in=st.booleans())
             def send(case: Case, incident: str | None, signed_in: bool) -> None:
                 nonlocal good

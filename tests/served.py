@@ -33,7 +33,7 @@ class Served:
 def served(home: Path) -> Iterator[Served]:
     """Starts `city-platform serve` on a free port and ends it with SIGTERM, which has to be clean."""
     options = ["--port=0", "--rate-limit=0", f"--home={home}"]
-    command = [sys.executable, "-m", "city_platform.cli.app", "serve", *options]
+    command = [sys.executable, "-m", "city_platform", "serve", *options]
     with (home.parent / "serve.log").open("a") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
     try:

@@ -18,6 +18,7 @@ from city_platform.api.limits import BodyLimit
 from city_platform.api.observing import Observing, note
 from city_platform.api.problems import Problem, ProblemDocument, problem_of
 from city_platform.api.requests import BulkTransitionRequest, CommentRequest, MediaRequest, TransitionRequest
+from city_platform.api.traffic.answers import TrafficMap
 from city_platform.errors import CityPlatformError
 from city_platform.incidents.edit import EditRequest
 from city_platform.incidents.pictures import BYTES_LIMIT
@@ -28,7 +29,7 @@ from city_platform.local.uploads import PATH
 BODY_LIMIT = 256 * 1024  # bytes; uploads have a limit of their own
 _MODELS = (
     ProblemDocument, ReportRequest, EditRequest, TransitionRequest, BulkTransitionRequest, CommentRequest, MediaRequest,
-    MapAnswer, graphql.GraphQLRequest,
+    MapAnswer, TrafficMap, graphql.GraphQLRequest,
 )  # fmt: skip
 _DESCRIPTION = """\
 Report incidents to the city, follow them, and deal with them.

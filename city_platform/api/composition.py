@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from city_platform.api import open311, open_data
+from city_platform.api import open311, open_data, traffic
 from city_platform.api.app import create_app
 from city_platform.api.auth import IncompleteIssuer, Issuer, OwnKeys, PublishedKeys, TokenVerifier
 from city_platform.api.desk import Desk
@@ -19,8 +19,10 @@ from city_platform.deployment.incidents import (
     open_uploads,
     require_contact,
 )
+from city_platform.deployment.traffic import find_state, open_registry
 from city_platform.incidents.api_keys import ApiKeys
 from city_platform.layers import open_incidents
+from city_platform.layers.traffic_history import LakeHours
 from city_platform.local.clock import SystemClock
 from city_platform.local.incidents import SqliteIncidentRepository
 from city_platform.local.issuer import AUDIENCE, ISSUER, LocalIssuer
@@ -41,8 +43,8 @@ def open_api(
 ) -> FastAPI:
     """The application over the deployment's adapters. `rate_limit`: changes a minute from one client, 0 for no limit.
 
-    Beside incidents it offers the summaries of those `datasets` that are open data. With `publish_every` it publishes
-    incidents itself, every so many seconds, while it runs; else a job has to.
+    Beside incidents it offers traffic, and the summaries of those `datasets` that are open data. With `publish_every`
+    it publishes incidents itself, every so many seconds, while it runs; else a job has to.
 
     Raises what `open_platform` and `open_incident_service` raise, IncompleteIssuer and NobodyToWriteTo.
     """
@@ -76,7 +78,13 @@ def open_api(
         open_data.OpenData(shelf, desk.reads, public_url),
         open_data.republishing(publish, publish_every) if publish_every is not None else None,
     )
-    return create_app(desk, allowed_origins=allowed_origins, routers=[open311.router(geo_report), published])
+    watched = traffic.Traffic(
+        traffic.Live(lambda: open_registry(environ), lambda: find_state(home, environ), desk.clock),
+        LakeHours(platform),
+    )
+    routers = [open311.router(geo_report), published, traffic.router(watched)]
+    routers.append(traffic.pages(watched, desk.service.reference))
+    return create_app(desk, allowed_origins=allowed_origins, routers=routers)
 
 
 def open_verifier(home: Path, environ: Mapping[str, str], clock: Clock) -> TokenVerifier:

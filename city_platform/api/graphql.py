@@ -30,8 +30,7 @@ from city_platform.api.observing import note
 from city_platform.api.problems import ProblemDocument, problem_of
 from city_platform.api.requests import read
 from city_platform.incidents.codec import rfc3339
-from city_platform.incidents.edit import EditRequest
-from city_platform.incidents.model import Incident, Resolution, Status
+from city_platform.incidents.model import Incident, Resolution, Severity, Status, Visibility
 from city_platform.incidents.report import ContactDetails, Fault, InvalidRequest, ReportRequest
 from city_platform.incidents.roles import Actor
 from city_platform.incidents.views import (
@@ -164,9 +163,20 @@ class ReportInput:
     attributes: JSON | None = None
 
 
-@from_model.input(model=EditRequest, all_fields=True)
+@strawberry.input
 class EditInput:
-    attributes: JSON | None = None
+    # Not made of REST's model, whose fields would be null where they are absent: null empties a field.
+    title: str | None = strawberry.UNSET
+    description: str | None = strawberry.UNSET
+    category: str | None = strawberry.UNSET
+    severity: Severity | None = strawberry.UNSET
+    lat: float | None = strawberry.UNSET
+    long: float | None = strawberry.UNSET
+    address: str | None = strawberry.UNSET
+    district: str | None = strawberry.UNSET
+    assigned_to: str | None = strawberry.UNSET
+    visibility: Visibility | None = strawberry.UNSET
+    attributes: JSON | None = strawberry.UNSET
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +278,7 @@ class Mutation:
     @strawberry.mutation
     def edit(self, info: Info, incident_id: str, version: int, changes: EditInput) -> IncidentType:
         asked = info.context.writing()
-        payload = _payload(changes, EditRequest)
+        payload = {name: _plain(value) for name, value in vars(changes).items() if value is not strawberry.UNSET}
         return asked.shown(asked.desk.service.edit(incident_id, payload, asked.actor, version))
 
     @strawberry.mutation
@@ -423,6 +433,10 @@ def _typed(kind: type[Kind], model: BaseModel) -> Kind:
     return made
 
 
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, Enum) else value
+
+
 def _payload(given: Any, model: type[BaseModel]) -> dict[str, Any]:
     """What REST would have been sent: no field that is absent or as it is by default."""
     payload: dict[str, Any] = {}
@@ -430,8 +444,7 @@ def _payload(given: Any, model: type[BaseModel]) -> dict[str, Any]:
         value = getattr(given, name)
         if isinstance(value, ContactInput):
             value = _payload(value, ContactDetails)
-        if isinstance(value, Enum):
-            value = value.value
+        value = _plain(value)
         if value is not None and value != field.default:
             payload[name] = value
     return payload

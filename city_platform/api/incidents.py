@@ -218,7 +218,7 @@ def comment(incident_id: str, desk: TheDesk, actor: Who, payload: Json) -> Respo
     **answers(200, IncidentView, "The incident", 403, 404, headers=_ETAG),
 )
 def support(incident_id: str, desk: TheDesk, actor: Who) -> Response:
-    """The same person counts once; saying it again changes nothing."""
+    """Of a closed one: that it is still there. The same person counts once; saying it again changes nothing."""
     return _shown(desk, actor, supported(desk, incident_id, actor))
 
 
@@ -259,13 +259,13 @@ def contact_json(desk: Desk, incident_id: str, actor: Actor) -> dict[str, str]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def unknown_parameters(request: Request, known: set[str]) -> list[Fault]:
+def unknown_parameters(request: Request, known: set[str], there_are: str = f"lists are by {_PATTERNS}") -> list[Fault]:
     """A fault for each query parameter that is unknown or given twice."""
     names = [name for name, _ in request.query_params.multi_items()]
     return [
         Fault(name[:50], "repeated", "give this once")
         if name in known
-        else Fault(name[:50], "unknown_field", f"there is no such parameter; lists are by {_PATTERNS}")
+        else Fault(name[:50], "unknown_field", f"there is no such parameter; {there_are}")
         for name in dict.fromkeys(names)
         if name not in known or names.count(name) > 1
     ]

@@ -83,7 +83,11 @@ def problem_of(error: Exception, actor: Actor | None = None) -> Problem:  # noqa
     """How an error is told. What is none of the client's business is told as a failure without details."""
     match error:
         case InvalidRequest():
-            return Problem(400, "invalid", f"{len(error.faults)} of the request's fields are wrong", error.faults)
+            count = len(error.faults)
+            said = (
+                "one of the request's fields is wrong" if count == 1 else f"{count} of the request's fields are wrong"
+            )
+            return Problem(400, "invalid", said, error.faults)
         case IncompleteTransition():
             faults = [Fault(name, "required", what) for name, what in error.faults.items()]
             return Problem(400, "invalid", "the change lacks something", faults)

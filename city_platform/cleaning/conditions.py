@@ -72,8 +72,8 @@ def _nothing(value: str) -> str | None:
     return "it takes no Value" if value else None
 
 
-def _listed(dialect: Dialect, value: str) -> str:
-    return ", ".join(dialect.text(one) for one in choices(value))
+def _listed(dialect: Dialect, value: str) -> list[str]:
+    return [dialect.text(one) for one in choices(value)]
 
 
 def _compared(operator: str) -> Callable[[Dialect, str, str], str]:
@@ -90,8 +90,10 @@ def _between(dialect: Dialect, column: str, value: str) -> str:
 
 CONDITIONS: Mapping[str, ConditionKind] = MappingProxyType(
     {
-        "IS": ConditionKind("equals one of the texts", lambda d, c, v: f"{c} IN ({_listed(d, v)})", _text),
-        "IS_NOT": ConditionKind("equals none of the texts", lambda d, c, v: f"{c} NOT IN ({_listed(d, v)})", _text),
+        "IS": ConditionKind("equals one of the texts", lambda d, c, v: d.is_one_of(c, _listed(d, v)), _text),
+        "IS_NOT": ConditionKind(
+            "equals none of the texts", lambda d, c, v: f"{c} NOT IN ({', '.join(_listed(d, v))})", _text
+        ),
         "IS_BETWEEN": ConditionKind("is a number between two, both included", _between, _bounds),
         "CONTAINS": ConditionKind("holds the text", lambda d, c, v: d.contains(c, v), _text),
         "NOT_CONTAINS": ConditionKind("does not hold the text", lambda d, c, v: f"NOT {d.contains(c, v)}", _text),

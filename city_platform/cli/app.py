@@ -1,6 +1,5 @@
 """The commands. Each is a page: read the options, do the work, say what happened."""
 
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -170,11 +169,12 @@ def ingest(
             session.out.print(f"{one.source.name}: {state} (sha256 {one.source.sha256[:16]}…)", highlight=False)
             for drift in one.source.drift:
                 session.out.print(f"  {drift.kind}: {drift.message}", style="yellow", markup=False)
-        session.out.print(*tables(years), LEGEND, sep="\n")
-        session.out.print(
-            f"Over all sources: {rejected['unreadable']:,} lines could not be read, "
-            f"{rejected['unplaced']:,} rows had no {chosen.contract.partitioning.granularity}; both are kept."
-        )
+        if landings or runs:  # otherwise all files were refused, and what stands is as it was
+            session.out.print(*tables(years), LEGEND, sep="\n")
+            session.out.print(
+                f"Over all sources: {rejected['unreadable']:,} lines could not be read, "
+                f"{rejected['unplaced']:,} rows had no {chosen.contract.partitioning.granularity}; both are kept."
+            )
         for run in runs:
             if run.failure:
                 session.err.print(f"{run.partition}: {run.failure}", style="red", markup=False)
@@ -337,7 +337,3 @@ def _change_key(change: str, key: str, home: Path | None, *, as_json: bool) -> N
     session.result({"key": state.name, "version": state.version, "enabled": state.enabled})
     if not as_json:
         session.out.print(f"{key}: version {state.version}, {'enabled' if state.enabled else 'disabled'}")
-
-
-if __name__ == "__main__":
-    sys.exit(app())

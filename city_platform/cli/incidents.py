@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from uuid import uuid4
@@ -42,8 +43,9 @@ def process(
 ) -> None:
     """Take changes of incidents from this machine's store to the lake, alerting to critical ones on the way.
 
-    What the stream's function and the export's state machine do on AWS. SIGTERM and Ctrl-C end it between two steps;
-    killed at any moment, the next one goes on where it was.
+    What the stream's function and the export's state machine do on AWS. With each export it rejects what waits for
+    information that nobody gave for two weeks. SIGTERM and Ctrl-C end it between two steps; killed at any moment, the
+    next one goes on where it was.
     """
     from city_platform.errors import TransientError
     from city_platform.incidents.export import export_once
@@ -52,9 +54,9 @@ def process(
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    taken = exported = waiting = 0
+    taken = exported = waiting = rejected = 0
     with session.errors():
-        path, mapping = _path(session)
+        path, mapping, overdue = _path(session)
         last = time.monotonic()
         while not stop.is_set():
             try:
@@ -62,13 +64,15 @@ def process(
                 taken, waiting = taken + count, waiting + count
                 due = not count if once else waiting >= rows or time.monotonic() - last >= every
                 if due:
+                    late = overdue()
+                    rejected += late
                     published = export_once(path.export, uuid4().hex)["published"]
                     exported += sum(one["rows"] for one in published)
                     waiting, last = 0, time.monotonic()
                     for one in published:
                         session.err.print(f"{one['day']}: {one['rows']:,} rows, manifest {one['sequence']}")
                     mapping.stream.trim([_READER])
-                    if once and not published:
+                    if once and not (published or late):
                         break
             except TransientError as error:
                 if once:
@@ -77,9 +81,10 @@ def process(
                 stop.wait(5)
             if not (once or count):
                 stop.wait(_IDLE)
-    session.result({"records": taken, "rows_exported": exported})
+    session.result({"records": taken, "rows_exported": exported, "rejected": rejected})
     if not as_json:
-        session.out.print(f"{taken:,} records taken from the stream, {exported:,} rows exported.")
+        said = f"; {rejected:,} requests for information rejected that nobody answered" if rejected else ""
+        session.out.print(f"{taken:,} records taken from the stream, {exported:,} rows exported{said}.")
     raise SystemExit(OK)
 
 
@@ -137,8 +142,11 @@ def _open(session: Session) -> "IncidentPath":
     return open_incident_path(session.home, session.platform())
 
 
-def _path(session: Session) -> "tuple[IncidentPath, EventSourceMapping]":
+def _path(session: Session) -> "tuple[IncidentPath, EventSourceMapping, Callable[[], int]]":
+    """The path, what brings it the stream, and what rejects overdue requests and counts them."""
     from city_platform.deployment import deployment
+    from city_platform.deployment.incidents import open_incident_service
+    from city_platform.incidents.unanswered import reject_unanswered
     from city_platform.local.clock import SystemClock
     from city_platform.local.incident_stream import SqliteIncidentStream
     from city_platform.local.incidents import SqliteIncidentRepository
@@ -147,14 +155,16 @@ def _path(session: Session) -> "tuple[IncidentPath, EventSourceMapping]":
     if deployment(os.environ) != "local":
         session.fail(USAGE, "on AWS the stream's function and the export's state machine do this: there is none to run")
     path = _open(session)
-    repository = SqliteIncidentRepository(session.home / "incidents" / "incidents.sqlite", SystemClock())
+    clock = SystemClock()
+    repository = SqliteIncidentRepository(session.home / "incidents" / "incidents.sqlite", clock)
+    service = open_incident_service(session.platform(), repository)
     mapping = EventSourceMapping(
         SqliteIncidentStream(repository),
         _READER,
         lambda event: path.processor.process(event).partial_answer(),
         lambda record, reason: path.dead_letters.keep([(record, reason)]),
     )
-    return path, mapping
+    return path, mapping, lambda: len(reject_unanswered(service, repository, clock.now()))
 
 
 def _timezone() -> str:

@@ -141,7 +141,7 @@ def reject(
 
     session = Session.start(home, as_json=as_json)
     with session.errors():
-        chosen, platform, desk = _at_the_desk(session, dataset, actor)
+        _, platform, desk = _at_the_desk(session, dataset, actor)
         newest = platform.lake.require(cleaned.LAYER, dataset, partition)
         rejection = _entitled(session, lambda: desk.reject(partition, newest.version, reason))
     session.result({"rejection": to_json(rejection)})

@@ -1,4 +1,4 @@
-"""The incident API on this machine: serving it, and tokens to try it with."""
+"""The API on this machine: serving it, and tokens to try it with."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -34,7 +34,7 @@ def serve(
     origin: Annotated[list[str] | None, typer.Option(help="A site whose pages may use it; repeat for more.")] = None,
     home: Home = None,
 ) -> None:
-    """Serve the incident API on this machine's loopback address, until Ctrl-C or SIGTERM."""
+    """Serve incidents, open data and traffic on this machine's loopback address, until Ctrl-C or SIGTERM."""
     import signal
     import socket
 
@@ -67,6 +67,7 @@ def serve(
         session.out.print(
             f"Open311: {where}/open311/v2/discovery.xml; open data: {where}/open-data/data.json", soft_wrap=True
         )
+        session.out.print(f"Traffic: {where}/traffic for people, {where}/traffic/v1/map.geojson", soft_wrap=True)
         session.out.print("A token: city-platform token --as NAME --role officer --district mount-pleasant")
         settings = uvicorn.Config(
             app,

@@ -53,9 +53,12 @@ _MONTHS = {
     **dict.fromkeys(("q", "quarter", "quarters"), 3),
     **dict.fromkeys(("y", "yr", "year", "years"), 12),
 }
-_CADENCE_OF_HOURS: dict[float, str] = {24: "daily", 7 * 24: "weekly"}
+_CADENCE_OF_HOURS: dict[float, str] = {1: "hourly", 24: "daily", 7 * 24: "weekly"}
 _CADENCE_OF_MONTHS: dict[float, str] = {1: "monthly", 3: "quarterly", 12: "annual"}
-_FREQUENCY_REMEDY = "write 1 d, 1 w, 1 mo, 3 mo or 1 y, or the value 'static' where the source has stopped changing"
+_FREQUENCY_REMEDY = (
+    "write 1 d, 1 w, 1 mo, 3 mo or 1 y (1 h where rows come all the time), or the value 'static' where the source has "
+    "stopped changing"
+)
 _LATENCY_REMEDY = "write a number above 0, and the unit h, d or w"
 _MAX_HOURS = 10 * 366 * 24
 

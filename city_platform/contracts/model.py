@@ -137,7 +137,7 @@ class Contract:
     domain: str
     licence: str
     source_url: str
-    cadence: str  # of the dataset as a whole: one of `CADENCES`
+    cadence: str  # of the dataset as a whole: one of `CADENCES`, or hourly where it is exported as it comes
     freshness: timedelta  # the newest materialization may be this old
     columns: tuple[Column, ...]
     partitioning: Partitioning

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from city_platform.engines.shapes import Shape, shape_of, whole
+
 # What the platform calls white space: a regular expression's \\s leaves out the no-break space of copied web pages.
 WHITESPACE = (" ", "\t", "\n", "\r", "\u00a0")
 _WHITESPACE_SQL = "' ' || chr(9) || chr(10) || chr(13) || chr(160)"
@@ -48,6 +50,7 @@ class Dialect(Protocol):
     def contains(self, sql: str, part: str) -> str: ...
     def starts_with(self, sql: str, prefix: str) -> str: ...
     def ends_with(self, sql: str, suffix: str) -> str: ...
+    def is_one_of(self, sql: str, texts: Sequence[str]) -> str: ...
     def replace_text(self, sql: str, part: str, replacement: str) -> str: ...
     def first_match(self, sql: str, pattern: str, group: int = 0) -> str: ...
     def format_date(self, sql: str, date_format: str) -> str: ...
@@ -198,6 +201,16 @@ class DuckDBDialect:
         """Whether the text ends with `suffix`."""
         return f"ends_with({sql}, {self.text(suffix)})"
 
+    def is_one_of(self, sql: str, texts: Sequence[str]) -> str:
+        """Whether the text is one of these literals of SQL; not true of a null.
+
+        A map is asked once for each distinct value of a dictionary, `IN` for each row and text.
+        """
+        several = dict.fromkeys(texts)
+        if len(several) == 1:
+            return f"({sql} = {texts[0]})"
+        return f"(MAP {{{', '.join(f'{one}: true' for one in several)}}}[{sql}] IS NOT NULL)"
+
     def replace_text(self, sql: str, part: str, replacement: str) -> str:
         """Every occurrence of `part` replaced, no regular expression."""
         return f"replace({sql}, {self.text(part)}, {self.text(replacement)})"
@@ -227,16 +240,42 @@ class DuckDBDialect:
 
     def matches_fully(self, sql: str, pattern: str) -> str:
         """Whether the whole text matches the regular expression."""
+        if shape := shape_of(whole(pattern) or pattern):
+            return self._of_shape(sql, shape)
         return f"regexp_full_match({sql}, {self.text(pattern)})"
 
     def contains_match(self, sql: str, pattern: str) -> str:
         """Whether some part of the text matches the regular expression."""
+        inner = whole(pattern)
+        if inner is not None and (shape := shape_of(inner)):
+            return self._of_shape(sql, shape)
         return f"regexp_matches({sql}, {self.text(pattern)})"
+
+    def _of_shape(self, sql: str, shape: Shape) -> str:
+        right, wrong = shape.globs
+        exceptions = f" AND NOT ({sql}) GLOB {self.text(wrong)}" if wrong is not None else ""
+        return f"(({sql}) GLOB {self.text(right)}{exceptions})"
 
     def replace_all(self, sql: str, pattern: str, replacement_text: str) -> str:
         """Every match replaced; `$1` in the replacement is the match's first group."""
+        inner = whole(pattern)
+        shape = shape_of(inner) if inner is not None else None
+        if shape is not None and shape.further is None:
+            put = self._put(sql, shape, replacement_text)
+            return f"CASE WHEN {self._of_shape(sql, shape)} THEN {put} ELSE {sql} END"
         words = replacement(replacement_text, lambda group: f"\\{group}", lambda one: "\\\\" if one == "\\" else one)
         return f"regexp_replace({sql}, {self.text(pattern)}, {self.text(words)}, 'g')"
+
+    def _put(self, sql: str, shape: Shape, replacement_text: str) -> str:
+        """The replacement of a text of that shape, whose groups are known by their places."""
+
+        def group(number: str) -> str:
+            first, last = shape.groups[int(number)]
+            part = sql if (first, last) == shape.groups[0] else f"substr({sql}, {first}, {last - first + 1})"
+            return f"' || {part} || '"
+
+        quoted = replacement(replacement_text, group, lambda one: "''" if one == "'" else one)
+        return f"('{quoted}')"
 
     def local_time(self, sql: str, timezone: str) -> str:
         """A TIMESTAMP WITH TIME ZONE as the wall clock's TIMESTAMP in `timezone`."""

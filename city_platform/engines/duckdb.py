@@ -91,6 +91,7 @@ class DuckDBEngine:
 _OPENING = threading.Lock()
 _DATABASES: dict[DuckDBEngine, duckdb.DuckDBPyConnection] = {}
 _FUNCTIONS = itertools.count()
+_STREAMED = "_streamed"
 
 
 @atexit.register
@@ -143,4 +144,6 @@ class Session:
 
     def stream(self, sql: str, batch_rows: int = 65_536) -> pa.RecordBatchReader:
         """A query's rows as Arrow batches in order, computed while they are read."""
-        return self.connection.sql(sql).to_arrow_reader(batch_rows)
+        # Through a view: a relation reads the text of its query three times, and that of a recipe takes 10 ms each.
+        self.execute(f"CREATE OR REPLACE TEMP VIEW {_STREAMED} AS {sql}")
+        return self.connection.sql(f"FROM {_STREAMED}").to_arrow_reader(batch_rows)

@@ -96,6 +96,9 @@ class SparkDialect(DuckDBDialect):
     def ends_with(self, sql: str, suffix: str) -> str:
         return f"endswith({sql}, {self.text(suffix)})"
 
+    def is_one_of(self, sql: str, texts: Sequence[str]) -> str:
+        return f"({sql} IN ({', '.join(texts)}))"
+
     def format_date(self, sql: str, date_format: str) -> str:
         return f"date_format({sql}, {self.text(_java(date_format))})"
 

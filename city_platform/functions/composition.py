@@ -4,10 +4,30 @@ import os
 from pathlib import Path
 
 from city_platform.deployment import open_platform
-from city_platform.deployment.incidents import IncidentPath, open_incident_path
+from city_platform.deployment.incidents import (
+    IncidentPath,
+    open_incident_path,
+    open_incident_repository,
+    open_incident_service,
+)
+from city_platform.incidents.repository import IncidentRepository
+from city_platform.incidents.service import IncidentService
+from city_platform.ports import Clock
 
 
 def incident_path() -> IncidentPath:
     """Raises IncompleteSettings and the errors of the key service and the object store."""
-    home = Path(os.environ.get("CITY_PLATFORM_HOME", "/tmp/city-platform"))  # noqa: S108 -- all that Lambda can write to
+    home = _home()
     return open_incident_path(home, open_platform(home))
+
+
+def incident_service() -> tuple[IncidentService, IncidentRepository, Clock]:
+    """The service, the store beneath it, and the time. Raises as `incident_path`."""
+    home = _home()
+    platform = open_platform(home)
+    repository = open_incident_repository(home, platform.clock)
+    return open_incident_service(platform, repository), repository, platform.clock
+
+
+def _home() -> Path:
+    return Path(os.environ.get("CITY_PLATFORM_HOME", "/tmp/city-platform"))  # noqa: S108 -- all that Lambda can write to

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from city_platform.governance.scorecard import PartitionState, Scorecard
 from city_platform.pages import escape, page, table, tiles
 
+_FRAME = "#808891"  # to be seen on white and on black
 _MARKERS = "osD^vP*X"  # beside its colour each line has a mark of its own
 
 
@@ -33,10 +34,13 @@ def chart(card: Scorecard, timezone: str, kind: str) -> bytes:
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=zone))  # type: ignore[no-untyped-call]  # the same
         axes.grid(visible=True, alpha=0.3)
+        axes.spines[:].set_color(_FRAME)
+        axes.tick_params(color=_FRAME)
         if card.trend:
             axes.legend(loc="lower left", frameon=False, ncols=2)
         drawn = io.BytesIO()
-        figure.savefig(drawn, format=kind, dpi=110, metadata={"Date": None} if kind == "svg" else None)
+        inline = kind == "svg"  # it lies on the page's own colour, light or dark
+        figure.savefig(drawn, format=kind, dpi=110, transparent=inline, metadata={"Date": None} if inline else None)
     return drawn.getvalue()
 
 

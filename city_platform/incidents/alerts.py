@@ -1,4 +1,4 @@
-"""Critical incidents: whoever is on duty hears of each once, when it becomes critical."""
+"""What somebody has to hear of at once, and once: what becomes critical, and what was closed and is still there."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from city_platform.incidents.reference import Reference
 from city_platform.incidents.stream import Row
 from city_platform.ports import Claims, ClaimState, Clock, Notifier
 
+DOUBTS = 3  # people who say that a closed incident is still there, until its department hears of it
 _SENDING = timedelta(minutes=1)  # longer than a notifier takes, attempts included
 
 
@@ -22,6 +23,12 @@ def entered_critical(row: Row) -> bool:
     if row.event == "REMOVE" or Status(row.status).closed:
         return False
     return row.severity is Severity.CRITICAL and row.old_severity is not Severity.CRITICAL
+
+
+def doubted(row: Row, doubts: tuple[int, int]) -> bool:
+    """Whether this change is the vote by which so many say that a closed incident is still there."""
+    before, after = doubts
+    return row.event == "MODIFY" and before < DOUBTS <= after
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,24 +47,37 @@ class AlertDesk:
     link: Callable[[str], str]  # from an incident's id to its page
     holder: str  # this process, by a name of its own
 
-    def look_at(self, row: Row) -> bool:
-        """Whether an alert went out. Raises AlertInProgress and the ports' errors: deliver the change again."""
-        if not entered_critical(row):
-            return False
+    def look_at(self, row: Row, doubts: tuple[int, int] = (0, 0)) -> bool:
+        """Whether an alert went out; `doubts` as `stream.still_there` gives them.
+
+        Raises AlertInProgress and the ports' errors: deliver the change again.
+        """
+        if entered_critical(row):
+            return self._once(row, *self._critical(row))
+        return doubted(row, doubts) and self._once(row, *self._doubted(row))
+
+    def _once(self, row: Row, subject: str, body: str) -> bool:
         name = f"alert#{row.event_id}"
         state = self.claims.claim(name, self.holder, self.clock.now() + _SENDING)
         if state is ClaimState.DONE:
             return False
         if state is ClaimState.HELD:
             raise AlertInProgress(f"the alert for {row.incident_id} is being sent")
-        self.notifier.notify(*self._message(row), once=name)
+        self.notifier.notify(subject, body, once=name)
         self.claims.finish(name, self.holder)
         return True
 
-    def _message(self, row: Row) -> tuple[str, str]:
+    def _critical(self, row: Row) -> tuple[str, str]:
+        became = "was reported as" if row.event == "INSERT" else f"was raised from {row.old_severity} to"
+        return self._message(row, "Critical incident", f"{became} critical")
+
+    def _doubted(self, row: Row) -> tuple[str, str]:
+        said = f"was closed ({row.status}), and {DOUBTS} people say that it is still there"
+        return self._message(row, "Still there after it was closed", said)
+
+    def _message(self, row: Row, subject: str, said: str) -> tuple[str, str]:
         category = self.reference.categories.get(row.category)
         what = category.name if category else row.category
-        became = "was reported as" if row.event == "INSERT" else f"was raised from {row.old_severity} to"
         district = self.reference.districts.get(row.district)
         near = district.name if district else row.district
         place = near
@@ -66,10 +86,10 @@ class AlertDesk:
         if row.lat is not None and row.long is not None and not discreet:
             place += f" ({row.lat:.5f}, {row.long:.5f})"
         lines = [
-            f"Incident {row.public_ref} ({row.incident_id}) {became} critical.",
+            f"Incident {row.public_ref} ({row.incident_id}) {said}.",
             f"What: {what}; department {row.department}",
             f"Where: {place}",
             f"When: {row.changed_at.isoformat(timespec='seconds')}",
             f"Link: {self.link(row.incident_id)}",
         ]
-        return f"Critical incident {row.public_ref}: {what}, {near}", "\n".join(lines)
+        return f"{subject} {row.public_ref}: {what}, {near}", "\n".join(lines)

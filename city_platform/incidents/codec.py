@@ -116,7 +116,7 @@ def _readers(record: type[Incident] | type[HistoryEntry]) -> Mapping[str, Callab
         **_ENUMS,
         **dict.fromkeys(_TIMES, datetime.fromisoformat),
         **dict.fromkeys(_NUMBERS, float),
-        **dict.fromkeys(("version", "schema_version", "supporters"), int),
+        **dict.fromkeys(("version", "schema_version", "supporters", "still_there"), int),
         "ttl": lambda value: datetime.fromtimestamp(int(value), UTC),
         "media": _media,
         "attributes": lambda value: {code: _answer(one) for code, one in value.items()},

@@ -1,5 +1,6 @@
 """Changes of an incident's fields: read, checked and applied as a whole, or refused with every fault."""
 
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Annotated, Any
 
@@ -24,10 +25,14 @@ from city_platform.incidents.roles import Actor, Role
 from city_platform.incidents.transitions import NotYours
 
 _REPORTERS = {"title", "description", "lat", "long", "address", "attributes"}  # what a reporter may still correct
+_EMPTIED: Mapping[str, Any] = {  # what null makes of a field; the others always have a value
+    "description": "", "lat": None, "long": None, "address": None, "district": None, "assigned_to": None,
+    "attributes": {},
+}  # fmt: skip
 
 
 class EditRequest(BaseModel):
-    """Fields to change; those that are absent stay as they are."""
+    """Fields to change; those that are absent stay as they are, and null empties one (RFC 7396)."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -39,7 +44,7 @@ class EditRequest(BaseModel):
     long: Longitude | None = None
     address: Line | None = None
     district: Code | None = None
-    assigned_to: Annotated[str, Field(strict=True, max_length=100)] | None = None
+    assigned_to: Annotated[Line, Field(max_length=100)] | None = None
     visibility: Visibility | None = None
     attributes: Annotated[dict[Code, Any], Field(max_length=50)] | None = None
 
@@ -51,6 +56,8 @@ def read_edit(payload: object, incident: Incident, actor: Actor, reference: Refe
     """
     values, faults = read_fields(EditRequest, payload)
     given = {name: value for name, value in values.items() if value is not None}
+    if isinstance(payload, Mapping):
+        _empty(given, [name for name in values if name in payload and payload[name] is None], faults)
     if not faults and not given:
         faults.append(Fault("", "required", f"name a field to change: {', '.join(EditRequest.model_fields)}"))
     foreign = sorted(set(given) - _REPORTERS)
@@ -78,9 +85,19 @@ def edited(before: Incident, after: Incident) -> list[str]:
     return sorted(one.name for one in fields(before) if getattr(before, one.name) != getattr(after, one.name))
 
 
+def _empty(given: dict[str, Any], names: list[str], faults: list[Fault]) -> None:
+    for name in names:
+        if name in _EMPTIED:
+            given[name] = _EMPTIED[name]
+        else:
+            faults.append(Fault(name, "required", "this always has a value: give another one, or leave it out"))
+
+
 def _allowed(given: dict[str, Any], incident: Incident, actor: Actor, faults: list[Fault]) -> None:
     severity = given.get("severity")
     if severity is not None and not actor.may_set_severity(severity, incident.district):
         faults.append(Fault("severity", "not_allowed", "only staff of the district make an incident critical"))
-    if given.get("visibility") is Visibility.HIDDEN and not actor.has(Role.DISTRICT_MANAGER, Role.ADMIN):
-        faults.append(Fault("visibility", "not_allowed", "only a district manager hides an incident"))
+    visibility = given.get("visibility", incident.visibility)
+    hides = visibility is not incident.visibility and Visibility.HIDDEN in (visibility, incident.visibility)
+    if hides and not actor.has(Role.DISTRICT_MANAGER, Role.ADMIN):
+        faults.append(Fault("visibility", "not_allowed", "only a district manager hides an incident or shows it again"))

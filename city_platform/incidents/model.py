@@ -119,6 +119,7 @@ class Incident:
     assigned_to: str | None = None
     duplicate_of: str | None = None
     supporters: int = 0
+    still_there: int = 0  # how many have said so since it was closed
     media: tuple[Media, ...] = ()
     attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
     anonymise_after: datetime | None = None
@@ -135,7 +136,7 @@ class HistoryEntry:
     at: datetime
     actor: str | None = None
     role: str
-    action: str  # reported, edited, transition, comment, support, media, anonymised
+    action: str  # reported, edited, transition, comment, support, still_there, media, anonymised
     from_status: Status | None = None  # None for the report itself
     to_status: Status
     note: str | None = None

@@ -12,7 +12,7 @@ from city_platform.errors import TransientError
 from city_platform.incidents.alerts import AlertDesk
 from city_platform.incidents.dead_letters import DeadLetters
 from city_platform.incidents.segments import Segments
-from city_platform.incidents.stream import Delivered, PoisonRecord, Row, delivered, flat_row
+from city_platform.incidents.stream import Delivered, PoisonRecord, Row, delivered, flat_row, still_there
 from city_platform.ports import Queue
 
 
@@ -55,23 +55,23 @@ class StreamProcessor:
 
     def _digest(self, event: object) -> Processed:
         done = Processed()
-        rows: list[tuple[Delivered, Row]] = []
+        rows: list[tuple[Delivered, Row, tuple[int, int]]] = []
         for one in delivered(event):
             if one.record is None:
                 done.poison.append((one, one.problem))
                 continue
             try:
-                rows.append((one, flat_row(one.record, self.pseudonym)))
+                rows.append((one, flat_row(one.record, self.pseudonym), still_there(one.record)))
             except PoisonRecord as error:
                 done.poison.append((one, str(error)))
-        for one, row in rows:
+        for one, row, doubts in rows:
             try:
-                done.alerts += self.alerts.look_at(row)
+                done.alerts += self.alerts.look_at(row, doubts)
             except TransientError as error:
                 # The others' alerts do not wait behind it; this record comes again.
                 done.failed.append(one.identifier)
                 done.why.append(str(error))
-        jobs = self.segments.write(row for _, row in rows)
+        jobs = self.segments.write(row for _, row, _ in rows)
         self.jobs.send([job.to_json() for job in jobs])
         done.rows = len(rows)
         return done

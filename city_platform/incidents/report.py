@@ -7,18 +7,30 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+)
 from pydantic import ValidationError as PydanticError
 from pydantic_core import ErrorDetails
 
 from city_platform.errors import PermanentError
 from city_platform.incidents.model import UNLOCATED, AttributeValue, Channel, Severity, Visibility
 from city_platform.incidents.reference import Attribute, AttributeType, Reference
+from city_platform.incidents.roles import Actor
 from city_platform.incidents.text import plain, prose, without_contact, without_html
 
 CLOCK_SKEW = timedelta(minutes=5)  # how far ahead of ours a reporter's clock may be
+OLDEST = timedelta(days=36_500)  # what happened longer ago is a slip of the pen
 _TEXT_LIMIT = 500  # characters of one attribute's value
 _LONG_TEXT_LIMIT = 4000
+_PHONE_DIGITS = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,37 +59,46 @@ def _text_of_a_time(value: object) -> object:
 def _email(value: str) -> str:
     if not re.fullmatch(r"[^@\s]{1,64}@[^@\s]+\.[^@\s]+", value):
         raise ValueError("this is no e-mail address")
-    return value
+    return plain(value)
 
 
 def _phone(value: str) -> str:
-    if not re.fullmatch(r"[+]?[0-9 ().\-]{7,25}", value):
+    if not re.fullmatch(r"[+]?[0-9 ().\-]{7,25}", value) or len(re.findall(r"[0-9]", value)) < _PHONE_DIGITS:
         raise ValueError("write a phone number with 7 or more digits, such as 604 555 0100")
     return value
 
 
 def _postal(value: str) -> str:
-    if not re.fullmatch(r"[A-Z]\d[A-Z] ?\d[A-Z]\d", value):
+    if not re.fullmatch(r"[A-Z][0-9][A-Z] ?[0-9][A-Z][0-9]", value):
         raise ValueError("write a postal code like V5Y 1V4")
     return value
+
+
+def _degrees(value: float) -> float:
+    return round(value, 7)  # a centimetre
 
 
 Title = Annotated[
     str,
     Field(strict=True, min_length=3, max_length=120),
+    StringConstraints(strip_whitespace=True),
     AfterValidator(plain),
     AfterValidator(without_html),
     AfterValidator(without_contact),
 ]
 Prose = Annotated[str, Field(strict=True, max_length=4000), AfterValidator(prose)]
 Line = Annotated[
-    str, Field(strict=True, min_length=1, max_length=200), AfterValidator(plain), AfterValidator(without_html)
+    str,
+    Field(strict=True, min_length=1, max_length=200),
+    StringConstraints(strip_whitespace=True),
+    AfterValidator(plain),
+    AfterValidator(without_html),
 ]
 Code = Annotated[str, Field(strict=True, min_length=1, max_length=50)]
 Identifier = Annotated[str, Field(strict=True, max_length=50, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")]
 Moment = Annotated[AwareDatetime, BeforeValidator(_text_of_a_time)]
-Latitude = Annotated[float, Field(strict=True, ge=-90, le=90, allow_inf_nan=False)]
-Longitude = Annotated[float, Field(strict=True, ge=-180, le=180, allow_inf_nan=False)]
+Latitude = Annotated[float, Field(strict=True, ge=-90, le=90, allow_inf_nan=False), AfterValidator(_degrees)]
+Longitude = Annotated[float, Field(strict=True, ge=-180, le=180, allow_inf_nan=False), AfterValidator(_degrees)]
 
 
 class ContactDetails(BaseModel):
@@ -124,7 +145,7 @@ class Report:
     attributes: Mapping[str, AttributeValue]
 
 
-def read_report(payload: object, reference: Reference, now: datetime) -> Report:
+def read_report(payload: object, reference: Reference, actor: Actor, now: datetime) -> Report:
     """Reads a JSON object; raises InvalidRequest with every fault of every field."""
     values, faults = read_fields(ReportRequest, payload)
     region, district = locate(values, faults, reference)
@@ -137,8 +158,13 @@ def read_report(payload: object, reference: Reference, now: datetime) -> Report:
     occurred = values.get("occurred_at")
     if occurred is not None and occurred > now + CLOCK_SKEW:
         faults.append(Fault("occurred_at", "future", "this time has not come yet"))
+    if occurred is not None and occurred < now - OLDEST:
+        faults.append(Fault("occurred_at", "past", "this is more than a hundred years ago"))
     if values.get("visibility") is Visibility.HIDDEN:
         faults.append(Fault("visibility", "not_allowed", "a report is public or private; only a manager hides one"))
+    channel = values.get("channel")
+    if channel is not None and not actor.may_report_by(channel):
+        faults.append(Fault("channel", "not_allowed", f"your roles do not report by {channel}: leave channel out"))
     if faults:
         raise InvalidRequest(faults)
     return Report(

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from city_platform.incidents.model import Incident, Severity, Status, Visibility
+from city_platform.incidents.model import Channel, Incident, Severity, Status, Visibility
 
 
 class Role(StrEnum):
@@ -65,6 +65,16 @@ class Actor:
         return self.has(
             Role.ANONYMOUS, Role.CITIZEN, Role.OFFICER, Role.DISTRICT_MANAGER, Role.TRAFFIC_ADMIN, Role.ADMIN
         )
+
+    def may_report_by(self, channel: Channel) -> bool:
+        """Phone and officer say that staff took the report, sensor that no person did: nobody else may say so."""
+        match channel:
+            case Channel.PHONE | Channel.OFFICER:
+                return self.has(Role.OFFICER, Role.DISTRICT_MANAGER, Role.ADMIN)
+            case Channel.SENSOR:
+                return self.has(Role.TRAFFIC_ADMIN, Role.ADMIN)
+            case _:
+                return True
 
     def may_set_severity(self, severity: Severity, district: str) -> bool:
         """Only staff of the district make something critical; a citizen's `critical` is taken as `high`."""

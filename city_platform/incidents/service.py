@@ -3,12 +3,13 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from city_platform.errors import PermanentError
 from city_platform.incidents import contact as contacts
-from city_platform.incidents.codec import milliseconds
+from city_platform.incidents.codec import milliseconds, rfc3339
 from city_platform.incidents.cursor import Cursors
 from city_platform.incidents.edit import edited, read_edit
 from city_platform.incidents.identity import is_incident_id, new_incident_id, new_public_ref
@@ -36,7 +37,7 @@ from city_platform.incidents.repository import (
     VersionConflict,
 )
 from city_platform.incidents.roles import SYSTEM, Actor
-from city_platform.incidents.text import prose
+from city_platform.incidents.text import masked, prose
 from city_platform.incidents.transitions import NotYours, transition
 from city_platform.incidents.window import Window, reported_between
 from city_platform.ports import Clock, KeyService
@@ -50,6 +51,8 @@ _RACES = 10  # how often a change of a counter is tried again when others change
 _KEY_LIMIT = 255
 _ROUNDS = 20  # pages of hidden incidents that one page may skip
 NOTE_LIMIT = 4000
+_DOUBTED = (Status.RESOLVED, Status.REJECTED)  # what others may say of that it is still there
+_BUSY = "others are changing this incident all the time: try again"
 
 
 class IncidentNotFound(PermanentError):
@@ -100,7 +103,7 @@ class IncidentService:
         if not actor.may_report():
             raise NotYours("your roles do not report incidents")
         now = self._now()
-        report = read_report(payload, self.reference, now)
+        report = read_report(payload, self.reference, actor, now)
         marks = self._replay_marks(payload, actor, idempotency_key, now)
         request = report.request
         hints: Sequence[Incident] = ()
@@ -118,7 +121,8 @@ class IncidentService:
                     continue
                 if done.fingerprint != marks[0].fingerprint:
                     raise KeyReused("this idempotency key was used for another report: use a new one") from done
-                return Reported(self._existing(done.incident_id), hints, replayed=True)
+                others = [one for one in hints if one.incident_id != done.incident_id]
+                return Reported(self._existing(done.incident_id), others, replayed=True)
             return Reported(incident, hints, replayed=False)
         raise AssertionError("five references in a row were taken")  # one in 10^45: the generator is broken
 
@@ -141,13 +145,13 @@ class IncidentService:
         return contacts.unseal(sealed, incident_id, self._keys) if sealed else None
 
     def history(self, incident_id: str, actor: Actor) -> Sequence[HistoryEntry]:
-        """All of it for staff; for others the changes of status, with the notes that are public."""
+        """All of it for staff; for others the changes of status, with the notes that are public, masked."""
         incident = self.get(incident_id, actor)
         entries = self._repository.history(incident_id)
         if actor.manages(incident):
             return entries
         shown = [one for one in entries if one.public or one.from_status != one.to_status]
-        return [replace(one, actor=None, note=one.note if one.public else None) for one in shown]
+        return [replace(one, actor=None, note=masked(one.note) if one.public and one.note else None) for one in shown]
 
     def edit(self, incident_id: str, payload: object, actor: Actor, expected_version: int) -> Incident:
         """Changes fields. Raises InvalidRequest, IncidentNotFound, NotYours, VersionConflict."""
@@ -176,7 +180,8 @@ class IncidentService:
         duplicate_of: str | None = None,
         expected_version: int | None = None,
     ) -> Incident:
-        """Changes the status; closing as a duplicate moves the supporters to the original.
+        """Changes the status; closing as a duplicate moves the supporters to the original, with the reporter as one
+        more, who is taken back when the duplicate is opened again.
 
         Raises IllegalTransition, NotYours, IncompleteTransition, InvalidRequest, IncidentNotFound, VersionConflict.
         """
@@ -189,12 +194,14 @@ class IncidentService:
             after = transition(
                 incident, to, actor=actor, now=self._now(), note=note, resolution=resolution, original=original
             )
-            public = bool(note) and after.status.closed
+            # Who is asked for information has to read the question.
+            public = bool(note) and (after.status.closed or after.status is Status.INFO_REQUESTED)
             changes = [Change(after, _entry(after, incident, actor, "transition", note, public=public))]
-            if after.duplicate_of is not None and original is not None:
-                more = replace(original, supporters=original.supporters + incident.supporters + 1)
-                gained = self._next(more, after.updated_at)
-                changes.append(Change(gained, _entry(gained, original, SYSTEM, "support", None)))
+            if original is not None:
+                changes.append(self._supported(original, incident.supporters + 1, after.updated_at))
+            elif incident.duplicate_of is not None:
+                left = self._repository.get(incident.duplicate_of)
+                changes += [self._supported(left, -1, after.updated_at)] if left is not None else []
             try:
                 self._repository.write(changes)
             except VersionConflict as conflict:
@@ -203,7 +210,7 @@ class IncidentService:
                     raise
                 continue
             return after
-        raise RepositoryUnavailable("others are changing this incident all the time: try again")
+        raise RepositoryUnavailable(_BUSY)
 
     def close_in_bulk(
         self, incident_ids: Sequence[str], to: Status, actor: Actor, *, note: str, resolution: Resolution
@@ -232,14 +239,27 @@ class IncidentService:
         return self._raced(incident_id, actor, lambda one: one, "comment", note=text, public=public)
 
     def support(self, incident_id: str, actor: Actor) -> Incident:
-        """Counts one more person who has seen it; the same person counts once. Raises AlreadyDone."""
+        """Counts one more person who has seen it or, where it was closed, who says that it is still there.
+
+        The same person counts once, and once more after each closing. Raises AlreadyDone.
+        """
         if actor.subject is None:
             raise NotYours("sign in to support an incident")
         person = hashlib.sha256(actor.subject.encode()).hexdigest()
-        mark = Mark(f"support#{incident_id}#{person}", person)
-        return self._raced(
-            incident_id, actor, lambda one: replace(one, supporters=one.supporters + 1), "support", marks=(mark,)
-        )
+        for _ in range(_RACES):
+            incident = self.get(incident_id, actor)
+            if incident.status in _DOUBTED and incident.closed_at is not None:
+                counted = replace(incident, still_there=incident.still_there + 1)
+                action, name = "still_there", f"still_there#{incident_id}#{rfc3339(incident.closed_at)}#{person}"
+            else:
+                counted = replace(incident, supporters=incident.supporters + 1)
+                action, name = "support", f"support#{incident_id}#{person}"
+            after = self._next(counted, self._now())
+            with suppress(VersionConflict):
+                entry = _entry(after, incident, actor, action, None)
+                self._repository.write([Change(after, entry, (Mark(name, person),))])
+                return after
+        raise RepositoryUnavailable(_BUSY)
 
     def admits_media(self, incident_id: str, actor: Actor) -> Incident:
         """The incident, if this actor may add a picture to it. Raises IncidentNotFound, NotYours, InvalidRequest."""
@@ -323,8 +343,8 @@ class IncidentService:
             channel=request.channel,
             department=self.reference.categories[request.category].department,
             visibility=request.visibility,
-            lat=_rounded(request.lat),
-            long=_rounded(request.long),
+            lat=request.lat,
+            long=request.long,
             address=request.address,
             address_id=request.address_id,
             postal_code=request.postal_code,
@@ -385,7 +405,6 @@ class IncidentService:
         change: Callable[[Incident], Incident],
         action: str,
         *,
-        marks: tuple[Mark, ...] = (),
         note: str | None = None,
         public: bool = False,
     ) -> Incident:
@@ -394,11 +413,15 @@ class IncidentService:
             try:
                 after = self._next(change(incident), self._now())
                 entry = _entry(after, incident, actor, action, note, public=public)
-                self._repository.write([Change(after, entry, marks)])
+                self._repository.write([Change(after, entry)])
             except VersionConflict:
                 continue
             return after
-        raise RepositoryUnavailable("others are changing this incident all the time: try again")
+        raise RepositoryUnavailable(_BUSY)
+
+    def _supported(self, incident: Incident, people: int, now: datetime) -> Change:
+        after = self._next(replace(incident, supporters=max(0, incident.supporters + people)), now)
+        return Change(after, _entry(after, incident, SYSTEM, "support", None))
 
     @staticmethod
     def _next(incident: Incident, now: datetime) -> Incident:
@@ -441,7 +464,3 @@ def _readable(note: str) -> str:
 
 def _position(incident: Incident) -> Position:
     return Position(incident.reported_at, incident.incident_id)
-
-
-def _rounded(degrees: float | None) -> float | None:
-    return None if degrees is None else round(degrees, 7)

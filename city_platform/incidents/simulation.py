@@ -153,7 +153,7 @@ def _good(rng: random.Random, rhythm: Rhythm, category: str) -> dict[str, Any]:
         "severity": rng.choices(("low", "medium", "high"), (3, 6, 1))[0],
         "lat": lat,
         "long": long,
-        "channel": rng.choices(("mobile", "web", "phone"), (6, 3, 1))[0],
+        "channel": rng.choices(("mobile", "web"), (6, 4))[0],
     }
     asked = {
         code: rng.choice(list(one.values))

@@ -143,6 +143,21 @@ def _row(record: Mapping[str, Any], pseudonym: Callable[[str], str]) -> Row:
     return msgspec.convert(flat, Row, strict=False)
 
 
+def still_there(record: Mapping[str, Any]) -> tuple[int, int]:
+    """How many said that a closed incident is still there, before the change and after it. Raises PoisonRecord.
+
+    Not of the row: the lake keeps what became of an incident, and this only calls for somebody to look again.
+    """
+    try:
+        before, after = (
+            int((record["dynamodb"].get(image) or {}).get("still_there", {"N": "0"})["N"])
+            for image in ("OldImage", "NewImage")
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise PoisonRecord("still_there is no number in DynamoDB's JSON") from None
+    return before, after
+
+
 @dataclass(frozen=True, slots=True)
 class Delivered:
     """One record as an event brought it: the number to name it by in a partial answer, and the record or what is wrong.

@@ -86,6 +86,8 @@ def transition(
         closed_at=now if to.closed else None,
         resolution=(resolution if to is not Status.DUPLICATE else Resolution.DUPLICATE) if closing else None,
         duplicate_of=original.incident_id if original is not None and to is Status.DUPLICATE else None,
+        supporters=0 if to is Status.DUPLICATE else incident.supporters,  # they are the original's now
+        still_there=0,
     )
 
 

@@ -75,6 +75,7 @@ class IncidentView(BaseModel):
     department: str
     duplicate_of: Annotated[str | None, Field(description="The incident that this one repeats")] = None
     supporters: Annotated[int, Field(description="How many more people have seen it")]
+    still_there: Annotated[int, Field(description="How many say, since it was closed, that it is still there")] = 0
     media: list[MediaView] = []
     attributes: Annotated[dict[str, JsonAttribute], Field(description="Answers to the category's questions")] = {}
     version: Annotated[int | None, Field(description="For the reporter and staff")] = None
@@ -186,6 +187,7 @@ def _view(incident: Incident, **shown: Any) -> IncidentView:
 _SAME = (
     "incident_id", "public_ref", "category", "severity", "status", "resolution", "region", "district", "reported_at",
     "updated_at", "occurred_at", "expected_at", "closed_at", "channel", "department", "duplicate_of", "supporters",
+    "still_there",
 )  # fmt: skip
 
 

@@ -38,6 +38,9 @@ class StagedFile:
         return cls(path, rows, sha256_of(path))
 
 
+_NAMED = 30  # partitions that an error names, the newest
+
+
 def sha256_of(path: Path) -> str:
     """The file's SHA-256 as hexadecimal digits, read in pieces."""
     with path.open("rb") as file:
@@ -60,8 +63,10 @@ class Lake:
         """The newest published version; raises NotPublished."""
         manifest = self.latest(layer, dataset, partition)
         if manifest is None:
+            there = ", ".join(self.partitions(layer, dataset)[-_NAMED:])
             raise NotPublished(
                 f"{dataset}/{layer} has no data for {partition}: materialize {layer} of that partition first"
+                + (f", or ask for one of: {there}" if there else "")
             )
         return manifest
 

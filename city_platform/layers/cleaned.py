@@ -30,6 +30,7 @@ REVISION = "1"  # raise it when this module starts to write other rows from the 
 
 _SOURCE_STRIDE = 1 << 40  # more rows than a source can have
 _NONE = pa.nulls(0, pa.int64())
+_FEW = 100  # rows of a batch
 _Source = tuple[Path, Mapping[str, str]]  # the file of its rows, and the header that carries each source column
 _DOWNSTREAM = (LAYER, "quality_checked")  # what a later layer names as its input, nearest first
 _WORKING = {"_untyped", "_removed", "_position"}  # what the rows carry only until they are sorted out
@@ -88,14 +89,15 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifes
                 if rest["_removed"].null_count < rest.num_rows:
                     removed.write(rest.filter(pc.is_valid(rest["_removed"])))
                     rest = rest.filter(pc.is_null(rest["_removed"]))
+                pieces = [rest]
                 if len(older):
                     is_older = pc.is_in(rest["_position"], value_set=older)
                     duplicates.write(rest.filter(is_older).select(schema.names))
-                    rest = rest.filter(pc.invert(is_older))
-                if rest["_untyped"].null_count < rest.num_rows:
-                    untyped.write(_untyped_values(rest.filter(pc.is_valid(rest["_untyped"]))))
-                rest = rest.select(schema.names)
-                kept.write(rest)
+                    pieces = _without(rest, is_older)
+                for piece in pieces:
+                    if piece["_untyped"].null_count < piece.num_rows:
+                        untyped.write(_untyped_values(piece.filter(pc.is_valid(piece["_untyped"]))))
+                    kept.write(piece.select(schema.names))
             parts = {
                 "rows": kept.finish(),
                 "duplicates": duplicates.finish(),
@@ -192,21 +194,32 @@ def _older_of_the_same_key(
         return _NONE
     key = ", ".join(session.dialect.name(name) for name in names)
     complete = " AND ".join(f"{session.dialect.name(name)} IS NOT NULL" for name in names)
-    session.execute(
-        f"CREATE TEMP TABLE repeated AS SELECT {key} FROM ({_select(session, dataset, sources, keyed, names)}) "
-        f"WHERE {complete} AND _removed IS NULL GROUP BY ALL HAVING count(*) > 1"
-    )
-    if not session.rows("SELECT count(*) FROM repeated")[0][0]:
-        return _NONE
     latest = [contract.latest_by] if contract.latest_by else []
     newest_first = "".join(f"{session.dialect.name(name)} DESC NULLS LAST, " for name in latest)
+    select = _select(session, dataset, sources, keyed, [*names, *latest])
+    # Only the few rows whose key is repeated are put in order.
     found = session.stream(
+        f"WITH keyed AS MATERIALIZED (SELECT * FROM ({select}) WHERE {complete} AND _removed IS NULL), "
+        f"repeated AS (SELECT {key} FROM keyed GROUP BY ALL HAVING count(*) > 1) "
         f"SELECT _source * {_SOURCE_STRIDE} + _row AS _position FROM (SELECT _source, _row, "
         f"row_number() OVER (PARTITION BY {key} ORDER BY {newest_first}_source DESC, _row DESC) AS place "
-        f"FROM ({_select(session, dataset, sources, keyed, [*names, *latest])}) "
-        f"SEMI JOIN repeated USING ({key}) WHERE _removed IS NULL) WHERE place > 1"
+        f"FROM keyed SEMI JOIN repeated USING ({key})) WHERE place > 1"
     )
-    return found.read_all()["_position"].combine_chunks()
+    chunks = found.read_all()["_position"].chunks
+    return pa.concat_arrays(chunks) if chunks else _NONE
+
+
+def _without(batch: pa.RecordBatch, out: pa.BooleanArray) -> list[pa.RecordBatch]:
+    """The rows that are not `out`. Where a few are, the pieces between them, which spares copying all others."""
+    places = pc.indices_nonzero(out)
+    if len(places) > _FEW:
+        return [batch.filter(pc.invert(out))]
+    starts, ends = [0], []
+    for place in places.to_pylist():
+        ends.append(place)
+        starts.append(place + 1)
+    ends.append(batch.num_rows)
+    return [batch.slice(start, end - start) for start, end in zip(starts, ends, strict=True) if end > start]
 
 
 def _untyped_values(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -6,12 +6,15 @@ the recipe reads a stream's rows as it reads a file's. When a later export adds 
 manifest's version changes, and with it what raw is made from.
 """
 
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 
+from city_platform.contracts.partitions import Granularity, window
 from city_platform.datasets import Dataset
 from city_platform.engines.duckdb import Session
+from city_platform.errors import PermanentError
 from city_platform.ingestion.headers import BreakingDrift, HeaderMatch, match_headers
 from city_platform.ingestion.partition_files import int64_array
 from city_platform.lake.lake import Lake, StagedFile
@@ -19,11 +22,42 @@ from city_platform.lake.manifest import Manifest
 from city_platform.lake.sink import ParquetSink
 
 LAYER, PARQUET = "exports", "parquet"
+SETTLING = timedelta(minutes=3)  # after an hour's end: live windows have closed, and an export has run
+LONGEST = timedelta(days=1)  # an hour that is made again waits this long at the most
 
 
 def newest(lake: Lake, dataset: str, partition: str) -> Manifest | None:
     """What was exported of the partition, or None."""
     return lake.latest(LAYER, dataset, partition)
+
+
+class HourNotOver(PermanentError):
+    """The hour lasts, or its last rows are on their way: whoever reads it would take a part of it for the whole."""
+
+
+def settled(dataset: Dataset, partition: str, now: datetime) -> bool:
+    """Whether a partition may be made at all. An hour may when it is over and its live windows are closed, because
+    from then on it is read here and not live; a year or a day grows in the lake while it lasts.
+    """
+    if dataset.contract.partitioning.granularity is not Granularity.HOUR:
+        return True
+    return now >= window(partition, dataset.contract.timezone)[1] + SETTLING
+
+
+def due(lake: Lake, dataset: Dataset, partition: str, now: datetime) -> bool:
+    """Whether it is time to make an exported partition, or to make it again.
+
+    Years and days always are. An hour is when it has settled; and again when as much time has passed since it was made
+    as had passed between its end and then. So an hour whose rows trickle in for a day is made nine times, after 3, 6,
+    12 minutes and so on, and not with every export.
+    """
+    if dataset.contract.partitioning.granularity is not Granularity.HOUR:
+        return True
+    made = lake.latest("raw", dataset.name, partition)
+    if made is None:
+        return settled(dataset, partition, now)
+    _, end = window(partition, dataset.contract.timezone)
+    return now - made.published_at >= min(max(made.published_at - end, SETTLING), LONGEST)
 
 
 def rows_as_text(

@@ -16,9 +16,9 @@ from city_platform.incidents.anomalies import WEEKS, Cell, Judgement, judge
 from city_platform.incidents.model import Resolution, Status
 from city_platform.incidents.statistics import ClosureStatistics, Life, as_row, closure_statistics
 from city_platform.lake.manifest import Manifest
-from city_platform.lake.sink import ParquetSink, workspace
 from city_platform.layers.platform import Platform
 from city_platform.layers.questions import EVERYTHING, NothingToAsk, trusted_rows
+from city_platform.layers.tables import PARQUET, Table, publish_tables
 
 STATISTICS, ANOMALIES = "statistics", "anomalies"
 REVISION = "1"  # raise it when this module starts to write other rows from the same inputs
@@ -132,22 +132,15 @@ def _publish(
     rows: Sequence[Mapping[str, Any]],
     details: Mapping[str, str],
 ) -> Manifest:
-    schema = pa.schema(list(_SCHEMAS[layer].items()))
-    with workspace(platform.lake) as folder:
-        with ParquetSink(folder / f"{layer}.parquet", schema, compression="snappy") as sink:
-            arrays = [pa.array((row[name] for row in rows), kind) for name, kind in _SCHEMAS[layer].items()]
-            sink.write(pa.RecordBatch.from_arrays(arrays, schema=schema))
-            files = sink.finish()
-        return platform.lake.publish(
-            layer,
-            dataset.name,
-            EVERYTHING,
-            inputs={**versions, "revision": REVISION},
-            parts={"parquet": files},
-            counts={"rows": len(rows)},
-            schema=[(field.name, str(field.type)) for field in schema],
-            details={**details, "days": len(versions), "days_behind_a_closed_gate": list(closed)},
-        )
+    return publish_tables(
+        platform,
+        layer,
+        dataset.name,
+        EVERYTHING,
+        tables={PARQUET: Table(_SCHEMAS[layer], rows)},
+        inputs={**versions, "revision": REVISION},
+        details={**details, "days": len(versions), "days_behind_a_closed_gate": list(closed)},
+    )
 
 
 __all__ = ["ANOMALIES", "JUDGED_DAYS", "STATISTICS", "NothingToAsk", "anomalies", "statistics"]

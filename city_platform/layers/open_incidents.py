@@ -34,7 +34,6 @@ from city_platform.protection.spreadsheet import escape
 LAYER = "open_data"
 DATASET = "incidents"
 REVISION = "2"  # raise it when this module starts to write other rows from the same incidents
-_Key = tuple[str, str, str, str]  # region, district, status, category
 _COUNTS = "incidents_by_region_district_status_category"
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _ROWS_AT_ONCE = 4096
@@ -70,11 +69,13 @@ class PublishedCounts:
         years = [one for one in found if one is not None and _COUNTS in one.details]
         if not years:
             raise NotCountedYet("incidents are counted when they are published as open data: publish them first")
-        total: Counter[_Key] = Counter()
+        total: Counter[tuple[str, ...]] = Counter()
         for manifest in years:
-            for region, district, status, category, incidents in manifest.details[_COUNTS]:
-                total[region, district, status, category] += incidents
-        counts = [Count(*key, total[key]) for key in sorted(total)]
+            total.update({tuple(key): incidents for *key, incidents in manifest.details[_COUNTS]})
+        counts = [
+            Count(region, district, status, category, incidents)
+            for (region, district, status, category), incidents in sorted(total.items())
+        ]
         return Counted(max(one.published_at for one in years), counts)
 
 
@@ -83,7 +84,7 @@ def _year(incident: Incident, reference: Reference) -> str:
 
 
 def _publish(lake: Lake, reference: Reference, year: str, incidents: Iterator[Incident]) -> Manifest:
-    counts: Counter[_Key] = Counter()
+    counts: Counter[tuple[str, ...]] = Counter()
     with workspace(lake) as folder:
         files = _write(folder, reference, _counting(incidents, counts))
         return lake.publish(
@@ -98,7 +99,7 @@ def _publish(lake: Lake, reference: Reference, year: str, incidents: Iterator[In
         )
 
 
-def _counting(incidents: Iterator[Incident], counts: Counter[_Key]) -> Iterator[Incident]:
+def _counting(incidents: Iterator[Incident], counts: Counter[tuple[str, ...]]) -> Iterator[Incident]:
     """Passes the incidents on, and counts them on their way."""
     for one in incidents:
         counts[one.region, one.district, one.status.value, one.category] += 1

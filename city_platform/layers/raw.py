@@ -4,6 +4,7 @@ The sources are the files that landed; of a dataset that is exported as it comes
 """
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from city_platform.datasets import Dataset
@@ -36,7 +37,7 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifes
     """Publishes which sources make up the partition, after proving that their objects are there.
 
     Raises NotPublished where nothing landed for it, DamagedSource where an object is gone, BreakingDrift where an
-    export's columns do not fit the contract.
+    export's columns do not fit the contract, HourNotOver where it is too early.
     """
     if dataset.contract.exported:
         return _from_export(platform, dataset, partition)
@@ -93,6 +94,9 @@ def _from_export(platform: Platform, dataset: Dataset, partition: str) -> Manife
     export = exported.newest(lake, dataset.name, partition)
     if export is None:
         raise NotPublished(f"nothing of {dataset.name} has been exported for {partition}")
+    if not exported.settled(dataset, partition, platform.clock.now()):
+        minutes = exported.SETTLING // timedelta(minutes=1)
+        raise exported.HourNotOver(f"{partition} (UTC) is not over: materialize it {minutes} minutes after its end")
     with workspace(lake) as folder, platform.engine.session() as session:
         rows, match = exported.rows_as_text(session, lake, dataset, export, folder / "part-00000.parquet")
         return lake.publish(

@@ -2,9 +2,10 @@
 
 import os
 import sqlite3
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,7 @@ class Database:
         return mine[1]
 
     def _open(self) -> sqlite3.Connection:
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+        ensure_private(self._path)
         connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")  # what was accepted survives a power cut, too
@@ -61,6 +61,24 @@ class Database:
             yield
         except sqlite3.Error as error:
             raise self._failure(f"{self._name} did not answer: {error}") from error
+
+
+def ensure_private(path: Path) -> None:
+    """Makes an empty file of mode 0600, in a folder of mode 0700, unless it is there.
+
+    Never opens the file itself: a process that closes a file of SQLite's loses the locks its connections have on it,
+    and another process then takes the write-ahead log away from under them (sqlite.org/howtocorrupt.html, 2.2).
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if path.exists():
+        return
+    handle, empty = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        with suppress(FileExistsError):  # another one was first
+            os.link(empty, path)
+    finally:
+        Path(empty).unlink()
 
 
 @contextmanager

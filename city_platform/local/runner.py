@@ -2,32 +2,51 @@
 
 Batches come in order and are named done only when their handler says so. A partial answer moves the reader up to the
 first record that failed. A batch that the handler cannot stand is cut in halves until the record is alone that is to
-blame, and that one becomes a dead letter; the others go on.
+blame, and that one becomes a dead letter; the others go on. A batch is bounded in records and in bytes.
 """
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
+
+import msgspec
 
 from city_platform.errors import TransientError
-from city_platform.local.incident_stream import SqliteIncidentStream
 
 Records = Sequence[Mapping[str, Any]]
+MOST_BYTES = 6 << 20  # of an event, as Lambda has it
+
+
+class Shard(Protocol):
+    """An ordered stream, or one shard of it, and how far its readers are. Errors: those of its store."""
+
+    def read(self, reader: str, limit: int) -> Records:
+        """At most `limit` records after what the reader has dealt with, as Lambda's events have them."""
+        ...
+
+    def dealt_with(self, reader: str, sequence: str) -> None:
+        """Everything up to and with that number is done, for good."""
+        ...
+
+    def trim(self, readers: Sequence[str]) -> int:
+        """Drops what all of these readers are done with; how many records that were."""
+        ...
 
 
 @dataclass(slots=True)
 class EventSourceMapping:
-    """One reader of the stream. `keep` takes a record that is given up, with the reason."""
+    """One reader of a shard. `keep` takes a record that is given up, with the reason."""
 
-    stream: SqliteIncidentStream
+    stream: Shard
     reader: str
     handle: Callable[[Mapping[str, Any]], Mapping[str, Any]]
     keep: Callable[[Mapping[str, Any], str], None]
     batch: int = 1_000
+    most_bytes: int = MOST_BYTES
     attempts: int = 5
     pause: float = 0.2  # seconds, doubled at each attempt
-    sleep: Callable[[float], None] = field(default=time.sleep)
+    sleep: Callable[[float], object] = field(default=time.sleep)
 
     def deliver(self) -> int:
         """Delivers one batch; how many records are dealt with (0: the stream has no more).
@@ -35,7 +54,7 @@ class EventSourceMapping:
         Raises TransientError where the world outside fails time and again: nothing is given up for that.
         """
         records = self.stream.read(self.reader, self.batch)
-        return self._deliver(records) if records else 0
+        return self._deliver(_within(records, self.most_bytes)) if records else 0
 
     def _deliver(self, records: Records) -> int:
         """Deals with all of them, in order."""
@@ -86,5 +105,22 @@ class EventSourceMapping:
         self.stream.dealt_with(self.reader, _number(record))
 
 
+def _within(records: Records, most_bytes: int) -> Records:
+    """As many records from the first one on as an event holds; one at least."""
+    size = 0
+    for place, record in enumerate(records):
+        size += _size(record)
+        if place and size > most_bytes:
+            return records[:place]
+    return records
+
+
+def _size(record: Mapping[str, Any]) -> int:
+    """About its bytes in an event. What else a record of Kinesis has is small beside its data."""
+    if "kinesis" in record:
+        return len(record["kinesis"]["data"])
+    return len(msgspec.json.encode(record))
+
+
 def _number(record: Mapping[str, Any]) -> str:
-    return str(record["dynamodb"]["SequenceNumber"])
+    return str(record["kinesis"]["sequenceNumber"] if "kinesis" in record else record["dynamodb"]["SequenceNumber"])

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import msgspec
 
+from city_platform.local.database import ensure_private
 from city_platform.traffic.state import (
     BUCKETS,
+    KEEP_MS,
     WINDOW_MS,
     Conflict,
     Event,
@@ -80,7 +82,10 @@ class SqliteTrafficState:
     def forget(self, now_ms: int) -> int:
         """Drops windows past their time, as DynamoDB does by itself; how many there were."""
         with self._transaction() as connection:
-            return connection.execute("DELETE FROM window WHERE ttl < ?", (now_ms // 1000,)).rowcount
+            # By their start first, for that is the table's order: nothing younger has to be looked at.
+            return connection.execute(
+                "DELETE FROM window WHERE start_ms < ? AND ttl < ?", (now_ms - KEEP_MS, now_ms // 1000)
+            ).rowcount
 
     def record(self, key: str) -> Record | None:
         with self._connected() as connection:
@@ -137,8 +142,7 @@ class SqliteTrafficState:
             raise StateUnavailable(f"the traffic state did not answer: {error}") from error
 
     def _open(self) -> sqlite3.Connection:
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+        ensure_private(self.path)
         connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {'FULL' if self.durable else 'NORMAL'}")

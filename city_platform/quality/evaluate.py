@@ -79,7 +79,7 @@ def evaluate(
     ERROR. Raises only what makes the whole evaluation impossible: an unreadable relation, a deadline.
     """
     quoted = session.dialect.name(relation)
-    scope = Scope(session, relation, columns, now, Groupings(session, quoted), surroundings or Surroundings())
+    scope = Scope(session, relation, columns, now, Groupings(session, quoted, columns), surroundings or Surroundings())
     tasks = [_task(item, ruleset, scope) for item in ruleset.rules]
     analyzers = [(print_rule(item, labels=False), _analyzed(item, ruleset, scope)) for item in ruleset.analyzers]
     measuring = [one for _, found in analyzers if not isinstance(found, str) for one in found]

@@ -133,7 +133,7 @@ def column_values(
             operand = Text(operand.value.lower())
         return _literal(operand, kind, now, dialect)
 
-    return _compared(column, condition, literal, kind)
+    return _compared(column, condition, literal, kind, dialect)
 
 
 def column_length(column: str, condition: Condition) -> str:
@@ -180,7 +180,7 @@ def freshness(column: str, sql_type: str, condition: Condition, now: datetime) -
     return _compared(age, condition, lambda one: f"CAST({float(hours(one))!r} AS DOUBLE)", "number")
 
 
-def _compared(column: str, condition: Condition, literal: Literal, kind: str) -> str:
+def _compared(column: str, condition: Condition, literal: Literal, kind: str, dialect: Dialect | None = None) -> str:
     match condition:
         case Comparison("=", Keyword() as keyword):
             return f"({_missing(column, keyword, kind)})"
@@ -200,14 +200,26 @@ def _compared(column: str, condition: Condition, literal: Literal, kind: str) ->
                 else f"({column} > {below} AND {column} < {above})"
             )
         case Membership(tuple() as values, negated):
-            return _membership(column, values, literal, kind, negated=negated)
+            return _membership(column, values, literal, kind, dialect, negated=negated)
         case _:
             raise NotEvaluable("a pattern cannot be compared with a number")
 
 
-def _membership(column: str, values: tuple[Operand, ...], literal: Literal, kind: str, *, negated: bool) -> str:
-    listed = ", ".join(literal(one) for one in values if not isinstance(one, Keyword))
-    tests = [f"{column} IN ({listed})"] if listed else []
+def _membership(
+    column: str,
+    values: tuple[Operand, ...],
+    literal: Literal,
+    kind: str,
+    dialect: Dialect | None,
+    *,
+    negated: bool,
+) -> str:
+    listed = [literal(one) for one in values if not isinstance(one, Keyword)]
+    tests = []
+    if listed and kind == "text" and dialect is not None:
+        tests.append(dialect.is_one_of(column, listed))
+    elif listed:
+        tests.append(f"{column} IN ({', '.join(listed)})")
     tests += [_missing(column, one, kind) for one in values if isinstance(one, Keyword)]
     if not negated:
         return "(" + " OR ".join(tests) + ")"

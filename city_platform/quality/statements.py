@@ -4,6 +4,7 @@
 the dataset can be read: no other table, no file, no setting, and no statement that changes anything.
 """
 
+import functools
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -75,13 +76,19 @@ def where_clause(text: str, now: datetime) -> tuple[str, frozenset[str]]:
 def _single(text: str, now: datetime) -> exp.Expr:
     if len(text) > MAX_CHARACTERS:
         raise NotEvaluable(f"the statement is longer than {MAX_CHARACTERS:,} characters")
+    return _parsed(text).transform(_at, now)  # a copy: the tree is shared by everybody who asks for the text
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed(text: str) -> exp.Expr:
+    """The one statement of a text. Kept, because every partition asks for the same ones and one takes a millisecond."""
     try:
         found = [one for one in sqlglot.parse(text, read="spark") if one is not None]
     except (SqlglotError, RecursionError) as error:
         raise NotEvaluable(f"this is not a SQL statement: {str(error).splitlines()[0][:200]}") from None
     if len(found) != 1:
         raise NotEvaluable("exactly one statement is allowed")
-    return found[0].transform(_at, now)
+    return found[0]
 
 
 def _at(node: exp.Expr, now: datetime) -> exp.Expr:

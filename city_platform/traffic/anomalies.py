@@ -17,7 +17,7 @@ chooses and scores it that way, and these settings with it.
 from bisect import bisect_left, insort
 from collections import deque
 from dataclasses import dataclass, field
-from math import isfinite, log1p, sqrt
+from math import expm1, isfinite, log1p, sqrt
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ HOUR_S, DAY_S = 3600, 86_400
 THURSDAY = 3  # the weekday of 1 January 1970, Monday being 0
 SATURDAY = 5
 FLOOR = 0.5  # a distance below half a standard deviation is no measure of what is unusual
+UNUSUAL = 1.94  # from this score on; chosen on the benchmark's series (benchmarks/nab.py)
 KEPT = 20_000  # distances kept for step 2: about ten weeks of five-minute readings
 
 
@@ -90,14 +91,32 @@ class Detector:
         self._learn(x, hour, distance)
         return score
 
+    def usual(self, time_s: int, deviations: float = 2.0) -> tuple[float, float]:
+        """What this hour usually brings, from and to so many standard deviations of all that was learnt so far.
+
+        In the values' unit, for people to read beside a score: the score itself also asks how calm the sensor is.
+        Raises ValueError before anything was learnt.
+        """
+        if not self._all.count:
+            raise ValueError("nothing was learnt yet: observe readings first")
+        centre, spread = self._expected(self._hours[_hour(time_s)])
+        bounds = centre - deviations * spread, centre + deviations * spread
+        low, high = (expm1(one) if self.settings.logarithmic else one for one in bounds)
+        return max(low, 0.0), max(high, 0.0)
+
     def _standardised(self, x: float, hour: _Moments) -> float:
-        """Standard deviations from the mean of the hour, drawn towards all hours as if seen `prior` times there."""
+        """Standard deviations from the mean of the hour."""
+        centre, spread = self._expected(hour)
+        return (x - centre) / spread
+
+    def _expected(self, hour: _Moments) -> tuple[float, float]:
+        """Mean and standard deviation of the hour, drawn towards all hours as if seen `prior` times there."""
         prior, everything = self.settings.prior, self._all
         mean, squares = everything.total / everything.count, everything.squares / everything.count
         weight = hour.count + prior
         centre = (hour.total + prior * mean) / weight
         variance = (hour.squares + prior * squares) / weight - centre * centre
-        return (x - centre) / sqrt(max(variance, 1e-9))
+        return centre, sqrt(max(variance, 1e-9))
 
     def _usual(self) -> float:
         """The sensor's own past quantile of distances."""

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from city_platform.errors import PermanentError
-from city_platform.traffic.state import KEEP_MS, WINDOW_MS
+from city_platform.traffic.state import BUCKETS, KEEP_MS, WINDOW_MS
 
 HOURS = 730.0  # of a month, as AWS counts it
 SECONDS = HOURS * 3600
@@ -30,6 +30,7 @@ LIMIT_USD = 1000.0
 BYTES_PER_UPDATE = 10.5  # of a zlib frame of columns with 100 to 200 readings
 UPDATES_PER_CORE_S = 1.1e6  # handler, frames of columns
 ITEM_KB = 1.4  # a zone's window of 100 sensors, with its attributes
+LEVEL_BYTES, HEALTH_BYTES = 92, 9.3  # of a zone's and a sensor's share of their bucket's records
 
 # Chosen.
 FRAME_S = 2.0  # a gateway sends a frame of each zone this often
@@ -39,6 +40,7 @@ HEADROOM = 1.25  # capacity over the mean rate
 RETENTION_EXTENDED = True  # a week instead of a day
 LAMBDA_GB = 1769 / 1024  # one core
 BATCH_OVERHEAD_S, WRITE_S = 0.02, 0.002  # of an invocation, and of each conditional write in it
+JUDGING_S = 1.5  # of a core for a minute of the city: a third computing, the rest waiting for the table
 LAYERS, LAYER_SHARE = 4, 0.5  # of the lake behind raw, and the size of each against raw: Parquet of the same readings
 MONTHS = 12  # kept: the newest with all layers, of the others raw and the encrypted layer, archived
 REFRESH_S = 5  # the live page reads every zone this often, once for all who look
@@ -222,6 +224,10 @@ def _state(bill: _Bill, load: Load, writes_s: float, item_kb: float) -> None:
     # The live page takes the newest window of each zone; decisions take six windows of each zone a minute.
     reads_s = load.zones * ITEM_KB / 4 / 2 / REFRESH_S + load.zones * 6 * ITEM_KB / 4 / 60
     bill.add("DynamoDB", f"{reads_s:,.0f} reads/s of 4 KB", "dynamodb_read_unit_hour", ceil(reads_s * HEADROOM) * HOURS)
+    # Each minute every bucket's levels and health are written in a transaction, which costs twice.
+    records = ceil(load.zones * LEVEL_BYTES / BUCKETS / KB) + ceil(load.sensors * HEALTH_BYTES / BUCKETS / KB)
+    units = ceil(2 * BUCKETS * records / 60 * HEADROOM)
+    bill.add("DynamoDB", "levels and health, each minute", "dynamodb_write_unit_hour", units * HOURS)
     stored = load.zones * KEEP_MS / WINDOW_MS * ITEM_KB * KB / GB
     bill.add("DynamoDB", f"windows of {KEEP_MS / 1000 / DAY_S:.0f} days", "dynamodb_gb_month", stored)
     bill.add("DynamoDB", "point-in-time recovery", "dynamodb_backup_gb_month", stored)
@@ -239,6 +245,8 @@ def _lake(bill: _Bill, records_s: float, bytes_s: float) -> None:
 
 
 def _watching(bill: _Bill, invocations_s: float) -> None:
+    judging_s = JUDGING_S / 60 * SECONDS
+    bill.add("Lambda", "the city judged, each minute", "lambda_gb_second", judging_s * LAMBDA_GB)
     alerts = ALERTS_PER_DAY * HOURS / 24
     bill.add("CloudWatch", f"{METRICS} metrics", "cloudwatch_metric_month", METRICS)
     bill.add("CloudWatch", f"{ALARMS} alarms", "cloudwatch_alarm_month", ALARMS)

@@ -1,11 +1,12 @@
 """What the traffic path refused, kept as it came, with the reason: nothing is dropped and nothing waits behind it."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
+from city_platform.traffic.records import arrival_ms, record_name
 from city_platform.traffic.telemetry import Reason
 
 PREFIX = "traffic/rejected"
@@ -25,6 +26,21 @@ class DeadLetter(msgspec.Struct, frozen=True):
     partition_key: str
     rows: tuple[int, ...] | None
     data: str
+
+
+def letter(record: Mapping[str, Any], reason: Reason, rows: tuple[int, ...] | None = None) -> DeadLetter:
+    """The letter of an event's record, or of some of its rows."""
+    kinesis = record["kinesis"]
+    name = record_name(record)
+    return DeadLetter(
+        id=f"{name}:{reason}",
+        reason=reason,
+        record=name,
+        arrival_ms=arrival_ms(record) or 0,
+        partition_key=str(kinesis.get("partitionKey", "")),
+        rows=rows,
+        data=str(kinesis.get("data", "")),
+    )
 
 
 class DeadLetters(Protocol):
@@ -58,8 +74,8 @@ class StoredDeadLetters:
 
     def keep(self, letters: Sequence[DeadLetter]) -> None:
         by_reason: dict[Reason, list[DeadLetter]] = {}
-        for letter in letters:
-            by_reason.setdefault(letter.reason, []).append(letter)
+        for one in letters:
+            by_reason.setdefault(one.reason, []).append(one)
         for reason, some in by_reason.items():
             # The same batch again writes the same object again.
             name = some[0].record.replace(":", "-") + f"-{len(some)}"
@@ -70,7 +86,7 @@ def stored_letters(objects: ReadableObjects, reason: Reason | None = None) -> It
     """Each letter once, however often batches were tried again."""
     decoder, seen = msgspec.json.Decoder(DeadLetter), set()
     for key in objects.keys(f"{PREFIX}/reason={reason}/" if reason else f"{PREFIX}/"):
-        for letter in decoder.decode_lines(objects.get(key)):
-            if letter.id not in seen:
-                seen.add(letter.id)
-                yield letter
+        for one in decoder.decode_lines(objects.get(key)):
+            if one.id not in seen:
+                seen.add(one.id)
+                yield one

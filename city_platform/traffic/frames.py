@@ -9,9 +9,8 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import chain, repeat
-from operator import attrgetter
-from typing import Annotated
+from itertools import chain
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -49,23 +48,30 @@ _LARGE_NUMBER = 1e9
 _HUGE = 2**50
 _ZLIB = 0x78
 
+_COLUMNS = ("sensor", "seq", "t", "vehicle_count", "speed_x10", "index_x1000", "occupancy_x1000", "interval_s")
+_NULL = msgspec.Raw(b"null")
+
 _Base = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
 
 
 class ColumnFrame(msgspec.Struct, gc=False):
-    """A zone's readings as columns. `sensor` are numbers; `seq` and `t` are added to `seq0` and `t0` (epoch ms)."""
+    """A zone's readings as columns. `sensor` are numbers; `seq` and `t` are added to `seq0` and `t0` (epoch ms).
+
+    Columns are lists of whole numbers as JSON, unread: a batch's are read together. `occupancy_x1000` may be null,
+    `interval_s` one number for all readings.
+    """
 
     zone: str
     t0: _Base
     seq0: _Base
-    sensor: list[int]
-    seq: list[int]
-    t: list[int]
-    vehicle_count: list[int]
-    speed_x10: list[int]
-    index_x1000: list[int]
-    occupancy_x1000: list[int] | None = None
-    interval_s: int | list[int] = 10
+    sensor: msgspec.Raw
+    seq: msgspec.Raw
+    t: msgspec.Raw
+    vehicle_count: msgspec.Raw
+    speed_x10: msgspec.Raw
+    index_x1000: msgspec.Raw
+    occupancy_x1000: msgspec.Raw = _NULL
+    interval_s: msgspec.Raw = msgspec.Raw(b"10")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,7 @@ class Refused:
 
 
 _frames = msgspec.json.Decoder(ColumnFrame)
+_numbers = msgspec.json.Decoder(list[int])
 _lines = msgspec.json.Decoder(Reading)
 _messages = msgspec.json.Decoder(Message)
 _bare = msgspec.json.Decoder(BareReading)
@@ -117,9 +124,9 @@ class Decoder:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._frames: list[ColumnFrame] = []
+        self._frames: list[tuple[ColumnFrame, list[bytes]]] = []
         self._framed = _Part()
-        self._rows: list[Reading] = []
+        self._values: list[Any] = []  # of lines, one reading's after the other's
         self._lined = _Part()
         self._line_numbers: list[tuple[int, list[int]]] = []
         self.refused: list[Refused] = []
@@ -140,9 +147,9 @@ class Decoder:
     def readings(self) -> Readings | None:
         """All rows so far; None where there are none."""
         parts = []
-        if self._frames:
-            parts.append(self._frame_columns())
-        if self._rows:
+        if self._frames and (framed := self._frame_columns()) is not None:
+            parts.append(framed)
+        if self._values:
             parts.append(self._line_columns())
         return joined(parts) if parts else None
 
@@ -163,28 +170,16 @@ class Decoder:
         self._take(record, rows, arrival_ms)
 
     def _add_frame(self, record: int, frame: ColumnFrame, arrival_ms: int) -> None:
-        count = len(frame.sensor)
+        columns = _columns(frame)
+        count = columns[0].count(b",") + 1 if columns[0].strip() else 0
+        if not count and any(column.strip() for column in columns[:-1]):
+            raise _Refusal(Reason.SCHEMA)
         if count > MAX_FRAME_READINGS:
             raise _Refusal(Reason.TOO_LARGE)
-        if frame.occupancy_x1000 is None:
-            frame.occupancy_x1000 = [MISSING] * count
-        lengths = map(
-            len,
-            (
-                frame.seq,
-                frame.t,
-                frame.vehicle_count,
-                frame.speed_x10,
-                frame.index_x1000,
-                frame.occupancy_x1000,
-            ),
-        )
-        each = frame.interval_s if isinstance(frame.interval_s, list) else frame.sensor
-        if {*lengths, len(each)} != {count}:
-            raise _Refusal(Reason.SCHEMA)
-        self._frames.append(frame)
-        self._framed.began(record, count, arrival_ms)
-        self.count += count
+        if count:
+            self._frames.append((frame, columns))
+            self._framed.began(record, count, arrival_ms)
+            self.count += count
 
     def _add_single(self, record: int, text: bytes, arrival_ms: int) -> None:
         rows = _document(text)
@@ -224,27 +219,20 @@ class Decoder:
             self._take(record, rows, arrival_ms)
 
     def _take(self, record: int, rows: list[Reading], arrival_ms: int) -> None:
-        self._rows += rows
+        # At once, while they are in the processor's cache.
+        self._values.extend(chain.from_iterable(map(msgspec.structs.astuple, rows)))
         self._lined.began(record, len(rows), arrival_ms)
         self.count += len(rows)
 
-    def _frame_columns(self) -> Readings:
-        frames = self._frames
-        entry, record, row, arrival = self._framed.places(sum(self._framed.lengths))
+    def _frame_columns(self) -> Readings | None:
+        columns = self._numbers()
+        if columns is None:
+            return None
+        sensor, seq, t, vehicles, speed, index, occupancy, interval = columns
+        entry, record, row, arrival = self._framed.places(len(sensor))
+        frames = [frame for frame, _ in self._frames]
         zone_index = self._registry.zone_index
         zone = np.array([zone_index.get(frame.zone, UNKNOWN_ZONE) for frame in frames], dtype=np.int32)
-        sensor, seq, t, vehicles, speed, index, occupancy = (
-            _column([getattr(frame, name) for frame in frames], len(entry))
-            for name in (
-                "sensor",
-                "seq",
-                "t",
-                "vehicle_count",
-                "speed_x10",
-                "index_x1000",
-                "occupancy_x1000",
-            )
-        )
         seq0 = np.array([frame.seq0 for frame in frames], dtype=np.int64)[entry]
         t0 = np.array([frame.t0 for frame in frames], dtype=np.int64)[entry]
         readings = Readings(
@@ -252,7 +240,7 @@ class Decoder:
             zone=zone[entry],
             seq=seq0 + seq,
             ts_ms=t0 + t,
-            interval_s=_intervals([frame.interval_s for frame in frames], self._framed.lengths),
+            interval_s=interval,
             vehicle_count=vehicles,
             speed_x10=speed,
             occupancy_x1000=occupancy,
@@ -267,24 +255,60 @@ class Decoder:
             readings = readings.take(~wild)
         return readings
 
+    def _numbers(self) -> list[NDArray[np.int64]] | None:
+        """The columns of all frames; None where none of them can be read."""
+        *columns, interval = zip(*(columns for _, columns in self._frames), strict=True)
+        lengths, each = np.array(self._framed.lengths), np.array([text.count(b",") + 1 for text in interval])
+        try:
+            numbers = [_read(b",".join(column), lengths.sum()) for column in columns]
+            intervals = _read(b",".join(interval), each.sum())
+        except ValueError:
+            return self._numbers_one_by_one()
+        # One number stands for all readings of its frame.
+        return [*numbers, np.repeat(intervals, np.repeat(np.where(each == 1, lengths, 1), each))]
+
+    def _numbers_one_by_one(self) -> list[NDArray[np.int64]] | None:
+        """The same for a batch with a frame whose columns are not plain whole numbers: the others must not suffer."""
+        frames, framed, self._frames, self._framed = self._frames, self._framed, [], _Part()
+        lists: list[list[list[int]]] = [[] for _ in _COLUMNS]
+        for (frame, columns), record, length, arrival_ms in zip(
+            frames, framed.records, framed.lengths, framed.arrivals, strict=True
+        ):
+            try:
+                *numbers, interval = (_numbers.decode(b"[" + column + b"]") for column in columns)
+            except _BAD_JSON:
+                numbers, interval = [], []
+            numbers.append(interval * length if len(interval) == 1 else interval)
+            if {len(column) for column in numbers} != {length}:
+                self.refused.append(Refused(record, Reason.SCHEMA))
+                continue
+            self._frames.append((frame, columns))
+            self._framed.began(record, length, arrival_ms)
+            for column, some in zip(lists, numbers, strict=True):
+                column.append(some)
+        total = sum(self._framed.lengths)
+        return [_column(column, total) for column in lists] if total else None
+
     def _line_columns(self) -> Readings:
-        rows = self._rows
-        _, record, row, arrival = self._lined.places(len(rows))
+        names = Reading.__struct_fields__
+        count = len(self._values) // len(names)
+        # In half the time that looking into each row for each column takes.
+        values = {name: self._values[place :: len(names)] for place, name in enumerate(names)}
+        _, record, row, arrival = self._lined.places(count)
         if self._line_numbers:
             first = np.cumsum(self._lined.lengths) - np.array(self._lined.lengths)
             for entry, numbers in self._line_numbers:
                 row[first[entry] : first[entry] + len(numbers)] = numbers
-        sensors = map(self._registry.sensor_index.get, map(attrgetter("sensor_id"), rows), repeat(-1))
         return Readings(
-            sensor=np.fromiter(sensors, np.int32, len(rows)),
-            zone=self._claimed(list(map(attrgetter("zone_id"), rows))),
-            seq=_whole(rows, "seq"),
-            ts_ms=_whole(rows, "ts"),
-            interval_s=_whole(rows, "interval_s"),
-            vehicle_count=_whole(rows, "vehicle_count"),
-            speed_x10=_fixed(rows, "avg_speed_kmh", 10),
-            occupancy_x1000=_fixed(rows, "occupancy", 1000),
-            index_x1000=_fixed(rows, "congestion_index", 1000),
+            sensor=self._registry.index_of_ids(values["sensor_id"]),
+            zone=self._claimed(values["zone_id"]),
+            seq=np.fromiter(values["seq"], np.int64, count),
+            ts_ms=np.fromiter(values["ts"], np.int64, count),
+            interval_s=np.fromiter(values["interval_s"], np.int64, count),
+            vehicle_count=np.fromiter(values["vehicle_count"], np.int64, count),
+            speed_x10=_fixed(values["avg_speed_kmh"], 10),
+            occupancy_x1000=_fixed(values["occupancy"], 1000),
+            index_x1000=_fixed(values["congestion_index"], 1000),
             arrival_ms=arrival,
             record=record,
             row=row,
@@ -327,19 +351,19 @@ def encode_columns(zone: str, readings: Readings, numbers: NDArray[np.int32]) ->
     """A columnar frame of a zone's readings; `numbers` are the registry's. The same readings give the same bytes."""
     t0, seq0 = int(readings.ts_ms.min()), int(readings.seq.min())
     intervals = readings.interval_s.tolist()
-    frame = ColumnFrame(
-        zone=zone,
-        t0=t0,
-        seq0=seq0,
-        sensor=numbers[readings.sensor].tolist(),
-        seq=(readings.seq - seq0).tolist(),
-        t=(readings.ts_ms - t0).tolist(),
-        vehicle_count=readings.vehicle_count.tolist(),
-        speed_x10=readings.speed_x10.tolist(),
-        index_x1000=readings.index_x1000.tolist(),
-        occupancy_x1000=readings.occupancy_x1000.tolist(),
-        interval_s=intervals[0] if len(set(intervals)) == 1 else intervals,
-    )
+    frame = {
+        "zone": zone,
+        "t0": t0,
+        "seq0": seq0,
+        "sensor": numbers[readings.sensor].tolist(),
+        "seq": (readings.seq - seq0).tolist(),
+        "t": (readings.ts_ms - t0).tolist(),
+        "vehicle_count": readings.vehicle_count.tolist(),
+        "speed_x10": readings.speed_x10.tolist(),
+        "index_x1000": readings.index_x1000.tolist(),
+        "occupancy_x1000": readings.occupancy_x1000.tolist(),
+        "interval_s": intervals[0] if len(set(intervals)) == 1 else intervals,
+    }
     return zlib.compress(msgspec.json.encode(frame))
 
 
@@ -405,8 +429,34 @@ def _row(sensor: str, zone: str | None, one: MessageReading) -> Reading:
     return Reading(sensor, seq, ts, one.vehicle_count, speed, one.congestion_index, zone, one.occupancy, one.interval_s)
 
 
-def _whole(rows: Sequence[Reading], name: str) -> NDArray[np.int64]:
-    return np.fromiter(map(attrgetter(name), rows), np.int64, len(rows))
+def _columns(frame: ColumnFrame) -> list[bytes]:
+    """A frame's columns as numbers with commas between them, in the order of _COLUMNS and equally long.
+
+    The last one, the interval, may be a single number instead.
+    """
+    columns = [bytes(getattr(frame, name)) for name in _COLUMNS]
+    commas = columns[0].count(b",")
+    if columns[-2] == b"null":
+        columns[-2] = b"[" + b",".join([b"%d" % MISSING] * (commas + 1)) + b"]"
+    lists = columns if columns[-1][:1] == b"[" else columns[:-1]
+    if any(column[:1] != b"[" or column.count(b",") != commas for column in lists):
+        raise _Refusal(Reason.SCHEMA)
+    return [column[1:-1] for column in lists] + columns[len(lists) :]
+
+
+def _read(text: bytes, count: int) -> NDArray[np.int64]:
+    """Numbers with commas between them; ValueError where they are not as many whole numbers.
+
+    In a third of the time that lists of Python's numbers take. What no column holds becomes its largest number, which
+    every range refuses.
+    """
+    try:
+        numbers: NDArray[np.int64] = np.fromstring(text, dtype=np.int64, sep=",")
+    except DeprecationWarning as error:  # what an older numpy says where a newer one raises ValueError
+        raise ValueError(str(error)) from error
+    if len(numbers) != count:
+        raise ValueError(f"{len(numbers)} numbers, not {count}")
+    return numbers
 
 
 def _column(lists: Sequence[list[int]], total: int) -> NDArray[np.int64]:
@@ -417,20 +467,9 @@ def _column(lists: Sequence[list[int]], total: int) -> NDArray[np.int64]:
         return np.array([v if abs(v) < _HUGE else _HUGE for v in chain.from_iterable(lists)], dtype=np.int64)
 
 
-def _intervals(intervals: Sequence[int | list[int]], lengths: Sequence[int]) -> NDArray[np.int64]:
-    """A column of what each frame has once for all its readings, or for each of them."""
-    lists = [
-        [each] * length if isinstance(each, int) else each for each, length in zip(intervals, lengths, strict=True)
-    ]
-    return _column(lists, sum(lengths))
-
-
-def _fixed(rows: Sequence[Reading], name: str, scale: int) -> NDArray[np.int64]:
+def _fixed(values: list[float | None], scale: int) -> NDArray[np.int64]:
     """A column in fixed point, MISSING where there is none, UNREADABLE where it is negative or beyond everything."""
-    try:
-        numbers = np.fromiter(map(attrgetter(name), rows), np.float64, len(rows))
-    except TypeError:  # some are null, which takes twice as long
-        numbers = np.array(list(map(attrgetter(name), rows)), dtype=np.float64)
+    numbers = np.array(values, dtype=np.float64)  # null becomes NaN
     missing = np.isnan(numbers)
     out = ~missing & ~((numbers >= 0) & (numbers < _LARGE_NUMBER))
     whole = np.rint(np.where(missing | out, 0.0, numbers) * scale).astype(np.int64)

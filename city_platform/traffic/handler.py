@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pybase64
 from numpy.typing import NDArray
 
 from city_platform.errors import TransientError
-from city_platform.traffic.dead_letters import DeadLetter, DeadLetters
+from city_platform.traffic.dead_letters import DeadLetters, letter
+from city_platform.traffic.drift import ClockDrifts
 from city_platform.traffic.frames import Decoder, Refused, refusals
+from city_platform.traffic.records import arrival_ms, payload
 from city_platform.traffic.registry import Registry
 from city_platform.traffic.state import WINDOW_MS, Conflict, StateUnavailable, TrafficState, Window
 from city_platform.traffic.telemetry import Readings, Reason, validate
@@ -25,7 +26,6 @@ ATTEMPTS = 12  # at one zone's window against other writers
 WARM_WINDOWS = 12
 LATENCY_BUCKET_MS = 100
 _LATENCY_BUCKETS = 600
-_MILLI = 1000
 
 
 @dataclass(slots=True)
@@ -47,6 +47,15 @@ class Outcome:
     conflicts: int = 0
     newest_ms: int = 0
     latency: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_LATENCY_BUCKETS, dtype=np.int64))
+
+    def add(self, other: "Outcome") -> None:
+        """Adds up the counts of another batch; what failed there is its own."""
+        for name in ("records", "accepted", "duplicates", "late", "late_dropped", "written", "conflicts"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for reason, count in other.rejected.items():
+            self.rejected[reason] = self.rejected.get(reason, 0) + count
+        self.newest_ms = max(self.newest_ms, other.newest_ms)
+        self.latency += other.latency
 
     def response(self) -> dict[str, list[dict[str, str]]]:
         """What Lambda's event source mapping wants to hear."""
@@ -83,6 +92,9 @@ class TrafficHandler:
         self._dead_letters = dead_letters
         self._now_ms = now_ms
         self._first = FirstOfEach(cells(registry))
+        self._drifts = ClockDrifts(registry, state)
+        often = np.minimum(1.0, WINDOW_MS / 1000 / registry.interval_s)
+        self._expected = np.bincount(registry.zone, often, len(registry.zones))
         self._windows: dict[int, CityWindow] = {}  # what the store holds, by start; the one used last is last
 
     def handle(self, event: Mapping[str, Any]) -> Outcome:
@@ -101,12 +113,28 @@ class TrafficHandler:
             outcome.failed.append(str(records[unfinished.record]["kinesis"]["sequenceNumber"]))
         return outcome
 
+    def coverage(self, now_ms: int) -> float | None:
+        """The share of expected sensors that were heard in the last closed window, of zones heard lately; at most 1.
+
+        A sensor that speaks once a minute is expected as a sixth of one. None: no closed window is warm.
+        """
+        closed = [city for city in self._windows.values() if _closes(city) <= now_ms]
+        if not closed:
+            return None
+        zones = np.logical_or.reduce([city.version > 0 for city in self._windows.values()])
+        expected = self._expected[zones].sum()
+        last = max(closed, key=lambda city: city.start_ms)
+        return min(1.0, float(last.heard[zones].sum() / expected)) if expected else None
+
     def _work(self, decoder: Decoder, records: Sequence[Mapping[str, Any]], outcome: Outcome) -> None:
         readings = decoder.readings()
         refused = decoder.refused
         unfinished: list[int] = []
         if readings is not None:
             wrong = validate(readings, self._registry)
+            off = [wrong[reason] for reason in (Reason.FUTURE, Reason.ANCIENT) if reason in wrong]
+            if off:
+                self._drifts.note(readings.take(np.concatenate(off)))
             for reason, rows in wrong.items():
                 refused += refusals(readings, rows, reason)
             if wrong:
@@ -115,6 +143,7 @@ class TrafficHandler:
             too_late = closed_for >= LATENESS_MS
             if too_late.any():
                 outcome.late_dropped += int(too_late.sum())
+                self._drifts.note(readings.take(too_late))
                 readings = readings.take(~too_late)
             if len(readings):
                 refused += self._count(readings, outcome, unfinished)
@@ -123,7 +152,7 @@ class TrafficHandler:
             for one in refused:
                 outcome.rejected[one.reason] = outcome.rejected.get(one.reason, 0) + len(one.rows or (0,))
             try:
-                self._dead_letters.keep([_letter(one, records[one.record]) for one in refused])
+                self._dead_letters.keep([letter(records[one.record], one.reason, one.rows) for one in refused])
             except TransientError:
                 unfinished.append(min(one.record for one in refused))
         if unfinished:
@@ -139,18 +168,22 @@ class TrafficHandler:
             raise
         if failed:
             self._forget()
-            unfinished.append(min(failed))
+            unfinished.append(min(_first_record(share, zone) for share, zone in failed))
         now = self._now_ms()
         refused: list[Refused] = []
         for share in shares:
-            counted = share.readings.take(share.counted)
+            # What was not stored comes again, and is told of then.
+            lost = np.isin(share.zone, [zone for other, zone in failed if other is share])
+            share.counted &= ~lost
+            share.refused &= ~lost
+            ts_ms, arrived_ms = share.readings.ts_ms[share.counted], share.readings.arrival_ms[share.counted]
             if share.refused.any():
                 refused += refusals(share.readings, np.flatnonzero(share.refused), Reason.TOO_MANY)
-            outcome.accepted += len(counted)
-            outcome.duplicates += len(share.readings) - len(counted) - int(share.refused.sum())
-            outcome.late += int((counted.arrival_ms >= _closes(share.city)).sum())
-            outcome.newest_ms = max(outcome.newest_ms, int(counted.ts_ms.max(initial=0)))
-            waited = np.clip((now - counted.ts_ms) // LATENCY_BUCKET_MS, 0, _LATENCY_BUCKETS - 1)
+            outcome.accepted += len(ts_ms)
+            outcome.duplicates += len(share.readings) - len(ts_ms) - int(share.refused.sum() + lost.sum())
+            outcome.late += int((arrived_ms >= _closes(share.city)).sum())
+            outcome.newest_ms = max(outcome.newest_ms, int(ts_ms.max(initial=0)))
+            waited = np.clip((now - ts_ms) // LATENCY_BUCKET_MS, 0, _LATENCY_BUCKETS - 1)
             outcome.latency += np.bincount(waited, minlength=_LATENCY_BUCKETS)
         for start in list(self._windows)[:-WARM_WINDOWS]:
             del self._windows[start]
@@ -171,13 +204,13 @@ class TrafficHandler:
             shares.append(_Share(city, own, self._registry.zone[own.sensor], nothing, nothing.copy()))
         return shares
 
-    def _store(self, shares: Sequence[_Share], outcome: Outcome) -> list[int]:
-        """Counts and writes until every zone's window is stored or failed; the first record of each failed one.
+    def _store(self, shares: Sequence[_Share], outcome: Outcome) -> list[tuple[_Share, int]]:
+        """Counts and writes until every zone's window is stored or failed; the zones that failed.
 
         Nothing is read first: a zone that is not warm is written as new, and the store answers with what it has.
         """
         turns = [(share, np.arange(len(share.readings))) for share in shares]
-        failed: list[int] = []
+        failed: list[tuple[_Share, int]] = []
         for _ in range(ATTEMPTS):
             writes: list[tuple[_Share, int, Window]] = []
             for share, rows in turns:
@@ -195,11 +228,11 @@ class TrafficHandler:
                     again.setdefault(id(share), (share, []))[1].append(zone)
                     outcome.conflicts += 1
                 else:
-                    failed.append(_first_record(share, zone))
+                    failed.append((share, zone))
             turns = [(share, np.flatnonzero(np.isin(share.zone, zones))) for share, zones in again.values()]
             if not turns:
                 return failed
-        return failed + [_first_record(share, zone) for share, zones in again.values() for zone in zones]
+        return failed + [(share, zone) for share, zones in again.values() for zone in zones]
 
     def _put(self, windows: Sequence[Window]) -> Sequence[Conflict | StateUnavailable | None]:
         try:
@@ -229,24 +262,11 @@ class TrafficHandler:
 
 
 def _decode(decoder: Decoder, place: int, record: Mapping[str, Any]) -> None:
-    kinesis = record["kinesis"]
-    arrival_ms = _arrival(kinesis)
-    try:
-        data = pybase64.b64decode(kinesis["data"], validate=True)
-    except (KeyError, TypeError, ValueError):
-        data = None
-    if data is None or arrival_ms is None:
+    data, arrival = payload(record), arrival_ms(record)
+    if data is None or arrival is None:
         decoder.refused.append(Refused(place, Reason.ENCODING))
     else:
-        decoder.add(place, data, arrival_ms)
-
-
-def _arrival(kinesis: Mapping[str, Any]) -> int | None:
-    try:
-        arrival: float = kinesis["approximateArrivalTimestamp"] * _MILLI
-        return round(arrival)
-    except (KeyError, TypeError, ValueError, OverflowError):
-        return None
+        decoder.add(place, data, arrival)
 
 
 def _merged(refused: Sequence[Refused]) -> list[Refused]:
@@ -258,20 +278,6 @@ def _merged(refused: Sequence[Refused]) -> list[Refused]:
         rows = one.rows if before is None or one.rows is None or before.rows is None else before.rows + one.rows
         merged[key] = Refused(one.record, one.reason, rows)
     return list(merged.values())
-
-
-def _letter(refused: Refused, record: Mapping[str, Any]) -> DeadLetter:
-    kinesis = record["kinesis"]
-    name = str(record.get("eventID") or kinesis["sequenceNumber"])
-    return DeadLetter(
-        id=f"{name}:{refused.reason}",
-        reason=refused.reason,
-        record=name,
-        arrival_ms=_arrival(kinesis) or 0,
-        partition_key=str(kinesis.get("partitionKey", "")),
-        rows=refused.rows,
-        data=str(kinesis.get("data", "")),
-    )
 
 
 def _closes(city: CityWindow) -> int:

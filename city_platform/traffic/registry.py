@@ -5,17 +5,22 @@ path are indexed by it: a zone's sensors stand side by side, so a zone is a slic
 added; what is stored names sensors by number.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
+REGISTRY = "CITY_PLATFORM_TRAFFIC_REGISTRY"  # the environment's word for seed, sensors and zones: 20260601:50000:500
 SENSORS = 50_000
 ZONES = 500
 SEED = 20_260_601
 _NUMBERS = 10_000_000  # ids have at most seven digits, which bounds the table of numbers
+_ID_CHARACTERS = 7  # of an id whose number has five digits or fewer
+_POWERS = 10 ** np.arange(_ID_CHARACTERS - 3, -1, -1)
+_BETWEEN = "\n"
 _PERCENT = 0.1  # share of sensors of the model that sends its congestion index as 0..100
 _INTERVALS = (1, 10, 60)
 
@@ -68,6 +73,21 @@ class Registry:
         known = (numbers >= 0) & (numbers < len(self._by_number))
         return np.where(known, self._by_number[np.where(known, numbers, 0)], np.int32(-1))
 
+    def index_of_ids(self, ids: Sequence[str]) -> NDArray[np.int32]:
+        """Sensors' indexes by their ids; -1 where there is no such sensor.
+
+        Where all ids are as long as most are, they are read as digits at once, which spares looking up each.
+        """
+        text, width = _BETWEEN.join(ids), _ID_CHARACTERS + 1
+        # Only where all that stands between ids is what was put there, each of them is as long as it should be.
+        alike = len(text) == width * len(ids) - 1 and text.isascii() and text.count(_BETWEEN) == len(ids) - 1
+        letters = np.frombuffer(f"{text}{_BETWEEN}".encode() if alike else b"", dtype=np.uint8).reshape(-1, width)
+        if not alike or (letters[:, -1] != ord(_BETWEEN)).any():
+            return np.fromiter(map(self.sensor_index.get, ids, repeat(-1)), np.int32, len(ids))
+        digits = letters[:, 2:-1] - np.uint8(ord("0"))  # what is below 0 becomes large
+        is_id = (letters[:, 0] == ord("s")) & (letters[:, 1] == ord("-")) & (digits <= 9).all(axis=1)  # noqa: PLR2004
+        return np.where(is_id, self.index_of(digits @ _POWERS), np.int32(-1))
+
     def sensors(self, zone: int) -> slice:
         """The indexes of a zone's sensors."""
         return slice(int(self.start[zone]), int(self.start[zone + 1]))
@@ -82,6 +102,18 @@ class Registry:
 def sensor_id(number: int) -> str:
     """`s-04211` for 4211."""
     return f"s-{number:05d}"
+
+
+def registry_of(environ: Mapping[str, str]) -> Registry:
+    """The registry that the environment names, or the default one; ValueError where it names none."""
+    said = environ.get(REGISTRY) or f"{SEED}:{SENSORS}:{ZONES}"
+    try:
+        seed, sensors, zones = map(int, said.split(":"))
+        return generate(seed, sensors, zones)
+    except ValueError as error:
+        raise ValueError(
+            f"{REGISTRY}={said!r} is not seed:sensors:zones, such as {SEED}:{SENSORS}:{ZONES}: {error}"
+        ) from error
 
 
 def generate(seed: int = SEED, sensors: int = SENSORS, zones: int = ZONES) -> Registry:

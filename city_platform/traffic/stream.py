@@ -3,15 +3,20 @@
 Shaped like Kinesis Data Streams, with its limits, so that what fits here fits there.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from city_platform.errors import PermanentError, TransientError
 
+_HASH_BITS = 128  # of MD5
 MOST_ENTRIES = 500  # of one put
 MOST_BYTES = 5 << 20  # of one put, keys included
 MOST_RECORD_BYTES = 1 << 20  # of one entry, key included
+MOST_KEY_CHARACTERS = 256
+MOST_READ = 10_000  # records of one read
+MOST_READ_BYTES = 10 << 20  # of one read, but for a single record
 
 
 class StreamUnavailable(TransientError):
@@ -59,5 +64,33 @@ class EventStream(Protocol):
         ...
 
     def read(self, shard: str, after: str | None, limit: int) -> Sequence[StreamRecord]:
-        """At most `limit` records after a sequence number (None: from the oldest kept), in order; none: at once."""
+        """At most `limit` records after a sequence number (None: from the oldest kept), in order; none: at once.
+
+        Fewer than there are where they would be more than MOST_READ_BYTES.
+        """
         ...
+
+
+def check_limits(entries: Sequence[Entry]) -> None:
+    """Raises ValueError where entries are beyond what one put takes; it names all that is wrong."""
+    wrong = []
+    if len(entries) > MOST_ENTRIES:
+        wrong.append(f"{len(entries)} entries, more than {MOST_ENTRIES}")
+    sizes = [len(entry.key.encode()) + len(entry.data) for entry in entries]
+    if sum(sizes) > MOST_BYTES:
+        wrong.append(f"{sum(sizes):,} bytes, more than {MOST_BYTES:,}")
+    for place, (entry, size) in enumerate(zip(entries, sizes, strict=True)):
+        if size > MOST_RECORD_BYTES:
+            wrong.append(f"entry {place} of {size:,} bytes, more than {MOST_RECORD_BYTES:,}")
+        if not entry.data:
+            wrong.append(f"entry {place} without data")
+        if not 1 <= len(entry.key) <= MOST_KEY_CHARACTERS:
+            wrong.append(f"entry {place} with a key of {len(entry.key)} characters, not 1 to {MOST_KEY_CHARACTERS}")
+    if wrong:
+        raise ValueError(f"the stream takes no put of {'; '.join(wrong)}")
+
+
+def shard_of(key: str, shards: int) -> int:
+    """The number of the shard whose equal share of the MD5's range the key's falls into, as Kinesis makes them."""
+    digest = hashlib.md5(key.encode(), usedforsecurity=False).digest()
+    return int.from_bytes(digest) * shards >> _HASH_BITS

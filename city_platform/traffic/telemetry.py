@@ -55,6 +55,7 @@ class Reason(StrEnum):
     INDEX = "congestion_index"
     INTERVAL = "interval"
     TOO_MANY = "too_many_readings"  # of one zone in one window, outside the expected order
+    UNHANDLED = "unhandled"  # the handler failed at it, whatever it was: a defect
 
 
 class Reading(msgspec.Struct, gc=False):

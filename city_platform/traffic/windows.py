@@ -32,6 +32,7 @@ _SUMS = (
 _LATEST = ("vehicle_count", "speed_x10", "occupancy_x1000", "index_x1000")
 _Unsigned: TypeAlias = NDArray[np.uint64]
 _HEAD = struct.Struct("<9BQq")  # bits a value in each column, the lowest number, the lowest base
+_TIMES = 4  # the column of times
 _STRAY = np.dtype([("number", "<i4"), ("seq", "<i8")])
 _MILLI = 1000
 
@@ -72,9 +73,14 @@ class CityWindow:
         self._maxima = np.full((len(_LATEST), zones), MISSING, dtype=np.int64)
         self._strays: dict[int, set[tuple[int, int]]] = {}  # by zone: sensor and sequence number
 
+    @property
+    def heard(self) -> NDArray[np.int64]:
+        """How many sensors of each zone were heard."""
+        return np.bincount(self._registry.zone[self._base != _NONE], minlength=len(self._registry.zones))
+
     def count(self, readings: Readings, first: "FirstOfEach") -> "Counted":
         """Counts what was not counted before. All readings are this window's, of known sensors, and valid."""
-        sensor, seq = readings.sensor, readings.seq
+        sensor, seq = readings.sensor.astype(np.intp), readings.seq
         unheard = self._base[sensor] == _NONE
         if unheard.any():
             np.minimum.at(self._base, sensor[unheard], seq[unheard] - _SLACK)
@@ -82,7 +88,7 @@ class CityWindow:
         near = (offset >= 0) & (offset < _BITS)
         bit = np.where(near, offset, 0).astype(np.uint64)
         fresh = np.flatnonzero(near & ((self._mask[sensor] >> bit) & np.uint64(1) == 0))
-        counted = fresh[first(sensor[fresh].astype(np.int64) * _BITS + offset[fresh])]
+        counted = fresh[first(sensor[fresh] * _BITS + offset[fresh])]
         refused: list[int] = []
         if not near.all():
             stray, refused = self._count_strays(readings, np.flatnonzero(~near))
@@ -131,7 +137,8 @@ class CityWindow:
     def stored(self, zones: Sequence[int], late: Iterable[int], now_ms: int) -> list[Window]:
         """The chosen zones, ascending, as they are to be stored next: one version on, and a revision where `late`."""
         registry, revised = self._registry, set(late)
-        place = np.concatenate([np.arange(*registry.sensors(zone).indices(len(registry))) for zone in zones])
+        starts, lengths = registry.start[zones], np.diff(registry.start)[zones]
+        place = np.repeat(starts - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
         place = place[self._base[place] != _NONE]
         ends = np.searchsorted(registry.zone[place], zones, side="right").tolist()
         packed = self._pack(place, [0, *ends])
@@ -167,7 +174,7 @@ class CityWindow:
         return counted, refused
 
     def _sum(self, readings: Readings, rows: NDArray[np.int64]) -> None:
-        zone = self._registry.zone[readings.sensor[rows]]
+        zone = self._registry.zone[readings.sensor[rows]].astype(np.intp)
         vehicles, speed = readings.vehicle_count[rows], readings.speed_x10[rows]
         occupancy, index = readings.occupancy_x1000[rows], readings.index_x1000[rows]
         slowness = np.maximum(speed, _SLOWEST_X10)
@@ -188,7 +195,7 @@ class CityWindow:
             np.maximum.at(maximum, zone, value)
 
     def _remember_latest(self, readings: Readings, rows: NDArray[np.int64]) -> None:
-        sensor, seq = readings.sensor[rows], readings.seq[rows]
+        sensor, seq = readings.sensor[rows].astype(np.intp), readings.seq[rows]
         np.maximum.at(self._seq, sensor, seq)
         newest = self._seq[sensor] == seq
         rows, sensor = rows[newest], sensor[newest]
@@ -272,6 +279,13 @@ def unpack_sensors(window: Window) -> Sensors:
     )
 
 
+def newest_ms(window: Window) -> int:
+    """When the newest of a stored window's latest readings was measured; its start where it has none."""
+    *widths, _, _ = _HEAD.unpack_from(window.sensors)
+    times = _apart(widths, window.sensors[_HEAD.size :], window.active, _TIMES)[_TIMES]
+    return window.start_ms + int(times.max(initial=0))
+
+
 def unpack_strays(window: Window) -> list[tuple[int, int]]:
     """The readings of a stored window that fell outside the bits, as number of the sensor and sequence number."""
     if not window.strays:
@@ -294,18 +308,22 @@ def _together(columns: Sequence[_Unsigned]) -> tuple[list[int], list[NDArray[np.
     return widths, words
 
 
-def _apart(widths: Sequence[int], data: bytes, count: int) -> list[_Unsigned]:
-    """The columns that `_together` put side by side, of `count` rows."""
-    columns = [np.zeros(count, dtype=np.uint64) for _ in widths]
+def _apart(widths: Sequence[int], data: bytes, count: int, only: int | None = None) -> list[_Unsigned]:
+    """The columns that `_together` put side by side, of `count` rows; with `only`, that one, and the others empty."""
+    columns = [np.zeros(count if only in {None, column} else 0, dtype=np.uint64) for column in range(len(widths))]
     at = 0
     for shared in _shared_words(widths):
         width = _bytes(widths, shared)
+        if only is not None and only not in {column for column, _ in shared}:
+            at += width * count
+            continue
         whole = np.zeros((count, 8), dtype=np.uint8)
         whole[:, :width] = np.frombuffer(data, dtype=np.uint8, count=width * count, offset=at).reshape(count, width)
         at += width * count
         word = whole.view("<u8").reshape(count).astype(np.uint64)
         for column, shift in shared:
-            columns[column] = (word >> np.uint64(shift)) & np.uint64((1 << widths[column]) - 1)
+            if only in {None, column}:
+                columns[column] = (word >> np.uint64(shift)) & np.uint64((1 << widths[column]) - 1)
     return columns
 
 

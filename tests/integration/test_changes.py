@@ -60,7 +60,7 @@ def written(file: Path, drawn: Sequence[Row]) -> StagedFile:
     return StagedFile.of(file, len(drawn))
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(before=rows.map(one_a_key), after=rows.map(one_a_key))
 def test_changes_are_those_counted_by_hand(
     platform: Platform, trees: Dataset, tmp_path: Path, before: list[Row], after: list[Row]

@@ -19,6 +19,7 @@ from resources.platform import PlatformResource
 from tests.town import FIXTURES, bad_trees, good_trees, trees_csv
 
 _OF_ALL = {"source", "questions", "scorecard", "tables", "dictionary", "store", "statistics", "anomalies"}
+_OF_TRAFFIC = {"stream", "exports", "free_flow", "anomalies", "forecast", "advice"}
 VANCOUVER = ZoneInfo("America/Vancouver")
 
 
@@ -49,6 +50,7 @@ def test_the_keys_are_these(city: dg.Definitions) -> None:
     expected |= {f"{dataset.name}/questions" for dataset in datasets if dataset.questions}
     expected |= {"governance/scorecard", "catalog/tables", "catalog/dictionary"}
     expected |= {f"incidents/{name}" for name in ("store", "exports", "statistics", "anomalies")}
+    expected |= {f"traffic_readings/{name}" for name in _OF_TRAFFIC}
     assert {key.to_user_string() for key in city.resolve_all_asset_keys()} == expected
     assert {"business_licences/raw", "parking_tickets/raw"} <= expected
 
@@ -80,7 +82,7 @@ def test_every_asset_introduces_itself(city: dg.Definitions) -> None:
         assert spec.kinds, name
         assert spec.group_name == spec.key.path[0], name
         assert {"layer", "classification", "cadence"} <= set(spec.tags), name
-        if spec.key.path[-1] not in _OF_ALL:
+        if spec.key.path[-1] not in _OF_ALL | _OF_TRAFFIC - {"exports"}:
             assert isinstance(spec.partitions_def, dg.TimeWindowPartitionsDefinition), name
         if spec.key.path[-1] in {"cleaned", "quality_checked", "encrypted"}:
             schema = spec.metadata["dagster/column_schema"]
@@ -89,7 +91,9 @@ def test_every_asset_introduces_itself(city: dg.Definitions) -> None:
 
 def test_every_rule_is_one_check(city: dg.Definitions) -> None:
     every = {key.to_user_string() for key in city.resolve_asset_graph().asset_check_keys}
-    keys = {key for key in every if not key.startswith(("catalog/", "incidents/anomalies"))}
+    traffic = {"traffic_readings/curated:live_agrees_with_batch", "traffic_readings/anomalies:traffic_is_usual"}
+    assert traffic <= every
+    keys = {key for key in every - traffic if not key.startswith(("catalog/", "incidents/anomalies"))}
     expected = set()
     for dataset in load_datasets(ROOT / "datasets"):
         checked = f"{dataset.name}/quality_checked"

@@ -25,7 +25,7 @@ LICENCES = "business_licences"
 
 def call(home: Path, *arguments: object) -> tuple[int, Mapping[str, Any]]:
     """Exit code and the JSON object of a call with --json."""
-    command = [sys.executable, "-m", "city_platform.cli.app", *map(str, arguments), "--json"]
+    command = [sys.executable, "-m", "city_platform", *map(str, arguments), "--json"]
     done = subprocess.run(
         command,
         cwd=ROOT,

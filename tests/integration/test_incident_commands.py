@@ -15,9 +15,10 @@ from typer.testing import CliRunner
 
 from city_platform.aws.notifier import SnsNotifier
 from city_platform.cli.app import app
-from city_platform.incidents.model import Severity
+from city_platform.functions import incident_deadlines
+from city_platform.incidents.model import Severity, Status
 from city_platform.local.notifier import FileNotifier
-from tests.incident_stream import Town, notifications, record, with_poison
+from tests.incident_stream import Town, following, notifications, record, with_poison
 from tests.incidents import incident
 from tests.town import StandingClock
 
@@ -39,7 +40,7 @@ def command(home: Path, *words: str) -> tuple[int, dict[str, Any]]:
 def test_the_commands_take_changes_to_the_lake_and_bring_letters_back(home: Path) -> None:
     town = Town.at(home)
     names = with_poison(town)
-    assert command(home, "process", "--once") == (0, {"records": 6, "rows_exported": 5})
+    assert command(home, "process", "--once") == (0, {"records": 6, "rows_exported": 5, "rejected": 0})
     assert town.names() == names
     code, listed = command(home, "dlq", "list")
     (letter,) = listed["dead_letters"]
@@ -48,8 +49,19 @@ def test_the_commands_take_changes_to_the_lake_and_bring_letters_back(home: Path
     town.path.dead_letters.keep([(record(late), "a defect, mended since")])
     code, done = command(home, "dlq", "redrive")
     assert (code, done) == (1, {"replayed": 1, "jobs": 0, "refused": ["severity: Invalid enum value"]})
-    assert command(home, "process", "--once") == (0, {"records": 0, "rows_exported": 1})
+    assert command(home, "process", "--once") == (0, {"records": 0, "rows_exported": 1, "rejected": 0})
     assert town.names() == sorted([*names, f"{late.incident_id}.1.INSERT"])
+
+
+def test_a_request_that_nobody_answered_is_rejected_and_exported(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    town = Town.at(home)
+    asked = town.write(incident())
+    town.write(following(asked, status=Status.INFO_REQUESTED), asked)
+    assert command(home, "process", "--once") == (0, {"records": 3, "rows_exported": 3, "rejected": 1})
+    assert town.names()[-1] == f"{asked.incident_id}.3.MODIFY"
+    monkeypatch.setenv("CITY_PLATFORM_HOME", str(home))
+    incident_deadlines._parts.cache_clear()
+    assert incident_deadlines.handler({}, None) == {"rejected": 0}
 
 
 def test_of_notifications_of_one_name_the_file_has_the_first(tmp_path: Path, clock: StandingClock) -> None:

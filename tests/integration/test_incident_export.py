@@ -39,7 +39,7 @@ from tests.incident_stream import (
     record,
     with_poison,
 )
-from tests.incidents import incident
+from tests.incidents import NOW, incident
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, suppress_health_check=list(HealthCheck))
 @given(steps=STEPS)
 def test_however_deliveries_repeat_and_overlap_every_change_is_there_once(steps: Sequence[tuple[str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -322,6 +322,26 @@ def test_one_alert_when_an_incident_becomes_critical_and_none_for_replays_and_ed
     town.write(following(raised, status=Status.RESOLVED), raised)
     all_the_way(town)
     assert len(notifications(town)) == 3
+
+
+def test_the_department_hears_once_that_a_closed_incident_is_still_there(town: Town) -> None:
+    one = town.write(incident(0))
+    closed = town.write(following(one, status=Status.RESOLVED, closed_at=NOW), one)
+    for votes in range(1, 6):
+        closed = town.write(following(closed, still_there=votes), closed)
+        all_the_way(town)
+        assert len(notifications(town)) == (votes >= 3)
+    opened = town.write(following(closed, status=Status.REOPENED, closed_at=None, still_there=0), closed)
+    for _ in range(2):
+        town.path.processor.process({"Records": town.stream.read("another", 100)})
+    (alert,) = notifications(town)
+    assert opened.public_ref in alert["subject"]
+    assert "3 people say that it is still there" in alert["body"]
+    assert "department streets" in alert["body"]
+    wrong = record(closed, one)
+    wrong["dynamodb"]["NewImage"]["still_there"] = {"S": "many"}
+    done = town.path.processor.process({"Records": [wrong]})
+    assert [why for _, why in done.poison] == ["still_there is no number in DynamoDB's JSON"]
 
 
 def test_an_alert_that_cannot_be_sent_is_sent_by_a_later_delivery(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:

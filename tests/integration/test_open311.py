@@ -280,7 +280,7 @@ paths = st.sampled_from(["requests", "services", "services/waste", "discovery"])
 
 
 @given(paths, st.sampled_from(["xml", "json", "XML"]), st.lists(st.tuples(names, words), max_size=6), st.booleans())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_request_makes_it_fail(
     town: Town, path: str, shown_as: str, fields: list[tuple[str, str]], sending: bool
 ) -> None:

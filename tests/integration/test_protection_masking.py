@@ -241,7 +241,7 @@ def shows_at_most(masking: Masking, raw: str | None, shown: str | None) -> bool:
 
 
 @given(values=st.lists(personal_values, min_size=30, max_size=60))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_no_masked_value_holds_the_raw_one(session: Session, values: list[str | None]) -> None:
     for masking in Masking:
         shown = masked(session, masking, values)

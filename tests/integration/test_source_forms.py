@@ -152,7 +152,7 @@ def usual(
     return request.param, written(request.param, Form(), tmp_path_factory)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(form=forms)
 def test_the_form_of_a_file_does_not_show_in_the_cleaned_rows(
     usual: tuple[str, tuple[list[str], Mapping[str, int]]], form: Form, tmp_path_factory: pytest.TempPathFactory

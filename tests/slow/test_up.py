@@ -45,7 +45,7 @@ def server(home: Path) -> Iterator[str]:
     landing.land(local_platform(home), dataset, file)
     port = free_port()
     child = subprocess.Popen(
-        [sys.executable, "-m", "city_platform.cli.app", "up", "--port", str(port), "--home", str(home)],
+        [sys.executable, "-m", "city_platform", "up", "--port", str(port), "--home", str(home)],
         cwd=ROOT,
         start_new_session=True,
         stdout=subprocess.DEVNULL,

@@ -298,7 +298,7 @@ TIDY = [step("REMOVE_COMBINED", sourceColumn=name, **TRIM, **COLLAPSE) for name 
 ]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.tuples(dirty, dirty, dirty, dirty, dirty), min_size=1, max_size=12))
 def test_no_row_and_no_value_is_lost(connection: Connection, values: list[tuple[str | None, ...]]) -> None:
     table = {name: [row[number] for row in values] for number, name in enumerate("abcde")}
@@ -312,7 +312,7 @@ def test_no_row_and_no_value_is_lost(connection: Connection, values: list[tuple[
             assert (name in untyped) == (row[name] is None and not blank)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(dirty, min_size=1, max_size=12))
 def test_clean_text_stays_as_it_is(connection: Connection, values: list[str | None]) -> None:
     agreed = contract(a="VARCHAR", b="VARCHAR", c="VARCHAR", d="VARCHAR", e="VARCHAR")

@@ -270,7 +270,7 @@ def plain(node: Node) -> Any:
     return [plain(member) for member in node.value] if isinstance(node.value, list) else node.value
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(json_values, st.sampled_from([None, 1, "\t"]), st.booleans())
 def test_positioned_json_reads_as_json_does(value: Any, indent: Any, ascii_only: bool) -> None:
     node, wrong = read_json(json.dumps(value, indent=indent, ensure_ascii=ascii_only), "f")
@@ -279,7 +279,7 @@ def test_positioned_json_reads_as_json_does(value: Any, indent: Any, ascii_only:
     assert plain(node) == value
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text(alphabet='[]{}":,1atrue \n', max_size=30) | json_values.map(json.dumps))
 def test_no_text_breaks_the_reader(text: str) -> None:
     recipe, wrong = parse_recipe(text, "f", CONTRACT)

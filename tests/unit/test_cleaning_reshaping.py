@@ -169,7 +169,7 @@ def test_unpivoted_columns_become_rows_in_their_order_and_nothing_is_left_out(
 cells = st.none() | st.sampled_from(["a", "A", "'", '"', "0.1", "-3", "1e3", "null", "{}"])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.tuples(cells, cells, cells), max_size=6, unique_by=lambda row: row[:2]))
 def test_a_pivot_is_undone_by_unpivoting(
     connection: duckdb.DuckDBPyConnection, rows: list[tuple[str | None, ...]]

@@ -140,7 +140,7 @@ _WORDS = st.sampled_from(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(_WORDS, max_size=14))
 def test_any_text_is_judged(words: list[str]) -> None:
     text = " ".join(words)

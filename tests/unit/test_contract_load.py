@@ -324,7 +324,7 @@ _REPLACEMENTS = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(
         st.tuples(st.sampled_from(_NODES), st.sampled_from(["drop", "rename", "retype", "indent"]), _REPLACEMENTS),
@@ -357,7 +357,7 @@ def _paths(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | 
 _TREE_PATHS = [path for path in _paths(yaml.safe_load(VALID)) if path]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     st.sampled_from(_TREE_PATHS),
     st.sampled_from([None, True, 0, 10**30, -2.5, "", "x", "year-of-date", [], [None], {}, {"name": 1}, "drop"]),

@@ -88,7 +88,7 @@ def test_the_first_of_two_equal_keys_keeps_value_and_place() -> None:
     assert document.place(("a", "x")) == (2, 6)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(alphabet="ab:-?[]{}&*!|>'\"%@#, \n\t\\0~\ufeff\u2028", max_size=40))
 def test_any_text_gives_a_value_or_findings_inside_the_file(text: str) -> None:
     document, findings = read_yaml(text, "f")

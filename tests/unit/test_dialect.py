@@ -16,7 +16,7 @@ from city_platform.engines.dialect import DuckDBDialect, UntypedValue
 DIALECT = DuckDBDialect()
 ZONE = "America/Vancouver"
 SPACE = " \t\n\r\u00a0"
-FEW = settings(max_examples=60, deadline=None)
+FEW = settings(max_examples=60)
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)
 spaced = st.text(st.sampled_from(SPACE + "aé'"), max_size=12)
 
@@ -162,3 +162,13 @@ def test_untyped_values_lists_only_the_failed(connection: duckdb.DuckDBPyConnect
     assert value(connection, sql, "a") == [{"column": "it's", "value": "a", "reason": "no number"}]
     assert value(connection, sql, "c") is None
     assert value(connection, DIALECT.untyped_values([]), "c") is None
+
+
+@FEW
+@given(st.one_of(st.none(), texts), st.lists(texts, min_size=1, max_size=4))
+@example("a", ["a", "a"])
+@example("it's", ["it's", "a"])
+def test_membership_against_python(connection: duckdb.DuckDBPyConnection, text: str | None, members: list[str]) -> None:
+    for asked in (text, members[0]):
+        found = value(connection, DIALECT.is_one_of("x", [DIALECT.text(one) for one in members]), asked)
+        assert bool(found) == (asked in members)

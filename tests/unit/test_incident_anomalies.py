@@ -59,7 +59,7 @@ def test_planted_anomalies_are_found_and_little_else() -> None:
     assert found_rightly / true >= 0.8, (found_rightly, true)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.floats(0.01, 400), st.floats(1, 5), st.sampled_from([0.001, 0.01, 0.1]))
 def test_the_interval_leaves_out_no_more_than_its_tails(mean: float, dispersion: float, tail: float) -> None:
     low, high = interval(mean, mean * dispersion, tail)

@@ -10,25 +10,27 @@ from hypothesis import strategies as st
 
 from city_platform.incidents.model import UNLOCATED
 from city_platform.incidents.report import InvalidRequest, read_report
-from tests.incidents import NOW, reference, report
+from city_platform.incidents.roles import ANONYMOUS, Actor
+from city_platform.incidents.text import masked
+from tests.incidents import ADMIN, CITIZEN, NOW, OFFICER, STEWARD, reference, report
 
 
-def faults(body: object) -> dict[str, str]:
+def faults(body: object, actor: Actor = CITIZEN) -> dict[str, str]:
     with pytest.raises(InvalidRequest) as refusal:
-        read_report(body, reference(), NOW)
+        read_report(body, reference(), actor, NOW)
     return {fault.field: fault.code for fault in refusal.value.faults}
 
 
 def test_a_report_finds_its_district_and_its_answers() -> None:
-    taken = read_report(report(attributes={"depth_cm": "12", "lane": "kerb"}), reference(), NOW)
+    taken = read_report(report(attributes={"depth_cm": "12", "lane": "kerb"}), reference(), CITIZEN, NOW)
     assert (taken.region, taken.district) == ("central", "mount-pleasant")
     assert taken.attributes == {"depth_cm": 12, "lane": "kerb"}
 
 
 def test_an_address_alone_waits_for_somebody_to_locate_it() -> None:
     body = report(lat=None, long=None, address="453 West 12th Avenue")
-    assert read_report(body, reference(), NOW).district == UNLOCATED
-    known = read_report(body | {"district": "fairview"}, reference(), NOW)
+    assert read_report(body, reference(), CITIZEN, NOW).district == UNLOCATED
+    known = read_report(body | {"district": "fairview"}, reference(), CITIZEN, NOW)
     assert (known.region, known.district) == ("central", "fairview")
 
 
@@ -42,7 +44,13 @@ def test_an_address_alone_waits_for_somebody_to_locate_it() -> None:
         ({"title": "<b>bold</b>"}, "title"),
         ({"title": "write to sam@example.org"}, "title"),
         ({"title": "call 604-555-0100"}, "title"),
+        ({"title": "call \uff16\uff10\uff14-\uff15\uff15\uff15-\uff10\uff11\uff10\uff10"}, "title"),
         ({"title": 12}, "title"),
+        ({"title": "a     "}, "title"),
+        ({"title": "\u200b\u200b\u200b"}, "title"),
+        ({"title": "pot\u2028hole"}, "title"),
+        ({"title": "elohtop\u202e"}, "title"),
+        ({"lat": None, "long": None, "address": "   "}, "address"),
         ({"description": "x" * 4001}, "description"),
         ({"description": "<script>"}, "description"),
         ({"category": "volcano"}, "category"),
@@ -58,11 +66,15 @@ def test_an_address_alone_waits_for_somebody_to_locate_it() -> None:
         ({"district": "atlantis"}, "district"),
         ({"region": "south"}, "region"),
         ({"postal_code": "v5y 1v4"}, "postal_code"),
+        ({"postal_code": "V\u0665Y 1V4"}, "postal_code"),
         ({"occurred_at": "2026-03-09T16:36:00Z"}, "occurred_at"),
+        ({"occurred_at": "0001-01-01T00:00:00+14:00"}, "occurred_at"),
         ({"occurred_at": "2026-03-09T16:30:00"}, "occurred_at"),
         ({"occurred_at": 1773073800}, "occurred_at"),
         ({"contact": {"email": "nobody"}}, "contact.email"),
+        ({"contact": {"email": "sam\x07@example.org"}}, "contact.email"),
         ({"contact": {"phone": "12"}}, "contact.phone"),
+        ({"contact": {"phone": "(   ) - "}}, "contact.phone"),
         ({"contact": {"fax": "1"}}, "contact.fax"),
         ({"anonymous": "yes"}, "anonymous"),
         ({"visibility": "hidden"}, "visibility"),
@@ -79,6 +91,16 @@ def test_each_wrong_field_is_named(changes: dict[str, Any], field: str) -> None:
     assert list(faults(report(**changes))) == [field]
 
 
+@pytest.mark.parametrize("channel", ["phone", "officer", "sensor"])
+def test_nobody_says_that_staff_or_a_sensor_reported_who_is_neither(channel: str) -> None:
+    for actor in (ANONYMOUS, CITIZEN, STEWARD):
+        assert faults(report(channel=channel), actor) == {"channel": "not_allowed"}
+    sensors = Actor.of("traffic-1", ["traffic_admin"])
+    for actor, may in ((OFFICER, channel != "sensor"), (sensors, channel == "sensor"), (ADMIN, True)):
+        with contextlib.nullcontext() if may else pytest.raises(InvalidRequest):
+            read_report(report(channel=channel), reference(), actor, NOW)
+
+
 def test_all_faults_come_at_once() -> None:
     body = {"title": "a", "category": "nothing", "lat": 1.5, "long": 2.5, "contact": {"email": "x"}, "foo": 1}
     assert set(faults(body)) == {"title", "category", "lat", "contact.email", "foo"}
@@ -91,7 +113,24 @@ def test_what_is_no_report_says_what_is_needed(body: object) -> None:
 
 def test_a_clock_five_minutes_ahead_is_believed() -> None:
     soon = (NOW + timedelta(minutes=5)).isoformat()
-    assert read_report(report(occurred_at=soon), reference(), NOW).request.occurred_at is not None
+    assert read_report(report(occurred_at=soon), reference(), CITIZEN, NOW).request.occurred_at is not None
+
+
+def test_blanks_around_a_line_are_not_kept_and_line_ends_become_one_kind() -> None:
+    taken = read_report(
+        report(title="  Pothole ", description="one\r\ntwo\u2028three\rfour"), reference(), CITIZEN, NOW
+    )
+    assert (taken.request.title, taken.request.description) == ("Pothole", "one\ntwo\nthree\nfour")
+
+
+def test_letters_of_any_script_and_joined_signs_are_text() -> None:
+    for title in ("Une rue défoncée", "می‌خواهم", "路面坑洞", "Lamp 👩‍👧 out"):
+        assert read_report(report(title=title), reference(), CITIZEN, NOW).request.title == title
+
+
+def test_a_full_width_address_is_masked_for_everybody() -> None:
+    assert masked("write to sam\uff20example.org, café") == "write to ▇▇▇, café"
+    assert masked("½ a metre") == "½ a metre"
 
 
 JSON = st.recursive(
@@ -116,5 +155,5 @@ FIELDS = [
 @given(st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=6))
 def test_any_json_is_taken_or_refused_by_name(body: dict[str, Any]) -> None:
     with contextlib.suppress(InvalidRequest):
-        taken = read_report(report() | body, reference(), NOW)
+        taken = read_report(report() | body, reference(), CITIZEN, NOW)
         assert taken.district in {*reference().districts, UNLOCATED}

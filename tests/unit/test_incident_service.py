@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from city_platform.incidents.cursor import Cursors
-from city_platform.incidents.model import Contact, Resolution, Severity, Status, Visibility
+from city_platform.incidents.model import UNLOCATED, Contact, Resolution, Severity, Status, Visibility
 from city_platform.incidents.report import InvalidRequest
 from city_platform.incidents.repository import AlreadyDone, Listing, Pattern, VersionConflict
 from city_platform.incidents.roles import ANONYMOUS
@@ -54,6 +54,7 @@ def test_the_same_key_gives_the_same_incident_and_no_second(service: IncidentSer
     first = service.report(report(), CITIZEN, "key-1")
     again = service.report(report(), CITIZEN, "key-1")
     assert again.replayed
+    assert again.possible_duplicates == first.possible_duplicates == []
     assert again.incident == first.incident
     with pytest.raises(KeyReused):
         service.report(report(title="Something else"), CITIZEN, "key-1")
@@ -118,10 +119,20 @@ def test_history_shows_others_only_what_is_public(service: IncidentService) -> N
     service.comment(one.incident_id, "crew is busy", OFFICER, public=False)
     service.comment(one.incident_id, "we come on Monday", OFFICER, public=True)
     service.transition(one.incident_id, Status.ACKNOWLEDGED, OFFICER, note="internal")
+    service.comment(one.incident_id, "reach me at kim@example.org", CITIZEN, public=True)
     staff = service.history(one.incident_id, OFFICER)
-    assert [entry.note for entry in staff] == [None, "crew is busy", "we come on Monday", "internal"]
+    assert [entry.note for entry in staff] == [
+        None, "crew is busy", "we come on Monday", "internal", "reach me at kim@example.org",
+    ]  # fmt: skip
     shown = service.history(one.incident_id, OTHER)
-    assert [(entry.note, entry.actor) for entry in shown] == [(None, None), ("we come on Monday", None), (None, None)]
+    assert {entry.actor for entry in shown} == {None}
+    assert [entry.note for entry in shown] == [None, "we come on Monday", None, "reach me at ▇▇▇"]
+
+
+def test_who_is_asked_for_information_reads_the_question(service: IncidentService) -> None:
+    one = service.report(report(), CITIZEN).incident
+    service.transition(one.incident_id, Status.INFO_REQUESTED, OFFICER, note="Which side of the street?")
+    assert service.history(one.incident_id, CITIZEN)[-1].note == "Which side of the street?"
 
 
 def test_a_duplicate_brings_its_supporters(service: IncidentService) -> None:
@@ -133,8 +144,30 @@ def test_a_duplicate_brings_its_supporters(service: IncidentService) -> None:
     closed = service.transition(
         copy.incident_id, Status.DUPLICATE, OFFICER, note="the same hole", duplicate_of=original.incident_id
     )
-    assert closed.resolution is Resolution.DUPLICATE
+    assert (closed.resolution, closed.supporters) == (Resolution.DUPLICATE, 0)
     assert service.get(original.incident_id, CITIZEN).supporters == 2
+    service.transition(copy.incident_id, Status.REOPENED, OTHER)
+    assert service.get(original.incident_id, CITIZEN).supporters == 1
+    service.transition(copy.incident_id, Status.DUPLICATE, OFFICER, note="it is", duplicate_of=original.incident_id)
+    assert service.get(original.incident_id, CITIZEN).supporters == 2  # nobody twice
+
+
+def test_others_say_once_after_each_closing_that_it_is_still_there(
+    service: IncidentService, clock: StandingClock
+) -> None:
+    one = service.report(report(), CITIZEN).incident.incident_id
+    service.support(one, OTHER)
+    for _ in range(2):
+        service.transition(one, Status.RESOLVED, OFFICER, note="filled", resolution=Resolution.FIXED)
+        assert service.get(one, OTHER).still_there == 0
+        service.support(one, OTHER)
+        doubted = service.support(one, STEWARD)
+        assert (doubted.still_there, doubted.supporters) == (2, 1)
+        with pytest.raises(AlreadyDone):
+            service.support(one, OTHER)
+        clock.time += timedelta(minutes=1)
+        assert service.transition(one, Status.REOPENED, CITIZEN).still_there == 0
+    assert [entry.action for entry in service.history(one, OFFICER)].count("still_there") == 4
 
 
 def test_an_edit_needs_the_version_it_was_made_on(service: IncidentService) -> None:
@@ -148,8 +181,35 @@ def test_an_edit_needs_the_version_it_was_made_on(service: IncidentService) -> N
     with pytest.raises(InvalidRequest, match="hides"):
         service.edit(one.incident_id, {"visibility": "hidden"}, OFFICER, 2)
     assert service.edit(one.incident_id, {"visibility": "hidden"}, MANAGER, 2).visibility is Visibility.HIDDEN
-    moved = service.edit(one.incident_id, {"lat": 49.2807, "long": -123.1166}, OFFICER, 3)
-    assert (moved.region, moved.district) == ("central", "downtown")
+    with pytest.raises(InvalidRequest, match="shows it again"):
+        service.edit(one.incident_id, {"visibility": "public"}, OFFICER, 3)
+    moved = service.edit(one.incident_id, {"lat": 49.28070000049, "long": -123.1166}, OFFICER, 3)
+    assert (moved.region, moved.district, moved.lat) == ("central", "downtown", 49.2807)
+
+
+def test_null_empties_a_field_or_is_refused_and_is_never_passed_over(service: IncidentService) -> None:
+    one = service.report(report(address="453 West 12th Avenue", description="Deep"), CITIZEN).incident
+    service.edit(one.incident_id, {"assigned_to": "Crew 4"}, OFFICER, 1)
+    emptied = service.edit(one.incident_id, {"assigned_to": None, "description": None, "severity": "low"}, OFFICER, 2)
+    assert (emptied.assigned_to, emptied.description, emptied.severity) == (None, "", Severity.LOW)
+    unlocated = service.edit(one.incident_id, {"lat": None, "long": None}, OFFICER, 3)
+    assert (unlocated.lat, unlocated.district, unlocated.address) == (None, UNLOCATED, "453 West 12th Avenue")
+    for wrong, field in (
+        ({"title": None}, "title"),
+        ({"severity": None, "address": "453 West 12th Avenue"}, "severity"),
+        ({"address": None}, "lat"),  # it has no other place now
+    ):
+        with pytest.raises(InvalidRequest) as refusal:
+            service.edit(one.incident_id, wrong, ADMIN, 4)
+        assert [fault.field for fault in refusal.value.faults] == [field]
+
+
+@pytest.mark.parametrize("name", ["Crew\x07", "<b>Crew</b>", "   ", "x" * 101])
+def test_who_deals_with_it_is_a_readable_line(service: IncidentService, name: str) -> None:
+    one = service.report(report(), CITIZEN).incident
+    with pytest.raises(InvalidRequest) as refusal:
+        service.edit(one.incident_id, {"assigned_to": name}, OFFICER, 1)
+    assert [fault.field for fault in refusal.value.faults] == ["assigned_to"]
 
 
 def test_closing_many_needs_a_manager_and_answers_for_each(service: IncidentService) -> None:

@@ -226,7 +226,7 @@ def cells(batches: Iterator[pa.RecordBatch]) -> list[tuple[str | None, ...]]:
 _CELLS = st.text(st.sampled_from("ab;,\t|\"'\n\r é漢\u2028\\#"), max_size=6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     table=st.lists(st.tuples(st.sampled_from(["2023", "2024", "2025"]), _CELLS, _CELLS), min_size=1, max_size=12),
     delimiter=st.sampled_from(";,\t|"),

@@ -91,6 +91,9 @@ def test_an_unpublished_partition_says_what_to_do(lake: Lake) -> None:
     assert lake.latest("cleaned", "trees", "2024") is None
     with pytest.raises(NotPublished, match="materialize cleaned of that partition first"):
         lake.require("cleaned", "trees", "2024")
+    publish(lake, "one")
+    with pytest.raises(NotPublished, match="or ask for one of: 2024"):
+        lake.require("cleaned", "trees", "1800")
 
 
 def test_an_earlier_version_can_be_made_the_newest_again(lake: Lake) -> None:

@@ -50,7 +50,7 @@ def percentile(ordered: Sequence[float], percent: int) -> float:
 doubles = st.floats(min_value=-1e12, max_value=1e12, allow_subnormal=False).map(lambda x: round(x, 3))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     values=st.lists(st.one_of(st.none(), doubles, st.sampled_from([0.0, 1.0, -1.0, math.inf, math.nan])), max_size=60)
 )
@@ -121,7 +121,7 @@ def test_no_double_is_too_large_or_too_small(session: Session, values: list[floa
     assert column.numbers.mean == pytest.approx(sum(value / len(values) for value in values))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(rows=st.lists(st.tuples(st.sampled_from(["", "a", "bb", "ccc", None]), st.integers(0, 2)), max_size=40))
 def test_rows_cells_and_texts_are_those_of_plain_python(session: Session, rows: list[tuple[str | None, int]]) -> None:
     columns: dict[str, Any] = {
@@ -143,7 +143,7 @@ def test_rows_cells_and_texts_are_those_of_plain_python(session: Session, rows: 
         assert text.lengths.mean == pytest.approx(statistics.fmean(map(len, filled)))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.lists(st.tuples(st.integers(-9, 9), st.one_of(st.none(), st.integers(-9, 9))), min_size=2, max_size=40))
 def test_correlations_are_those_of_plain_python(session: Session, rows: list[tuple[int, int | None]]) -> None:
     profile = profiled(session, {"a": [a for a, _ in rows], "b": pa.array([b for _, b in rows], pa.int64())})

@@ -49,7 +49,7 @@ def test_reading_the_csv_and_unescaping_gives_the_original(text: str) -> None:
 
 
 @given(st.lists(st.one_of(st.none(), texts.filter(lambda text: "\0" not in text)), min_size=20, max_size=50))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_engine_escapes_exactly_as_python_does(values: list[str | None]) -> None:
     with duckdb.connect() as connection:
         sql = f"SELECT {escaped('x', DuckDBDialect())} FROM (SELECT unnest(?::VARCHAR[]) AS x)"

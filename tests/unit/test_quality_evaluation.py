@@ -108,7 +108,7 @@ def failed(session: Session, evaluation: Evaluation) -> dict[int, list[str]]:
     return {row: rules for row, rules in tagged if rules is not None}
 
 
-quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @quick

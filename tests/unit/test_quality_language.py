@@ -22,7 +22,7 @@ from city_platform.quality.printer import print_ruleset
 from tests.rulesets import nearly_rulesets, rulesets
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rulesets)
 def test_what_is_printed_reads_back_equal(ruleset: Ruleset) -> None:
     text = print_ruleset(ruleset)

@@ -184,7 +184,7 @@ CONDITIONS: st.SearchStrategy[Condition] = (
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(CONDITIONS, CONDITIONS, st.booleans())
 def test_sets_say_what_conditions_say(one: Condition, two: Condition, whole: bool) -> None:
     """Quarters lie between all ends, so they see every span there is."""

@@ -100,6 +100,7 @@ def test_both_forms_say_all_of_it_and_escape_what_people_wrote() -> None:
         assert "50.0%" in text
     assert "<script>" not in page
     assert "<svg" in page
+    assert "fill: #ffffff" not in page  # its words would not be seen on white, where the reader wants it dark
     assert "\\| x |" in told
     assert page == html(found, "America/Vancouver")  # the same scorecard, the same bytes
     assert json.loads(json.dumps(found.to_json()))["waivers"][0]["number"] == 1

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import zlib
+from dataclasses import fields
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from city_platform.traffic.handler import Outcome, TrafficHandler
 from city_platform.traffic.registry import generate
 from city_platform.traffic.telemetry import NO_CLAIM, Readings, Reason
 from city_platform.traffic.windows import MAX_STRAYS, unpack_sensors, unpack_strays
+from tests.town import ROOT
 from tests.traffic import NOON, TOWN, Faults, Letters, MemoryState, Told, columns, event, lines, record, truth
 
 GOOD = Told(0, 100, NOON + 1_000, 45)
@@ -45,6 +47,22 @@ def test_a_seed_gives_the_same_registry_with_every_zone_a_slice() -> None:
         assert set(city.zone[city.sensors(zone)].tolist()) == {zone}
     assert city.index_of(city.number[[3, 49_999]].astype("i8")).tolist() == [3, 49_999]
     assert city.index_of(city.number[:1] - 1).tolist() == [-1]
+
+
+IDS = st.sampled_from([f"s-{number:05d}" for number in (0, 3, 11, 12, 99_999)]) | st.text("s-0\n1é", max_size=9)
+
+
+@given(st.lists(IDS, max_size=6))
+def test_ids_read_at_once_are_found_as_one_by_one(ids: list[str]) -> None:
+    expected = [TOWN.sensor_index.get(one, -1) for one in ids]
+    assert TOWN.index_of_ids(ids).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    "ids", [["s-0000", "1s-00001"], ["s-00001\ns-000", "1"], ["s-00001\ns-00001", ""], ["s-00001", "s-0000\n"]]
+)
+def test_no_ids_pass_for_others_by_where_they_are_cut(ids: list[str]) -> None:
+    assert TOWN.index_of_ids(ids).tolist() == [TOWN.sensor_index.get(one, -1) for one in ids]
 
 
 def test_both_frames_and_single_messages_say_the_same() -> None:
@@ -104,6 +122,40 @@ def test_frames_give_back_what_was_put_into_them(values: list[tuple[int, ...]]) 
         assert set(got.zone.tolist()) == {claim}
 
 
+NUMBER = st.integers(-5, 5) | st.integers() | st.sampled_from([1.0, 1.5, 1e3, None, True, "1", "1,2", [], [1], {}])
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["sensor", "seq", "t", "speed_x10", "occupancy_x1000", "interval_s"]),
+                       st.lists(NUMBER, max_size=3) | NUMBER), max_size=3),
+    st.booleans(),
+)  # fmt: skip
+def test_columns_read_together_are_what_they_are_one_by_one(changes: list[tuple[str, Any]], spaced: bool) -> None:
+    """A batch is read in one go where all its columns are plain numbers; whatever is there, it says the same."""
+    some = [Told(0, 100, NOON, 3), Told(0, 101, NOON + 1, 4)]
+    text = zlib.decompress(columns(some, **dict(changes)))
+    frames = [zlib.compress(text.replace(b",", b" ,") if spaced else text.replace(b" ", b"")), columns(some)]
+
+    def decoded() -> tuple[list[Any], list[Any]]:
+        decoder = Decoder(TOWN)
+        for place, frame in enumerate(frames):
+            decoder.add(place, frame, NOON)
+        found = decoder.readings()
+        assert found is not None
+        clamped = [np.clip(getattr(found, one.name), -(2**50), 2**50).tolist() for one in fields(Readings)]
+        return clamped, sorted(decoder.refused, key=repr)
+
+    together = decoded()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("city_platform.traffic.frames._read", never)
+        assert decoded() == together
+    assert {1} <= set(together[0][-2])  # the good frame beside it is there
+
+
+def never(*_: Any) -> Any:
+    raise ValueError
+
+
 def test_a_message_of_several_readings_and_the_smallest_one_count_too() -> None:
     zone = TOWN.zones[TOWN.zone[2]]
     reading = {"ts": "2026-05-28T20:26:41.250Z", "vehicle_count": 4, "avg_speed_kmh": 20, "lane": 1, "quality": "ok"}
@@ -132,6 +184,13 @@ def test_a_message_of_several_readings_and_the_smallest_one_count_too() -> None:
         (zlib.compress(bytes(100_000_000), 9), Reason.TOO_LARGE),
         (b"{" + b" " * 200_000, Reason.TOO_LARGE),
         (columns([GOOD], seq=[]), Reason.SCHEMA),
+        (columns([GOOD], sensor=[]), Reason.SCHEMA),
+        (columns([GOOD], seq="1"), Reason.SCHEMA),
+        (columns([GOOD], seq=[[95]]), Reason.SCHEMA),
+        (columns([GOOD], t=["0"]), Reason.SCHEMA),
+        (columns([GOOD], interval_s=[]), Reason.SCHEMA),
+        (columns([GOOD], interval_s=None), Reason.SCHEMA),
+        (columns([GOOD], interval_s=2**70), Reason.INTERVAL),
         (columns([GOOD], t0=-1), Reason.SCHEMA),
         (columns([GOOD], t=[2**50]), Reason.SCHEMA),
         (columns([GOOD], seq=[-(2**63)]), Reason.SCHEMA),
@@ -254,22 +313,26 @@ def test_lateness_is_by_the_streams_own_time() -> None:
 def test_only_what_failed_comes_again_and_dead_letters_that_could_not_be_kept_do() -> None:
     first, second, bad = columns([GOOD]), columns([Told(11, 5, NOON, 4)]), b"bad"
     state = MemoryState(faults=Faults([None, "lost"]))
-    assert handled(record(first, 1), record(second, 2), state=state).response() == {
-        "batchItemFailures": [{"itemIdentifier": "2"}]
-    }
+    outcome = handled(record(first, 1), record(second, 2), state=state)
+    assert outcome.response() == {"batchItemFailures": [{"itemIdentifier": "2"}]}
+    assert (outcome.accepted, outcome.duplicates, int(outcome.latency.sum())) == (1, 0, 1)  # the other is not stored
+    again = handled(record(second, 2), state=state)
+    assert (again.accepted, again.failed) == (1, [])
     letters = Letters(faults=Faults(["lost"]))
     assert handled(record(first, 1), record(bad, 2), letters=letters).failed == ["2"]
 
 
-def test_the_handler_needs_numpy_msgspec_pybase64_and_boto3_alone() -> None:
+def test_the_function_needs_numpy_msgspec_pybase64_and_boto3_alone() -> None:
+    """So none of pyarrow, pandas, duckdb, fastapi and dagster, whose import would cost every cold start."""
     program = (
         "import sys\n"
         "sys.modules |= dict.fromkeys(('certifi', 'typing_extensions'))\n"  # others use these where they are there
-        "import city_platform.functions.traffic\n"
+        "import lambda_handler\n"
         "print(*sorted({name.partition('.')[0] for name, module in sys.modules.items()"
         " if 'site-packages' in (getattr(module, '__file__', '') or '')}))"
     )
-    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    loaded = done.stdout.split()
     brought_by_boto3 = {"boto3", "botocore", "jmespath", "s3transfer", "urllib3", "dateutil", "six"}
     assert set(loaded) - brought_by_boto3 - {"numpy", "msgspec", "pybase64"} <= {"_virtualenv"}
     assert {"numpy", "msgspec", "pybase64", "boto3"} <= set(loaded)

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import format_datetime, parsedate_to_datetime
+from email.utils import format_datetime
 from typing import Any
 
 from fastapi import APIRouter
@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
+from city_platform.api.conditional import unchanged
 from city_platform.api.limits import RateLimit
 from city_platform.api.open_data.dcat import dcat_ap, dcat_us
 from city_platform.api.open_data.refreshing import Lifespan
@@ -54,7 +55,7 @@ class OpenData:
         if found is None:
             raise HTTPException(404)
         headers = _headers(found.sha256, found.modified, self.shelf.all()[dataset].licence)
-        if _unchanged(request, headers["ETag"], found.modified):
+        if unchanged(request, headers["ETag"], found.modified):
             return Response(status_code=304, headers=headers)
         kind = found.format.media_type
         content_type = f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
@@ -65,7 +66,7 @@ class OpenData:
         self._count(request)
         text = json_bytes(body)
         headers = _headers(hashlib.sha256(text).hexdigest(), None, self.shelf.reference.city.licence)
-        if _unchanged(request, headers["ETag"], None):
+        if unchanged(request, headers["ETag"]):
             return Response(status_code=304, headers=headers)
         return Response(text, 200, headers, media_type)
 
@@ -98,18 +99,3 @@ def _headers(sha256: str, modified: datetime | None, licence: Licence) -> dict[s
     if modified is not None:
         headers["Last-Modified"] = format_datetime(modified.astimezone(UTC), usegmt=True)
     return headers
-
-
-def _unchanged(request: Request, etag: str, modified: datetime | None) -> bool:
-    """Whether the client has it already; its ETags count before its date (RFC 9110, 13.2.2)."""
-    known = request.headers.get("if-none-match")
-    if known is not None:
-        return known.strip() == "*" or etag in {one.strip().removeprefix("W/") for one in known.split(",")}
-    since = request.headers.get("if-modified-since")
-    if since is None or modified is None:
-        return False
-    try:
-        seen = parsedate_to_datetime(since)
-    except ValueError:
-        return False
-    return modified.replace(microsecond=0) <= (seen if seen.tzinfo else seen.replace(tzinfo=UTC))

@@ -112,8 +112,10 @@ def _replace_text(dialect: Dialect, parameters: Parameters) -> Sequence[Rewrite]
     whole = _WHOLE.fullmatch(pattern)
     plain_value = "$" not in value and "\\" not in value
     if whole and plain_value and ("|" not in pattern or pattern.startswith("^(")):
-        listed = ", ".join(dialect.text(one) for one in whole[1].split("|"))
-        return [lambda column: f"CASE WHEN {column} IN ({listed}) THEN {dialect.text(value)} ELSE {column} END"]
+        listed = [dialect.text(one) for one in whole[1].split("|")]
+        return [
+            lambda column: f"CASE WHEN {dialect.is_one_of(column, listed)} THEN {dialect.text(value)} ELSE {column} END"
+        ]
     if plain_value and pattern == re.sub(r"[\\.^$*+?()\[\]{}|]", "", pattern):
         return [lambda column: dialect.replace_text(column, pattern, value)]
     return [_replacing(dialect, pattern, value)]

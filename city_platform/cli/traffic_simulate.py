@@ -1,0 +1,154 @@
+"""`city-platform traffic simulate`: the city's sensors, published to this machine's broker."""
+
+import json
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from city_platform.cli.session import FAILED, OK, REFUSED, USAGE, Session
+from city_platform.cli.traffic_gateway import PORT
+
+if TYPE_CHECKING:
+    from city_platform.local.mqtt.edge import Delivery
+
+app = typer.Typer()
+SEED = 20_260_601  # of the registry that a platform has by itself
+_UNITS = {"s": 1, "m": 60, "h": 3600}
+_LONGEST = 24 * 3600
+
+
+class Shape(StrEnum):
+    """How readings travel."""
+
+    frames = "frames"
+    messages = "messages"
+
+
+@app.command(epilog="Example: city-platform traffic simulate --sensors 50000 --rate 50000 --for 60s")
+def simulate(
+    sensors: Annotated[int, typer.Option(min=1, help="Sensors, spread over the city's.")] = 50_000,
+    rate: Annotated[int, typer.Option(min=1, help="Readings a second of all of them; one a second each at most.")] = (
+        50_000
+    ),
+    duration: Annotated[str, typer.Option("--for", help="How long: 30s, 5m, 2h. At most a day.")] = "60s",
+    shape: Annotated[
+        Shape, typer.Option("--as", help="A frame of each zone a second, or a message of each reading.")
+    ] = Shape.frames,
+    connections: Annotated[
+        int, typer.Option(min=1, max=2000, help="Edge gateways at most; each serves one, ten, a hundred zones.")
+    ] = 50,
+    duplicates: Annotated[float, typer.Option(min=0, max=1, help="Share of readings that are sent twice.")] = 0.0,
+    late: Annotated[float, typer.Option(min=0, max=1, help="Share of readings that come 1 to 30 s late.")] = 0.0,
+    truth: Annotated[
+        Path | None, typer.Option(help="File for what was measured, by zone and window, each reading once.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**62, help="The same seed and second, the same readings.")] = SEED,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where the broker listens on this machine.")] = PORT,
+    home: Annotated[Path | None, typer.Option("--home", help="The broker's: its keys sign the gateways'.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+) -> None:
+    """Publish what the city's sensors measure, at QoS 1 over TLS, to the broker that `traffic gateway` runs.
+
+    Sensors follow the hour of the day in Vancouver; incidents jam some zones, some sensors are silent and some stuck.
+    It is well if every message was acknowledged.
+    """
+    import asyncio
+
+    from city_platform.cli.work import advancing, progress
+    from city_platform.deployment.traffic import open_registry
+    from city_platform.local.clock import SystemClock
+    from city_platform.local.mqtt.certificates import Authority
+    from city_platform.local.mqtt.edge import Edge
+    from city_platform.local.mqtt.simulating import Simulation, simulate
+    from city_platform.traffic.fleet import Fleet, Transmission
+    from city_platform.traffic.roads import generate_roads
+    from city_platform.traffic.topics import ENVIRONMENT, edge_gateways
+    from city_platform.traffic.truth import Truth
+
+    session = Session.start(home, as_json=as_json)
+    seconds = _seconds(duration)
+    if seconds is None:
+        session.fail(USAGE, f"{duration!r} is no time: write 30s, 5m or 2h, a day at most")
+    with session.errors():
+        registry = open_registry()
+        try:
+            fleet = Fleet(generate_roads(registry), sensors, rate, seed)
+        except ValueError as error:
+            session.fail(USAGE, f"{error}; CITY_PLATFORM_TRAFFIC_REGISTRY names another registry")
+        edge = Edge(
+            Authority(session.home / "traffic" / "mqtt", SystemClock()), port, edge_gateways(registry, connections)
+        )
+        run = Simulation(
+            fleet,
+            Transmission(duplicates, late, seed),
+            Truth(registry),
+            edge,
+            ENVIRONMENT,
+            frames=shape is Shape.frames,
+        )
+        with progress(session) as bars:
+            done = advancing(bars, bars.add_task("readings", total=rate * seconds))
+            took = asyncio.run(simulate(run, seconds, lambda: done(edge.delivery.acknowledged_readings)))
+        told = _told(edge.delivery, took)
+        if truth is not None:
+            try:
+                truth.write_text(json.dumps(run.truth.to_json()), encoding="utf-8")
+            except OSError as error:
+                session.fail(REFUSED, f"{truth} cannot be written: {error.strerror}")
+    session.result(told)
+    if not as_json:
+        _show(session, told)
+    raise SystemExit(OK if told["readings"] == told["acknowledged_readings"] else FAILED)
+
+
+def _seconds(text: str) -> int | None:
+    found = re.fullmatch(r"([0-9]{1,6})([smh])", text)
+    seconds = int(found[1]) * _UNITS[found[2]] if found else 0
+    return seconds if 0 < seconds <= _LONGEST else None
+
+
+def _told(delivery: "Delivery", seconds: float) -> dict[str, Any]:
+    counts = (
+        "messages",
+        "readings",
+        "acknowledged",
+        "acknowledged_readings",
+        "refused",
+        "refused_readings",
+        "repeated",
+    )
+    return {
+        **{name: getattr(delivery, name) for name in counts},
+        "unacknowledged": delivery.waiting,
+        "repeated": delivery.repeated,
+        "seconds": round(seconds, 1),
+        "readings_a_second": round(delivery.acknowledged_readings / seconds, 1) if seconds else None,
+        "p50_ms": delivery.percentile_ms(0.5),
+        "p99_ms": delivery.percentile_ms(0.99),
+    }
+
+
+def _show(session: Session, told: dict[str, Any]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table("", "messages", "readings", box=SIMPLE_HEAD, pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, messages, readings in (
+        ("published", "messages", "readings"),
+        ("acknowledged", "acknowledged", "acknowledged_readings"),
+        ("refused", "refused", "refused_readings"),
+    ):
+        table.add_row(name, f"{told[messages]:,}", f"{told[readings]:,}")
+    session.out.print(table)
+    session.out.print(
+        f"{told['readings_a_second'] or 0:,} readings a second were acknowledged; half of the messages within "
+        f"{told['p50_ms']} ms, 99 % within {told['p99_ms']} ms; {told['repeated']:,} were sent again.",
+        highlight=False,
+    )
+    if told["unacknowledged"]:
+        session.err.print(f"{told['unacknowledged']:,} messages were not acknowledged", style="red")

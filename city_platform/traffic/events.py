@@ -1,0 +1,158 @@
+"""What is told of traffic: the details of its events, version 1, their JSON Schemas, and how each is called.
+
+The schemas beside this module are for whoever receives events; a test holds them to the types here. Nothing in an event
+is personal: zones, sensors, and what was measured.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, TypeAlias
+
+import msgspec
+
+from city_platform.errors import PermanentError
+from city_platform.ports import BusEvent
+from city_platform.traffic.congestion import Level, Service
+from city_platform.traffic.health import Health
+from city_platform.traffic.state import Event
+
+SOURCE = "city.traffic"
+
+AlertId = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$", description="The same for the same thing told again.")]
+ZoneId = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Amount = Annotated[int, msgspec.Meta(ge=0)]
+Direction: TypeAlias = Literal["up", "down"]  # up is worse
+
+
+class InvalidEvent(PermanentError):
+    """An event is not what its schema says; its sender and this are of different versions, or it is somebody else's."""
+
+
+class Trace(msgspec.Struct, frozen=True):
+    """Where to look for the readings behind an event: the stream's shards, and the highest sequence number."""
+
+    shards: list[str]
+    last_seq: Annotated[int, msgspec.Meta(ge=-1)]
+
+
+class Links(msgspec.Struct, frozen=True):
+    dashboard: str
+
+
+class Detail(msgspec.Struct, frozen=True, kw_only=True):
+    """What all details have. The minute from `window_start` to `window_end` is what brought the change."""
+
+    schema: Literal[1]
+    alert_id: AlertId
+    direction: Direction
+    window_start: Moment
+    window_end: Moment
+    detected_at: Moment
+    links: Links
+
+
+class CongestionLevelChanged(Detail, frozen=True, kw_only=True):
+    """A zone's level changed. `index` 0..100, `tti` travel time over that at free flow, `los` the level of service."""
+
+    zone_id: ZoneId
+    from_: Level = msgspec.field(name="from")
+    to: Level
+    index: Annotated[float, msgspec.Meta(ge=0, le=100)]
+    tti: Annotated[float, msgspec.Meta(ge=0)]
+    los: Service
+    vehicles: Amount
+    coverage: Share
+    trace: Trace
+
+
+class SensorHealthChanged(Detail, frozen=True, kw_only=True):
+    """A sensor fails, fails otherwise, or is well again, then with how long it was not."""
+
+    zone_id: ZoneId
+    sensor_id: Annotated[str, msgspec.Meta(pattern="^s-[0-9]{5,7}$")]
+    from_: Health = msgspec.field(name="from")
+    to: Health
+    last_heard: Moment
+    duration_s: Amount | None
+
+
+class ZoneCoverageLost(Detail, frozen=True, kw_only=True):
+    """Half of a zone's sensors or more are silent; or (`down`) no longer, with how long they were."""
+
+    zone_id: ZoneId
+    silent: Amount
+    active: Amount
+    duration_s: Amount | None
+
+
+class PlatformIngestDegraded(Detail, frozen=True, kw_only=True):
+    """So much of the city, or of a shard of the stream, is silent that it is not the sensors; or (`down`) no longer.
+
+    `duration_s` is how long it was.
+    """
+
+    silent: Amount
+    active: Amount
+    late_shards: list[str]
+    duration_s: Amount | None
+
+
+Told: TypeAlias = CongestionLevelChanged | SensorHealthChanged | ZoneCoverageLost | PlatformIngestDegraded
+TYPES: Mapping[str, type[Told]] = {
+    kind.__name__: kind
+    for kind in (CongestionLevelChanged, SensorHealthChanged, ZoneCoverageLost, PlatformIngestDegraded)
+}
+
+
+class _Envelope(msgspec.Struct, frozen=True):
+    """An event as the outbox has it."""
+
+    source: str
+    detail_type: str
+    detail: msgspec.Raw
+
+
+def alert_id(about: str, what: str, window_start_ms: int) -> str:
+    """16 hexadecimal digits: the same for the same zone (or sensor), level (or state) and minute."""
+    return hashlib.sha256(f"{about}|{what}|{window_start_ms}".encode()).hexdigest()[:16]
+
+
+def moment(epoch_ms: int) -> datetime:
+    """Aware, in UTC."""
+    return datetime.fromtimestamp(epoch_ms / 1000, UTC)
+
+
+def outbox_event(detail: Told) -> Event:
+    """What goes into the outbox beside the change it tells of."""
+    envelope = _Envelope(SOURCE, type(detail).__name__, msgspec.Raw(msgspec.json.encode(detail)))
+    return Event(detail.alert_id, round(detail.window_end.timestamp() * 1000), msgspec.json.encode(envelope))
+
+
+def bus_event(event: Event) -> BusEvent:
+    """An event of the outbox as the bus takes it. Raises InvalidEvent."""
+    try:
+        envelope = msgspec.json.decode(event.body, type=_Envelope)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidEvent(f"event {event.id} of the outbox is not one: {error}") from error
+    detail = bytes(envelope.detail).decode()
+    return BusEvent(event.id, envelope.source, envelope.detail_type, moment(event.at_ms), detail)
+
+
+def read(event: BusEvent) -> Told:
+    """The detail of an event from the bus, held to its schema. Raises InvalidEvent."""
+    kind = TYPES.get(event.detail_type)
+    if event.source != SOURCE or kind is None:
+        raise InvalidEvent(f"{event.source}/{event.detail_type} is no event of traffic; there are: {', '.join(TYPES)}")
+    try:
+        return msgspec.json.decode(event.detail, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidEvent(f"{event.detail_type} {event.id} is not as its schema says: {error}") from error
+
+
+def schema(detail_type: str) -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a detail."""
+    document = msgspec.json.schema(TYPES[detail_type])
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": detail_type, **document}

@@ -1,0 +1,81 @@
+"""Dagster's event log in SQLite, with its connections kept open between events.
+
+Dagster's own storage makes an engine and a connection for every event and closes both afterwards: every statement is
+compiled again, and SQLite writes its log of changes back into the database each time the last connection closes. The
+files are the same, every event is still a transaction of its own, and either storage reads what the other wrote.
+"""
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from dagster._core.storage.event_log import SqliteEventLogStorage  # an instance's settings name it by this module
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
+from dagster._serdes import ConfigurableClassData
+from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy.pool import NullPool, QueuePool
+
+_KEPT = 4  # databases: the index and those of the last runs
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """An engine and what its file was when it was opened."""
+
+    engine: Engine
+    process: int
+    file: tuple[int, int]
+
+
+class KeptSqliteEventLogStorage(SqliteEventLogStorage):
+    """One connection a database, used by one thread at a time, which Dagster's own lock sees to."""
+
+    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        super().__init__(base_dir, inst_data)
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> "KeptSqliteEventLogStorage":
+        return cls(inst_data=inst_data, **config_value)
+
+    @contextmanager
+    def _connect(self, shard: str) -> Iterator[Connection]:
+        with self._db_lock, self._engine(shard).connect() as connection, connection.begin():
+            yield connection
+
+    def dispose(self) -> None:
+        super().dispose()
+        with self._db_lock:
+            while self._kept:
+                self._kept.popitem()[1].engine.dispose()
+
+    def _engine(self, shard: str) -> Engine:
+        kept = self._kept.get(shard)
+        if kept is not None and (kept.process, kept.file) != (os.getpid(), self._file(shard)):
+            # A child of a fork must not touch its parent's connection; a file that is gone is not written to any more.
+            kept.engine.dispose(close=kept.process == os.getpid())
+            del self._kept[shard]
+            kept = None
+        if kept is None:
+            address, arguments = self.conn_string_for_shard(shard), {"timeout": SQLITE_BUSY_TIMEOUT_SECONDS}
+            self._initdb(create_engine(address, poolclass=NullPool, connect_args=arguments))  # uses several at once
+            arguments["check_same_thread"] = False
+            engine = create_engine(address, poolclass=QueuePool, pool_size=1, max_overflow=0, connect_args=arguments)
+            kept = self._kept[shard] = _Kept(engine, os.getpid(), self._file(shard))
+        self._kept.move_to_end(shard)
+        while len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)[1].engine.dispose()
+        return kept.engine
+
+    def _file(self, shard: str) -> tuple[int, int]:
+        """Which file it is; zeros where there is none."""
+        try:
+            facts = os.stat(self.path_for_shard(shard))  # noqa: PTH116 -- three microseconds, at every event
+        except FileNotFoundError:
+            return 0, 0
+        return facts.st_dev, facts.st_ino

@@ -1,0 +1,54 @@
+"""Processes of one service end together, whoever ends first and however."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.town import ROOT
+
+_PARENT = """
+import sys
+from pathlib import Path
+from city_platform.local.children import run_together
+folder = Path(sys.argv[1])
+sys.exit(run_together([[sys.executable, "-c", script] for script in sys.argv[2:]], folder))
+"""
+_STAYS = "import os, pathlib, time; pathlib.Path('stays').write_text(str(os.getpid())); time.sleep(60)"
+
+
+def parent(folder: Path, *scripts: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen([sys.executable, "-c", _PARENT, str(folder), *scripts], cwd=ROOT)
+
+
+def pid_of_who_stays(folder: Path) -> int:
+    for _ in range(400):
+        if (folder / "stays").exists() and (text := (folder / "stays").read_text()):
+            return int(text)
+        time.sleep(0.05)
+    raise AssertionError("the child did not start")
+
+
+def test_when_one_fails_the_others_end_and_its_code_is_told(tmp_path: Path) -> None:
+    waits = "import pathlib, sys, time\nwhile not pathlib.Path('stays').exists(): time.sleep(0.05)\nsys.exit(7)"
+    child = parent(tmp_path, _STAYS, waits)
+    assert child.wait(30) == 7
+    assert gone(pid_of_who_stays(tmp_path))
+
+
+def test_asked_to_stop_it_ends_all_of_them_well(tmp_path: Path) -> None:
+    child = parent(tmp_path, _STAYS)
+    other = pid_of_who_stays(tmp_path)
+    os.kill(child.pid, signal.SIGTERM)
+    assert child.wait(30) == 0
+    assert gone(other)
+
+
+def gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False

@@ -1,0 +1,138 @@
+"""When hours of traffic are made, and made again, and what waits for traffic."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from city_platform.datasets import Dataset, load_dataset
+from city_platform.lake.lake import Lake
+from city_platform.lake.manifest import StoredFile
+from city_platform.layers import exported
+from city_platform.layers.platform import Platform
+from definitions import build_definitions
+from resources.platform import PlatformResource
+from tests.town import ROOT, StandingClock
+
+END = datetime(2026, 5, 28, 21, tzinfo=UTC)
+HOUR = "2026-05-28-20"
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture(scope="module")
+def readings() -> Dataset:
+    dataset, mistakes = load_dataset(ROOT / "datasets" / "traffic_readings")
+    assert dataset is not None, mistakes
+    return dataset
+
+
+def publish(lake: Lake, layer: str, hour: str, content: str = "a") -> None:
+    file = StoredFile(f"{layer}/traffic_readings/{hour}/{content}.parquet", 1, content * 64, 1)
+    lake.publish(layer, "traffic_readings", hour, inputs={}, parts={"parquet": [file]}, counts={"rows": 1}, schema=[])
+
+
+def test_an_hour_is_made_when_it_has_settled_and_again_in_ever_longer_steps(
+    platform: Platform, readings: Dataset, clock: StandingClock
+) -> None:
+    lake = platform.lake
+
+    def due(after: timedelta) -> bool:
+        return exported.due(lake, readings, HOUR, END + after)
+
+    assert [due(after * MINUTE) for after in (-60, 0, 2.9, 3)] == [False, False, False, True]
+    made = []
+    minute, content = 3, 0
+    while minute < 24 * 60:  # readings come every minute for a day
+        if due(minute * MINUTE):
+            clock.time = END + minute * MINUTE
+            content += 1
+            publish(lake, "raw", HOUR, chr(ord("a") + content))
+            made.append(minute)
+        minute += 1
+    assert made == [3, 6, 12, 24, 48, 96, 192, 384, 768]
+    clock.time = END + timedelta(days=400)
+    publish(lake, "raw", HOUR, "y")
+    assert not due(timedelta(days=401) - MINUTE)
+    assert due(timedelta(days=401))
+
+
+def test_years_and_days_are_always_due(platform: Platform) -> None:
+    incidents, mistakes = load_dataset(ROOT / "datasets" / "incidents")
+    assert incidents is not None, mistakes
+    assert exported.due(platform.lake, incidents, "2026-05-28", END - timedelta(days=9))
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> dg.RepositoryDefinition:
+    folder = tmp_path_factory.mktemp("datasets")
+    shutil.copytree(ROOT / "datasets" / "traffic_readings", folder / "traffic_readings")
+    return build_definitions(folder / "nowhere", folder).get_repository_def()
+
+
+Tick = Callable[[str, datetime], tuple[list[dg.RunRequest], str | None]]
+
+
+@contextmanager
+def ticking(town: dg.RepositoryDefinition, home: Path) -> Iterator[Tick]:
+    """Evaluates schedules of the town at a time, over the data below `home`."""
+    with dg.instance_for_test() as instance:
+
+        def tick(name: str, at: datetime) -> tuple[list[dg.RunRequest], str | None]:
+            context = dg.build_schedule_context(
+                instance,
+                scheduled_execution_time=at,
+                repository_def=town,
+                resources={"platform": PlatformResource(home=str(home))},
+            )
+            found = town.get_schedule_def(name).evaluate_tick(context)
+            return list(found.run_requests or []), found.skip_message
+
+        yield tick
+
+
+def test_every_hour_those_that_have_settled_are_corrected(
+    town: dg.RepositoryDefinition, home: Path, platform: Platform
+) -> None:
+    name = "hourly_traffic_correction"
+    with ticking(town, home) as tick:
+        assert tick(name, END + 4 * MINUTE)[0] == []
+        assert not home.exists()
+        for hour in ("2026-05-27-03", "2026-05-28-19", HOUR, "2026-05-28-21"):
+            publish(platform.lake, "exports", hour)
+        requests, _ = tick(name, END + 4 * MINUTE)
+        again, _ = tick(name, END + 64 * MINUTE)
+    assert [one.partition_key for one in requests] == [HOUR, "2026-05-28-19", "2026-05-27-03"]  # two were missed
+    assert [one.partition_key for one in again][:2] == ["2026-05-28-21", HOUR]
+    assert {one.run_key for one in requests} < {one.run_key for one in again}
+
+
+def test_what_learns_and_advises_waits_for_traffic(
+    town: dg.RepositoryDefinition, home: Path, platform: Platform
+) -> None:
+    with ticking(town, home) as tick:
+        for name in ("daily_traffic_analysis", "traffic_advice"):
+            requests, skipped = tick(name, END)
+            assert not requests
+            assert skipped
+        assert not home.exists()
+        publish(platform.lake, "exports", HOUR)
+        assert len(tick("traffic_advice", END + 50 * MINUTE)[0]) == 1
+        assert tick("traffic_advice", END + 70 * MINUTE)[0] == []
+        assert tick("daily_traffic_analysis", END)[0] == []
+        publish(platform.lake, "curated", HOUR)
+        assert len(tick("daily_traffic_analysis", END)[0]) == 1
+
+
+def test_governance_judges_the_newest_hours_alone(
+    town: dg.RepositoryDefinition, home: Path, platform: Platform
+) -> None:
+    hours = [(END + timedelta(hours=number)).strftime("%Y-%m-%d-%H") for number in range(30)]
+    for hour in hours:
+        publish(platform.lake, "cleaned", hour)
+    with ticking(town, home) as tick:
+        requests, _ = tick("weekly_governance_traffic_readings", END + timedelta(hours=40))
+    assert [one.partition_key for one in requests] == hours[-24:]
