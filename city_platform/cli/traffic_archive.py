@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,15 +57,8 @@ def archive(
         writer = TrafficArchive(session.platform().lake, open_registry())
         stream = local_stream(session.home)
         while not stop.is_set():
-            ends = time.monotonic() + every
-
-            def due(count: int, ends: float = ends) -> bool:
-                if not (count or once):
-                    stop.wait(_IDLE)
-                return stop.is_set() or (not count if once else time.monotonic() >= ends)
-
             try:
-                follow(writer, stream, due, told)
+                follow(writer, stream, _until_nothing_waits(stop) if once else _every(every, stop), told)
             except TransientError as error:
                 if once:
                     raise
@@ -88,3 +82,19 @@ def archive(
             highlight=False,
         )
     raise SystemExit(OK)
+
+
+def _until_nothing_waits(stop: threading.Event) -> Callable[[int], bool]:
+    return lambda count: not count or stop.is_set()
+
+
+def _every(seconds: float, stop: threading.Event) -> Callable[[int], bool]:
+    """Due when so much time has passed; waits a little where the stream has nothing."""
+    ends = time.monotonic() + seconds
+
+    def due(count: int) -> bool:
+        if not count:
+            stop.wait(_IDLE)
+        return stop.is_set() or time.monotonic() >= ends
+
+    return due

@@ -23,6 +23,7 @@ from city_platform.lake.sink import ParquetSink
 
 LAYER, PARQUET = "exports", "parquet"
 SETTLING = timedelta(minutes=3)  # after an hour's end: live windows have closed, and an export has run
+PATIENCE = 3  # an hour of the whole city takes nine minutes of a core each time
 LONGEST = timedelta(days=1)  # an hour that is made again waits this long at the most
 
 
@@ -47,9 +48,9 @@ def settled(dataset: Dataset, partition: str, now: datetime) -> bool:
 def due(lake: Lake, dataset: Dataset, partition: str, now: datetime) -> bool:
     """Whether it is time to make an exported partition, or to make it again.
 
-    Years and days always are. An hour is when it has settled; and again when as much time has passed since it was made
-    as had passed between its end and then. So an hour whose rows trickle in for a day is made nine times, after 3, 6,
-    12 minutes and so on, and not with every export.
+    Years and days always are. An hour is when it has settled; and again when `PATIENCE` times as long has passed since
+    it was made as had passed between its end and then. So an hour whose rows trickle in for a day is made five times,
+    after 3, 12, 48 minutes and so on, and not with every export.
     """
     if dataset.contract.partitioning.granularity is not Granularity.HOUR:
         return True
@@ -57,7 +58,7 @@ def due(lake: Lake, dataset: Dataset, partition: str, now: datetime) -> bool:
     if made is None:
         return settled(dataset, partition, now)
     _, end = window(partition, dataset.contract.timezone)
-    return now - made.published_at >= min(max(made.published_at - end, SETTLING), LONGEST)
+    return now - made.published_at >= min(PATIENCE * max(made.published_at - end, SETTLING), LONGEST)
 
 
 def rows_as_text(

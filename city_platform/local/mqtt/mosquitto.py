@@ -29,7 +29,8 @@ from city_platform.traffic.registry import Registry
 from city_platform.traffic.topics import GATEWAY, edge_identities, subscriptions
 
 OUTAGE_S = 5.0  # of the stream, after which the broker is stopped
-_START_S, _END_S, _LOOK_S = 10.0, 10.0, 0.5
+LOOK_S = 0.5
+_START_S, _END_S = 10.0, 10.0
 _SESSION_S = 7 * 86_400
 _FOLDER = "mosquitto"
 _log = logging.getLogger("city_platform.traffic.broker")
@@ -228,7 +229,7 @@ class Subscription:
         """Holds the broker while the stream is gone."""
         while True:
             self.broker.hold(held=bridge.out_s > OUTAGE_S)
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(LOOK_S)
 
 
 def _write(path: Path, lines: Sequence[str]) -> None:
