@@ -105,7 +105,7 @@ class Newest:
         self._add(start, state.city(start, others), now_ms)
         self._newest_ms = now_ms
 
-    def _order(self, opened: int) -> tuple[Sequence[int], int]:
+    def _order(self, opened: int) -> tuple[list[int], int]:
         """The buckets, another one first at each read, and how many of them are worth trying a window with: all, or
         those that come first, of which something was heard in the last minute.
         """
