@@ -114,6 +114,19 @@ def test_the_newest_time_is_that_of_the_unpacked_sensors(state: Counting) -> Non
         assert newest_ms(window) == int(unpack_sensors(window).ts_ms.max())
 
 
+def test_a_quiet_zone_stays_as_it_was_until_its_window_is_over(state: Counting, newest: Newest) -> None:
+    for start in (NOON, NOON + WINDOW_MS):
+        count(state, told(start, [0]))
+    quiet = state.kept["z-000", NOON + WINDOW_MS]
+    state.kept[quiet.key] = msgspec.structs.replace(quiet, vehicles=4)
+    newest.read(state, NOON + 10_000)
+    newest.read(state, NOON + 19_500)
+    assert [(one.start_ms, one.known) for one in newest.zones()] == [(NOON, True)]
+    for seconds in (21, 24, 27):
+        newest.read(state, NOON + seconds * 1000)
+    assert [(one.start_ms, one.known) for one in newest.zones()] == [(NOON + WINDOW_MS, False)]
+
+
 def test_nothing_heard_is_no_row(state: Counting, newest: Newest) -> None:
     count(state, told(NOON, [1]))
     newest.read(state, NOON + 10_000)
