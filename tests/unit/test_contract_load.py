@@ -301,6 +301,7 @@ def test_a_contract_with_mistakes_still_serves_to_check_the_other_files() -> Non
 @pytest.mark.parametrize(
     ("value", "cadence"),
     [
+        ("1, unit: h", "hourly"),
         ("1, unit: d", "daily"),
         ("24, unit: h", "daily"),
         ("7, unit: d", "weekly"),

@@ -14,7 +14,7 @@ from city_platform.incidents.reference import City
 _EU = "http://publications.europa.eu/resource/authority/"
 _IANA = "https://www.iana.org/assignments/media-types/"
 _FREQUENCIES: Mapping[str, tuple[str, str]] = {  # of contracts: in DCAT-US, in the EU's frequency list
-    "hourly": ("hourly", "HOURLY"),
+    "hourly": ("continual", "HOURLY"),
     "daily": ("daily", "DAILY"),
     "weekly": ("weekly", "WEEKLY"),
     "monthly": ("monthly", "MONTHLY"),
