@@ -97,9 +97,10 @@ async def gateway(broker: str, home: Path, registry: Registry) -> AsyncIterator[
     else:
         serving = serve_embedded(authority, stream, 0, listening.set_result, end)
     task = asyncio.create_task(serving)
-    await asyncio.wait([listening, task], return_when=asyncio.FIRST_COMPLETED)
-    if task.done():
-        task.result()
+    while not listening.done():
+        if task.done():
+            task.result()  # why it does not run
+        await asyncio.sleep(0.01)
     running = Running(broker, listening.result(), authority, stream)
     try:
         yield running

@@ -111,15 +111,7 @@ def _seconds(text: str) -> int | None:
 
 
 def _told(delivery: "Delivery", seconds: float) -> dict[str, Any]:
-    counts = (
-        "messages",
-        "readings",
-        "acknowledged",
-        "acknowledged_readings",
-        "refused",
-        "refused_readings",
-        "repeated",
-    )
+    counts = ("messages", "readings", "acknowledged", "acknowledged_readings", "refused", "refused_readings")
     return {
         **{name: getattr(delivery, name) for name in counts},
         "unacknowledged": delivery.waiting,
