@@ -74,7 +74,7 @@ SOURCES: Mapping[str, tuple[str, Rows]] = {
     "operating_permits": (
         "2019",
         rows(
-            ("OP-1", " Cooling Tower ", "Active", "12 ELM;\r\nUNIT 3", "2020-05-01", "24.5", "0.4", "<10", "Arbutus-Ridge"),
+            ("OP-1", " Cooling Tower ", "Active", "1 ELM;\r\nU 3", "2020-05-01", "24.5", "0.4", "<10", "Arbutus-Ridge"),
             ("OP-2", "Rainwater System", "Shut, Down", None, None, "warm", "-0.5", '"ND"', None),
             headers="Operating Permit Number|Mechanical System Type|Current System Status|Address|Permit Renewal Date"
             "|Temperature|Turbidity|Legionella|Geo Local Area",
