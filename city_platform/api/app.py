@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 
-from city_platform.api import city, graphql, incidents, media, report_form
+from city_platform.api import city, dashboard, graphql, incidents, media, report_form
 from city_platform.api.answers import MapAnswer
 from city_platform.api.desk import Desk
 from city_platform.api.limits import BodyLimit
@@ -55,7 +55,7 @@ def create_app(desk: Desk, *, allowed_origins: Sequence[str] = (), routers: Sequ
     )
     app.state.desk = desk
     served = [
-        incidents.router, media.router, city.router, graphql.router, report_form.router, *routers,
+        incidents.router, media.router, city.router, graphql.router, report_form.router, dashboard.router, *routers,
     ]  # fmt: skip
     for router in served:
         app.include_router(router)

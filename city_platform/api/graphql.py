@@ -4,7 +4,7 @@ Types are made of REST's own models, so a field cannot be in one and not in the 
 problem document that REST would have answered.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -12,11 +12,11 @@ from typing import Annotated, Any, TypeVar
 
 import strawberry
 from fastapi import APIRouter, Request, Response
-from graphql import GraphQLError
+from graphql import GraphQLError, OperationDefinitionNode
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from strawberry.experimental import pydantic as from_model
-from strawberry.extensions import MaxAliasesLimiter, MaxTokensLimiter, QueryDepthLimiter
+from strawberry.extensions import MaxAliasesLimiter, MaxTokensLimiter, QueryDepthLimiter, SchemaExtension
 from strawberry.scalars import JSON
 from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
@@ -186,6 +186,7 @@ class Asked:
     desk: Desk
     actor: Actor
     request: Request
+    named: bool  # whether it says which operation of its document to run
 
     def shown(self, incident: Incident) -> IncidentType:
         return _typed(IncidentType, incident_view(incident, self.desk.service.reference, self.actor))
@@ -343,6 +344,17 @@ class Mutation:
         return asked.shown(media.approve_picture(asked.desk, incident_id, media_id, asked.actor))
 
 
+class OneOperation(SchemaExtension):
+    """Of several operations in a document the request names one (GraphQL, 6.1); the library would run the first."""
+
+    def on_validate(self) -> Iterator[None]:
+        document = self.execution_context.graphql_document
+        found = [one for one in document.definitions if isinstance(one, OperationDefinitionNode)] if document else []
+        if len(found) > 1 and not self.execution_context.context.named:
+            raise CannotGetOperationTypeError(None)
+        yield
+
+
 class Schema(strawberry.Schema):
     def process_errors(self, errors: list[GraphQLError], execution_context: Any = None) -> None:
         """Nothing: the library would log messages and traces, which may hold what people wrote."""
@@ -356,6 +368,7 @@ SCHEMA = Schema(
         lambda: QueryDepthLimiter(max_depth=DEPTH),
         lambda: MaxTokensLimiter(max_token_count=TOKENS),
         lambda: MaxAliasesLimiter(max_alias_count=ALIASES),
+        OneOperation,
     ],
 )
 
@@ -401,7 +414,7 @@ async def execute(request: Request, desk: TheDesk, payload: Json) -> Response:
             SCHEMA.execute_sync,
             wanted.query,
             variable_values=wanted.variables,
-            context_value=Asked(desk, actor, request),
+            context_value=Asked(desk, actor, request, wanted.operationName is not None),
             operation_name=wanted.operationName,
         )
     except (CannotGetOperationTypeError, InvalidOperationTypeError) as error:

@@ -3,8 +3,6 @@
 Two pages: choose what it is about, then describe it, with that category's own questions.
 """
 
-import base64
-import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +10,11 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
 from city_platform.api.desk import Desk
+from city_platform.api.html import html_response
 from city_platform.api.incidents import TheDesk, Who
 from city_platform.api.problems import Problem
 from city_platform.incidents.reference import Attribute, AttributeType, Category
@@ -78,8 +77,8 @@ class Form:
 def ask(desk: TheDesk, _: Who, category: str = "") -> Response:
     chosen = desk.service.reference.categories.get(category)
     if chosen is None:
-        return _html(_kinds(desk))
-    return _html(_form(desk, category, chosen, Form({"key": [secrets.token_urlsafe(24)]})))
+        return html_response(_kinds(desk))
+    return html_response(_form(desk, category, chosen, Form({"key": [secrets.token_urlsafe(24)]})))
 
 
 @router.post("/report")
@@ -107,13 +106,13 @@ def done(incident_id: str, desk: TheDesk, _: Who) -> Response:
     if incident.expected_at is not None:
         day = incident.expected_at.astimezone(reference.zone)
         body.append(f"<p>It should be dealt with by <strong>{day:%A}, {day.day} {day:%B %Y}</strong>.</p>")
-    return _html(page("Thank you", [*body, _back()], _STYLE))
+    return html_response(page("Thank you", [*body, _back()], _STYLE))
 
 
 def sorry(problem: Problem) -> Response:
     """A problem as a page, for who came with a browser."""
     body = [f"<p>{escape(problem.detail)}</p>", _emergency(), _back()]
-    answer = _html(page("This did not work", body, _STYLE), problem.status)
+    answer = html_response(page("This did not work", body, _STYLE), problem.status)
     answer.headers.update(problem.headers)
     return answer
 
@@ -122,7 +121,7 @@ def _take(desk: Desk, actor: Actor, form: Form) -> Response:
     category = form.value("category")
     chosen = desk.service.reference.categories.get(category)
     if chosen is None:
-        return _html(_kinds(desk), 400)
+        return html_response(_kinds(desk), 400)
     payload = _payload(category, chosen, form)
     try:
         try:
@@ -130,7 +129,7 @@ def _take(desk: Desk, actor: Actor, form: Form) -> Response:
         except KeyReused:  # sent before, then gone back to and changed: another report
             reported = desk.service.report(payload, actor)
     except InvalidRequest as error:
-        return _html(_form(desk, category, chosen, Form(form.values, error.faults)), 400)
+        return html_response(_form(desk, category, chosen, Form(form.values, error.faults)), 400)
     return RedirectResponse(f"/report/done/{reported.incident.incident_id}", 303)
 
 
@@ -322,13 +321,3 @@ def _emergency() -> str:
 
 def _back() -> str:
     return '<p><a href="/report">Report something else</a></p>'
-
-
-_HASH = base64.b64encode(
-    hashlib.sha256(page("", (), _STYLE).partition("<style>")[2].partition("</style>")[0].encode()).digest()
-).decode()
-_POLICY = f"default-src 'none'; style-src 'sha256-{_HASH}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-
-
-def _html(text: str, status: int = 200) -> Response:
-    return HTMLResponse(text, status, {"Content-Security-Policy": _POLICY})

@@ -116,6 +116,7 @@ class Operation:
     targets: Callable[[Parameters], Sequence[str]] | None = None  # where they have no parameter of their own
     one_of: tuple[tuple[str, ...], ...] = ()  # of each group, exactly one parameter is given
     reads_every_column: bool = False
+    reads_other_rows: bool = False  # a row's result depends on other rows; their order then has to be kept
     needs_conditions: bool = False
     needs_secret: bool = False
     check: Callable[[Parameters], str | None] = lambda _parameters: None  # what no parameter alone shows

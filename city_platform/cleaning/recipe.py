@@ -56,6 +56,11 @@ class Recipe:
         """Whether some step works under the dataset's secret."""
         return any(step.operation.needs_secret for step in self.steps)
 
+    @property
+    def reads_other_rows(self) -> bool:
+        """Whether some step looks at more than the row it changes."""
+        return any(step.operation.reads_other_rows for step in self.steps)
+
 
 def parse_recipe(text: str, file: str, contract: Contract) -> tuple[Recipe | None, list[Finding]]:
     """The recipe, or None and every mistake of the file, each with its line and what to write instead."""

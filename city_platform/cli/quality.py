@@ -15,7 +15,7 @@ from city_platform.cli.session import FAILED, OK, USAGE, Session, gate, local
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from city_platform.contracts.model import Contract
+    from city_platform.datasets import Dataset
     from city_platform.governance.decisions import Desk
     from city_platform.layers.platform import Platform
     from city_platform.layers.proposal import Effect
@@ -106,11 +106,10 @@ def waive(
 
     session = Session.start(home, as_json=as_json)
     with session.errors():
-        chosen, platform = session.dataset(dataset), session.platform()
+        chosen, platform, desk = _at_the_desk(session, dataset, actor)
         until = expiry(expires, platform.clock.now(), chosen.contract.timezone)
         if until is None:
             session.fail(USAGE, f"{expires!r} is no end of a waiver: write 36h, 7d, 2w, 2026-12-31 or 2026-12-31T17:00")
-        desk = _desk(session, platform, chosen.contract, actor)
         checked = platform.lake.require(quality_checked.LAYER, dataset, partition)
         verdict = quality_checked.verdict_of(checked)
         if verdict is None:
@@ -142,8 +141,7 @@ def reject(
 
     session = Session.start(home, as_json=as_json)
     with session.errors():
-        chosen, platform = session.dataset(dataset), session.platform()
-        desk = _desk(session, platform, chosen.contract, actor)
+        _, platform, desk = _at_the_desk(session, dataset, actor)
         newest = platform.lake.require(cleaned.LAYER, dataset, partition)
         rejection = _entitled(session, lambda: desk.reject(partition, newest.version, reason))
     session.result({"rejection": to_json(rejection)})
@@ -170,8 +168,7 @@ def release(
 
     session = Session.start(home, as_json=as_json)
     with session.errors():
-        chosen, platform = session.dataset(dataset), session.platform()
-        desk = _desk(session, platform, chosen.contract, actor)
+        chosen, platform, desk = _at_the_desk(session, dataset, actor)
         _entitled(session, lambda: desk.require_role(Action.RELEASE, partition))
         checked_reason(reason)
         platform.lake.require(cleaned.LAYER, dataset, partition)
@@ -228,8 +225,7 @@ def propose(
 
     session = Session.start(home, as_json=as_json)
     with session.errors():
-        chosen, platform = session.dataset(dataset), session.platform()
-        desk = _desk(session, platform, chosen.contract, actor)
+        chosen, platform, desk = _at_the_desk(session, dataset, actor)
         _entitled(session, lambda: desk.require_role(Action.PROPOSE, partition))
         checked_reason(reason)
         proposed = proposal.propose(chosen, _read_step(session, step), before)
@@ -305,10 +301,12 @@ def expiry(text: str, now: datetime, timezone: str) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=zone)
 
 
-def _desk(session: Session, platform: "Platform", contract: "Contract", actor: str) -> "Desk":
+def _at_the_desk(session: Session, dataset: str, actor: str) -> "tuple[Dataset, Platform, Desk]":
+    """The dataset, and the desk at which somebody decides about its rows."""
     from city_platform.governance.decisions import Desk
 
-    return Desk(platform.audit, contract, actor.strip(), session.account())
+    chosen, platform = session.dataset(dataset), session.platform()
+    return chosen, platform, Desk(platform.audit, chosen.contract, actor.strip(), session.account())
 
 
 def _entitled(session: Session, decide: Callable[[], _Decision]) -> _Decision:

@@ -111,19 +111,10 @@ def _seconds(text: str) -> int | None:
 
 
 def _told(delivery: "Delivery", seconds: float) -> dict[str, Any]:
-    counts = (
-        "messages",
-        "readings",
-        "acknowledged",
-        "acknowledged_readings",
-        "refused",
-        "refused_readings",
-        "repeated",
-    )
+    counts = ("messages", "readings", "acknowledged", "acknowledged_readings", "refused", "refused_readings")
     return {
         **{name: getattr(delivery, name) for name in counts},
         "unacknowledged": delivery.waiting,
-        "repeated": delivery.repeated,
         "seconds": round(seconds, 1),
         "readings_a_second": round(delivery.acknowledged_readings / seconds, 1) if seconds else None,
         "p50_ms": delivery.percentile_ms(0.5),
@@ -147,7 +138,7 @@ def _show(session: Session, told: dict[str, Any]) -> None:
     session.out.print(table)
     session.out.print(
         f"{told['readings_a_second'] or 0:,} readings a second were acknowledged; half of the messages within "
-        f"{told['p50_ms']} ms, 99 % within {told['p99_ms']} ms; {told['repeated']:,} were sent again.",
+        f"{told['p50_ms']} ms, 99 % within {told['p99_ms']} ms.",
         highlight=False,
     )
     if told["unacknowledged"]:

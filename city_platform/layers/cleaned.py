@@ -74,7 +74,7 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifes
         position = f"_source * {_SOURCE_STRIDE} + _row AS _position"
         select = _select(session, dataset, sources, keyed)
         # Where a step looks at other rows, the engine gives them back in the order its threads finish.
-        in_order = " ORDER BY _position" if " OVER (" in select else ""
+        in_order = " ORDER BY _position" if dataset.recipe.reads_other_rows else ""
         reader = session.stream(f"SELECT *, {position} FROM ({select}){in_order}")
         schema = pa.schema([field for field in reader.schema if field.name not in _WORKING])
         file = folder / "part-00000.parquet"

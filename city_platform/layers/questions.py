@@ -24,7 +24,7 @@ from city_platform.layers.platform import Platform
 from city_platform.quality.gate import GateClosed
 
 LAYER, EVERYTHING = "questions", "all"
-REVISION = "1"  # raise it when this module starts to write other answers from the same inputs
+REVISION = "2"  # raise it when this module starts to write other answers from the same inputs
 _TRUSTED = "trusted"
 
 
@@ -124,8 +124,9 @@ def _chart(question: Question, headers: Sequence[str], rows: Sequence[Sequence[A
         heights = [float("nan") if one is None else float(one) for one in values]
         panel.plot(places, heights, marker="o", markersize=4)
         panel.set_ylabel(column, fontsize=9)
-        panel.margins(y=0.2)
-        panel.set_ylim(bottom=0)
+        known = [0.0, *(float(one) for one in values if one is not None)]
+        room = 0.2 * (max(known) - min(known) or 1)  # for the figures beside the points
+        panel.set_ylim(min(known) - room if min(known) < 0 else 0, max(known) + room)
         panel.grid(visible=True, alpha=0.3)
         for place, value in zip(places, values, strict=True):
             if value is not None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from city_platform.errors import TransientError
 from city_platform.local.runner import EventSourceMapping
 from city_platform.local.traffic_stream import TrafficShard
 from city_platform.traffic.dead_letters import DeadLetters, letter
@@ -50,9 +51,20 @@ class TrafficWorker:
     def turn(self, stop: Callable[[], bool] = lambda: False) -> int:
         """A batch of each shard, until `stop`; how many records were dealt with, 0 where none wait.
 
-        Raises TransientError where the stream, the state or the letters fail time and again: nothing is given up.
+        Raises TransientError where the stream, the state or the letters fail time and again, after the other shards
+        had their turns: nothing is given up, and no shard waits for another.
         """
-        return sum(mapping.deliver() for mapping in self._mappings if not stop())
+        count, failure = 0, None
+        for mapping in self._mappings:
+            if stop():
+                break
+            try:
+                count += mapping.deliver()
+            except TransientError as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
+        return count
 
     def trim(self) -> int:
         """Drops what this and every other reader are done with since a day; how many records that were."""

@@ -5,14 +5,14 @@ of them lacks. Whatever is wrong in the rows is wrong in the city's newer files 
 """
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from city_platform.samples.tables import VANCOUVER, Column, Kind, Row, SampleTable, local_area, spoilt
+from city_platform.samples.tables import REPEATED, VANCOUVER, Column, Kind, Row, SampleTable, local_area
 from city_platform.samples.words import NAMED_STREETS
 
 INQUIRY_DIRT: Mapping[str, float] = {
-    "repeated": 0.004,  # the count once more under another BI_ID
+    REPEATED: 0.004,  # the count once more
     "no type": 0.002,
     "nothing asked": 0.003,  # a count of 0
     "count in words": 0.001,
@@ -20,7 +20,7 @@ INQUIRY_DIRT: Mapping[str, float] = {
     "padded": 0.02,
 }
 REQUEST_DIRT: Mapping[str, float] = {
-    "repeated": 0.006,  # equal to the request before: another request
+    REPEATED: 0.006,  # equal to the request before: another request
     "no type": 0.002,
     "closed before it was opened": 0.003,
     "open and closed": 0.002,
@@ -48,63 +48,47 @@ _CHANNELS = ("Phone", "E-mail", "Chat", "Social Media", "In Person")
 _MONTHS = 12
 
 
-def _inquiries(chance: random.Random, years: Sequence[int], numbers: range) -> Iterator[Row]:
+def _inquiry(chance: random.Random, years: Sequence[int], number: int, dirt: str) -> Row:
     """Each number is another month, type and channel; when all have had their turn, further types of the same name."""
-    before: Row | None = None
-    for number in numbers:
-        dirt = spoilt(chance, INQUIRY_DIRT)
-        bi_id = 40_000 + 2 * number + chance.randrange(2)
-        if dirt == "repeated" and before is not None:
-            yield (*before[:-1], bi_id)
-            continue
-        rest, channel = divmod(number, len(_CHANNELS))
-        rest, kind = divmod(rest, len(_TYPES))
-        rest, month = divmod(rest, _MONTHS)
-        lap, year = divmod(rest, len(years))
-        department, asked = _TYPES[kind]
-        asked = f"{asked} {lap + 1}" if lap else asked
-        count = 0 if dirt == "nothing asked" else 1 + min(int(chance.paretovariate(0.7)), 40_000)
-        row: Row = (
-            department,
-            None if dirt == "no type" else f" {asked}  " if dirt == "padded" else asked,
-            None if dirt == "no month" else f"{years[year]}-{month + 1:02d}",
-            _CHANNELS[channel],
-            "few" if dirt == "count in words" else count,
-            bi_id,
-        )
-        # A row without a whole key is no duplicate of its copy: only whole ones are repeated.
-        before = row if dirt not in {"no type", "no month"} else None
-        yield row
+    bi_id = 40_000 + 2 * number + chance.randrange(2)
+    rest, channel = divmod(number, len(_CHANNELS))
+    rest, kind = divmod(rest, len(_TYPES))
+    rest, month = divmod(rest, _MONTHS)
+    lap, year = divmod(rest, len(years))
+    department, asked = _TYPES[kind]
+    asked = f"{asked} {lap + 1}" if lap else asked
+    count = 0 if dirt == "nothing asked" else 1 + min(int(chance.paretovariate(0.7)), 40_000)
+    return (
+        department,
+        None if dirt == "no type" else f" {asked}  " if dirt == "padded" else asked,
+        None if dirt == "no month" else f"{years[year]}-{month + 1:02d}",
+        _CHANNELS[channel],
+        "few" if dirt == "count in words" else count,
+        bi_id,
+    )
 
 
-def _requests(chance: random.Random, years: Sequence[int], numbers: range) -> Iterator[Row]:
-    before: Row | None = None
-    for _ in numbers:
-        dirt = spoilt(chance, REQUEST_DIRT)
-        if dirt == "repeated" and before is not None:
-            yield before
-            continue
-        department, kind = chance.choice(_TYPES)
-        year = chance.choice(years)
-        first = datetime(year, 1, 1, tzinfo=VANCOUVER).astimezone(UTC)
-        opened = first + timedelta(seconds=chance.randrange(365 * 86_400))
-        is_open = dirt == "open and closed" or (chance.random() < 0.01 and dirt != "closed before it was opened")  # noqa: PLR2004 - the share of open cases
-        day = opened.astimezone(VANCOUVER).date()
-        days = -2 - chance.randrange(30) if dirt == "closed before it was opened" else int(chance.expovariate(0.1))
-        closed = None if is_open and dirt != "open and closed" else (day + timedelta(days)).isoformat()
-        area, _ = local_area(chance)
-        address = f"{chance.randrange(1, 90)}00 {chance.choice(NAMED_STREETS)}"
-        kept = kind[:TYPE_LENGTH]
-        before = (
-            f"  {department}" if dirt == "padded" else department,
-            None if dirt == "no type" else kept,
-            "Open" if is_open else "Close",
-            None if dirt == "never opened" else int(opened.timestamp()),
-            closed,
-            None if chance.random() < NO_ADDRESS_SHARE else address,
-            "Arbutus-Ridge" if dirt == "hyphen" else None if chance.random() < NO_AREA_SHARE else area,
-        )
-        yield before
+def _request(chance: random.Random, years: Sequence[int], _position: int, dirt: str) -> Row:
+    department, kind = chance.choice(_TYPES)
+    year = chance.choice(years)
+    first = datetime(year, 1, 1, tzinfo=VANCOUVER).astimezone(UTC)
+    opened = first + timedelta(seconds=chance.randrange(365 * 86_400))
+    is_open = dirt == "open and closed" or (chance.random() < 0.01 and dirt != "closed before it was opened")  # noqa: PLR2004 - the share of open cases
+    day = opened.astimezone(VANCOUVER).date()
+    days = -2 - chance.randrange(30) if dirt == "closed before it was opened" else int(chance.expovariate(0.1))
+    closed = None if is_open and dirt != "open and closed" else (day + timedelta(days)).isoformat()
+    area, _ = local_area(chance)
+    address = f"{chance.randrange(1, 90)}00 {chance.choice(NAMED_STREETS)}"
+    kept = kind[:TYPE_LENGTH]
+    return (
+        f"  {department}" if dirt == "padded" else department,
+        None if dirt == "no type" else kept,
+        "Open" if is_open else "Close",
+        None if dirt == "never opened" else int(opened.timestamp()),
+        closed,
+        None if chance.random() < NO_ADDRESS_SHARE else address,
+        "Arbutus-Ridge" if dirt == "hyphen" else None if chance.random() < NO_AREA_SHARE else area,
+    )
 
 
 INQUIRIES = SampleTable(
@@ -114,7 +98,8 @@ INQUIRIES = SampleTable(
     ),
     default_years=range(2009, 2026),
     known_years=range(2009, 2051),
-    rows=_inquiries,
+    dirt=INQUIRY_DIRT,
+    row=_inquiry,
 )  # fmt: skip
 REQUESTS = SampleTable(
     columns=(
@@ -124,5 +109,6 @@ REQUESTS = SampleTable(
     ),
     default_years=range(2009, 2022),
     known_years=range(2009, 2022),
-    rows=_requests,
+    dirt=REQUEST_DIRT,
+    row=_request,
 )  # fmt: skip

@@ -27,6 +27,8 @@ from city_platform.samples.words import LOCAL_AREAS
 
 VANCOUVER = ZoneInfo("America/Vancouver")
 
+REPEATED = "repeated"  # a kind of dirt
+
 Value = str | int | float | None
 Row = tuple[Value, ...]
 
@@ -64,15 +66,16 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class SampleTable:
-    """One dataset's table. `rows` makes some rows, given their chance, the years asked for and their numbers.
+    """One dataset's table. `row` makes the row of a number, from its chance, the years asked for and its kind of dirt.
 
-    A row that stands twice in the file is made twice by `rows`, so that its number of rows is what was asked for.
+    `dirt` says of each kind which share of all rows has it. A row that is REPEATED is the one before it once more.
     """
 
     columns: tuple[Column, ...]
     default_years: range
     known_years: range
-    rows: Callable[[random.Random, Sequence[int], range], Iterator[Row]]
+    dirt: Mapping[str, float]
+    row: Callable[[random.Random, Sequence[int], int, str], Row]
 
     def generate(
         self,
@@ -100,10 +103,18 @@ class SampleTable:
 
         def chunk(number: int, first: int, count: int) -> Sequence[memoryview]:
             chance = random.Random(f"{seed}/{number}")  # noqa: S311 - repeatable, not secret
-            made = self.rows(chance, years, range(first, first + count))
+            made = self._rows(chance, years, range(first, first + count))
             return (memoryview("".join(map(self._line(written), made)).encode()),)
 
         return write_chunks(out, self._header(written), chunk, rows, threads=threads, progress=progress)
+
+    def _rows(self, chance: random.Random, years: Sequence[int], numbers: range) -> Iterator[Row]:
+        before: Row | None = None
+        for number in numbers:
+            dirt = _spoilt(chance, self.dirt)
+            if dirt != REPEATED or before is None:
+                before = self.row(chance, years, number, dirt)
+            yield before
 
     def _header(self, form: TableForm) -> bytes:
         match form:
@@ -132,8 +143,8 @@ class SampleTable:
         return line_of_json if form is TableForm.JSON_LINES else line_of_cells
 
 
-def spoilt(chance: random.Random, dirt: Mapping[str, float]) -> str:
-    """Which kind of dirt a row has, "" for none; `dirt` says of each kind which share of all rows has it."""
+def _spoilt(chance: random.Random, dirt: Mapping[str, float]) -> str:
+    """Which kind of dirt a row has, "" for none."""
     draw = chance.random()
     for kind, share in dirt.items():
         if draw < share:

@@ -5,14 +5,14 @@ all rows.
 """
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 
-from city_platform.samples.tables import Column, Kind, Row, SampleTable, local_area, spoilt, weighted
+from city_platform.samples.tables import REPEATED, Column, Kind, Row, SampleTable, local_area, weighted
 from city_platform.samples.words import NAMED_STREETS
 
 PERMIT_DIRT: Mapping[str, float] = {
-    "repeated": 0.004,  # the row once more, exactly
+    REPEATED: 0.004,  # the row once more, exactly
     "no number": 0.002,
     "boiling": 0.003,  # a temperature in Fahrenheit, or without its decimal point
     "negative turbidity": 0.003,
@@ -22,7 +22,7 @@ PERMIT_DIRT: Mapping[str, float] = {
     "hyphen": 0.01,  # the spelling that licences have for Arbutus Ridge
 }
 REPORT_DIRT: Mapping[str, float] = {
-    "repeated": 0.004,  # two samples of one day, equal in all they say
+    REPEATED: 0.004,  # two samples of one day, equal in all they say
     "no day": 0.002,
     "no number": 0.002,
     "boiling": 0.003,
@@ -44,51 +44,37 @@ _YEARS = range(2019, 2027)
 _KNOWN_YEARS = range(2019, 2051)
 
 
-def _permits(chance: random.Random, years: Sequence[int], numbers: range) -> Iterator[Row]:
-    before: Row | None = None
-    for number in numbers:
-        dirt = spoilt(chance, PERMIT_DIRT)
-        if dirt == "repeated" and before is not None:
-            yield before
-            continue
-        last = max(years)
-        renewal = date(last + 1, 1, 1) + timedelta(chance.randrange(365))
-        report = None if chance.random() < NO_REPORT_SHARE else date(last, 1, 1) + timedelta(chance.randrange(365))
-        area, point = local_area(chance)
-        before = (
-            None if dirt == "no number" else _number(number, years),
-            f" {_system(chance)} " if dirt == "padded" else _system(chance),
-            _status(chance),
-            _address(chance, "\r\n" if dirt == "two lines" else " "),
-            renewal.isoformat(),
-            report.isoformat() if report else None,
-            chance.choice(("Yes", "No", "No", "No")),
-            *(_measured(chance, dirt) if report else (None,) * 4),
-            "Arbutus-Ridge" if dirt == "hyphen" else area,
-            point,
-            point,
-        )
-        yield before
+def _permit(chance: random.Random, years: Sequence[int], number: int, dirt: str) -> Row:
+    last = max(years)
+    renewal = date(last + 1, 1, 1) + timedelta(chance.randrange(365))
+    report = None if chance.random() < NO_REPORT_SHARE else date(last, 1, 1) + timedelta(chance.randrange(365))
+    area, point = local_area(chance)
+    return (
+        None if dirt == "no number" else _number(number, years),
+        f" {_system(chance)} " if dirt == "padded" else _system(chance),
+        _status(chance),
+        _address(chance, "\r\n" if dirt == "two lines" else " "),
+        renewal.isoformat(),
+        report.isoformat() if report else None,
+        chance.choice(("Yes", "No", "No", "No")),
+        *(_measured(chance, dirt) if report else (None,) * 4),
+        "Arbutus-Ridge" if dirt == "hyphen" else area,
+        point,
+        point,
+    )
 
 
-def _reports(chance: random.Random, years: Sequence[int], numbers: range) -> Iterator[Row]:
-    before: Row | None = None
-    for _ in numbers:
-        dirt = spoilt(chance, REPORT_DIRT)
-        if dirt == "repeated" and before is not None:
-            yield before
-            continue
-        day = date(chance.choice(years), 1, 1) + timedelta(chance.randrange(365))
-        before = (
-            None if dirt == "no number" else _number(chance.randrange(_PERMITS), years),
-            None if dirt == "no day" else day.isoformat(),
-            chance.choice(("Issued", "Issued", "Issued", "Expired")),
-            f" {_system(chance)}  " if dirt == "padded" else _system(chance),
-            _status(chance),
-            _address(chance, " "),
-            *_measured(chance, dirt),
-        )
-        yield before
+def _report(chance: random.Random, years: Sequence[int], _position: int, dirt: str) -> Row:
+    day = date(chance.choice(years), 1, 1) + timedelta(chance.randrange(365))
+    return (
+        None if dirt == "no number" else _number(chance.randrange(_PERMITS), years),
+        None if dirt == "no day" else day.isoformat(),
+        chance.choice(("Issued", "Issued", "Issued", "Expired")),
+        f" {_system(chance)}  " if dirt == "padded" else _system(chance),
+        _status(chance),
+        _address(chance, " "),
+        *_measured(chance, dirt),
+    )
 
 
 def _measured(chance: random.Random, dirt: str) -> tuple[float | str | None, ...]:
@@ -124,7 +110,8 @@ PERMITS = SampleTable(
     ),
     default_years=_YEARS,
     known_years=_KNOWN_YEARS,
-    rows=_permits,
+    dirt=PERMIT_DIRT,
+    row=_permit,
 )  # fmt: skip
 REPORTS = SampleTable(
     columns=(
@@ -134,5 +121,6 @@ REPORTS = SampleTable(
     ),
     default_years=_YEARS,
     known_years=_KNOWN_YEARS,
-    rows=_reports,
+    dirt=REPORT_DIRT,
+    row=_report,
 )  # fmt: skip

@@ -92,25 +92,28 @@ class Newest:
             self._newest_ms = None
             self._add(start, state.city(start), now_ms)
             return
-        order = self._order(opened)
-        start, others = opened - WINDOW_MS, order
+        order, trying = self._order(opened)
         for back in range(LOOKBACK + 1):
-            start, place = opened - back * WINDOW_MS, back % len(order)
+            start, place = opened - back * WINDOW_MS, back % trying
             tried = state.city(start, [order[place]])
             self._add(start, tried, now_ms)
             others = [*order[place + 1 :], *order[:place]][: BUCKETS - back - 1]
             if self._says_enough(tried, order[place]) if start == opened else tried:
                 break
+        else:
+            start, others = opened - WINDOW_MS, order[: BUCKETS - LOOKBACK - 1]
         self._add(start, state.city(start, others), now_ms)
         self._newest_ms = now_ms
 
-    def _order(self, opened: int) -> Sequence[int]:
-        """The buckets, another one first at each read; those of which nothing was heard for a minute come last."""
+    def _order(self, opened: int) -> tuple[list[int], int]:
+        """The buckets, another one first at each read, and how many of them are worth trying a window with: all, or
+        those that come first, of which something was heard in the last minute.
+        """
         recent = opened - LOOKBACK * WINDOW_MS
         alive = {bucket(zone) for zone, one in self._heard.items() if one.window.start_ms >= recent}
-        self._turn += 1
-        turned = [*self._buckets[self._turn % len(self._buckets) :], *self._buckets[: self._turn % len(self._buckets)]]
-        return sorted(turned, key=lambda part: part not in alive)
+        self._turn = (self._turn + 1) % len(self._buckets)
+        turned = [*self._buckets[self._turn :], *self._buckets[: self._turn]]
+        return sorted(turned, key=lambda part: part not in alive), len(alive) or len(turned)
 
     def _older(self, opened: int, now_ms: int) -> int | None:
         """An older window to read in between: where zones are missing, each of the last minute until it has closed."""
@@ -139,9 +142,12 @@ class Newest:
                 continue
             seen = self._seen(window, now_ms)
             _keep(self._heard, seen)
-            if window.active >= self._thresholds.coverage * self.expected[place]:
+            over = start_ms + WINDOW_MS <= now_ms
+            # On a quiet road vehicles take their time: an open window with too few says nothing yet.
+            vehicles = over or window.vehicles >= self._thresholds.vehicles
+            if vehicles and window.active >= self._thresholds.coverage * self.expected[place]:
                 _keep(self._telling, seen)
-            if start_ms + WINDOW_MS <= now_ms and self._heard[window.zone].window.start_ms <= start_ms + WINDOW_MS:
+            if over and self._heard[window.zone].window.start_ms <= start_ms + WINDOW_MS:
                 self._usual[window.zone] = window.active
 
     def zones(

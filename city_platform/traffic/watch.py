@@ -20,6 +20,7 @@ from city_platform.traffic.congestion import MINUTE_MS, Congestion, Figures, Thr
 from city_platform.traffic.events import outbox_event
 from city_platform.traffic.free_flow import RECORD as FREE_FLOW
 from city_platform.traffic.health import City, HealthOfBucket, Limits, Observed
+from city_platform.traffic.maintenance import RECORD as MAINTENANCE
 from city_platform.traffic.registry import Registry
 from city_platform.traffic.state import BUCKETS, WINDOW_MS, Record, TrafficState, VersionConflict, Window, bucket
 from city_platform.traffic.stream import shard_of
@@ -30,7 +31,6 @@ JUDGED_AFTER_MS = CLOSING_MS + 5_000  # of a minute's end: its windows have clos
 MOST_BEHIND = 60  # minutes: after a longer time without a watcher the older ones are of no use to anybody
 EVENTS_AT_ONCE = 49  # of a commit: DynamoDB takes 100 actions, an event is two, and two records are written
 ATTEMPTS = 12  # at one step against other watchers
-MAINTENANCE = "maintenance"  # a record: until when somebody works on a sensor, epoch ms by its number
 
 
 _T = TypeVar("_T")

@@ -7,10 +7,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
+from starlette.testclient import TestClient
 
+from city_platform.api.composition import open_api
+from city_platform.aws.incidents import IncidentTables, dynamodb_client
+from city_platform.deployment import open_platform
+from city_platform.deployment.incidents import (
+    SERVICE_KEY,
+    NobodyToWriteTo,
+    open_incident_repository,
+    open_incident_service,
+)
 from city_platform.functions import api
-from tests.incidents import report
+from city_platform.incidents.contact import CONTACT_KEY
+from city_platform.layers import open_incidents
+from tests.incidents import NOW, report
+from tests.integration.conftest import REGION
+from tests.town import StandingClock
 
 REST_API: dict[str, Any] = {
     "resource": "/{proxy+}",
@@ -111,3 +126,37 @@ def test_requests_through_api_gateway(version: int) -> None:
     assert (refused["statusCode"], headers["content-type"]) == (400, "application/problem+json")
     assert {one["field"] for one in json.loads(refused["body"])["errors"]} == {"title", "category", "lat"}
     assert "<form" in call("GET", "/report", None, "category=waste")["body"]
+
+
+def test_on_aws_it_counts_what_was_published_and_wants_a_mailbox(
+    aws_environment: dict[str, str], tmp_path: Path
+) -> None:
+    name, clock = f"api-{tmp_path.parent.name}", StandingClock(NOW)
+    boto3.client("s3").create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
+    kms = boto3.client("kms")
+    known = {one["AliasName"] for one in kms.list_aliases()["Aliases"]}
+    for alias in {CONTACT_KEY, SERVICE_KEY} - known:
+        kms.create_alias(AliasName=alias, TargetKeyId=kms.create_key()["KeyMetadata"]["KeyId"])
+    for definition in IncidentTables(name).definitions():
+        dynamodb_client(REGION, aws_environment["AWS_ENDPOINT_URL"]).create_table(**definition)
+    environ = aws_environment | {
+        "CITY_PLATFORM_DEPLOYMENT": "aws",
+        "CITY_PLATFORM_BUCKET": name,
+        "CITY_PLATFORM_ALERTS_TOPIC": boto3.client("sns").create_topic(Name=name)["TopicArn"],
+        "CITY_PLATFORM_TABLES": name,
+        "CITY_PLATFORM_OIDC_ISSUER": "https://issuer.city.internal",
+        "CITY_PLATFORM_OIDC_AUDIENCE": "city",
+    }
+    with pytest.raises(NobodyToWriteTo):
+        open_api(tmp_path, environ, clock=clock)
+    environ["CITY_PLATFORM_CONTACT"] = "open-data@city.internal"
+    client = TestClient(open_api(tmp_path, environ, clock=clock), raise_server_exceptions=False)
+    assert client.post("/v1/incidents", json=report()).status_code == 201
+    early = client.get("/v1/stats")
+    assert (early.status_code, early.headers["content-type"]) == (503, "application/problem+json")
+    platform = open_platform(tmp_path, environ, clock)
+    repository = open_incident_repository(tmp_path, clock, environ)
+    open_incidents.publish(platform.lake, open_incident_service(platform, repository, environ))
+    told = client.get("/v1/stats").json()
+    assert (told["total"], told["open"], told["by_status"]) == (1, 1, {"reported": 1})
+    assert told["at"].startswith("2026-03-09T16:30:00")

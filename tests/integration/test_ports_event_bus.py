@@ -10,11 +10,13 @@ from uuid import uuid4
 
 import boto3
 import pytest
+from botocore.config import Config
 from botocore.stub import Stubber
 
-from city_platform.aws.event_bus import EventBridgeBus, events_client
+from city_platform.aws.event_bus import EventBridgeBus
 from city_platform.local.event_bus import DETAIL_LIMIT, SqliteEventBus
 from city_platform.ports import BusEvent, EventBus, EventBusRefused, EventBusUnavailable
+from tests.integration.conftest import REGION
 from tests.town import StandingClock
 
 AT = datetime(2026, 6, 1, 17, 3, 20, tzinfo=UTC)
@@ -118,8 +120,14 @@ def test_each_subscriber_of_the_log_goes_on_where_it_stopped(tmp_path: Path, clo
     assert [one.event for one in again.receive("mail", 9)] == [event(9)]
 
 
+def nobody() -> Any:
+    """A client that asks once, and where nobody listens."""
+    settings = Config(retries={"total_max_attempts": 1})
+    return boto3.client("events", region_name=REGION, endpoint_url="http://127.0.0.1:1", config=settings)
+
+
 def answering(method: Callable[[Stubber], None]) -> EventBridgeBus:
-    client = events_client("ca-central-1", "http://127.0.0.1:1")
+    client = nobody()
     stub = Stubber(client)
     method(stub)
     stub.activate()
@@ -141,8 +149,8 @@ def test_entries_that_fail_alone_and_calls_that_fail_are_told_apart() -> None:
     ):
         bus = answering(lambda stub: stub.add_client_error("put_events", code, http_status_code=status))  # noqa: B023
         assert [type(answer) for answer in bus.publish([event(0), event(1)])] == [kind] * 2
-    (nobody,) = EventBridgeBus("city", lambda: events_client("ca-central-1", "http://127.0.0.1:1")).publish([event(0)])
-    assert isinstance(nobody, EventBusUnavailable)
+    (silence,) = EventBridgeBus("city", nobody).publish([event(0)])
+    assert isinstance(silence, EventBusUnavailable)
 
 
 def test_a_log_that_is_none_does_not_answer(tmp_path: Path, clock: StandingClock) -> None:

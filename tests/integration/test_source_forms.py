@@ -71,6 +71,42 @@ SOURCES: Mapping[str, tuple[str, Rows]] = {
             headers="BUSINESSOPERATOR|DetailURL|StreetNumber|Street|TOTALOUTSTANDING|TotalUnits|Geom|Geo Local Area",
         ),
     ),
+    "operating_permits": (
+        "2019",
+        rows(
+            ("OP-1", " Cooling Tower ", "Active", "1 ELM;\r\nU 3", "2020-05-01", "24.5", "0.4", "<10", "Arbutus-Ridge"),
+            ("OP-2", "Rainwater System", "Shut, Down", None, None, "warm", "-0.5", '"ND"', None),
+            headers="Operating Permit Number|Mechanical System Type|Current System Status|Address|Permit Renewal Date"
+            "|Temperature|Turbidity|Legionella|Geo Local Area",
+        ),
+    ),
+    "water_quality_reports": (
+        "2021",
+        rows(
+            ("OP-1", "2021-12-31", "Cooling Tower", "24.5", "0.4", "<10", "Not detected"),
+            ("OP-1", "2021-12-31", "Cooling Tower", "24.5", "0.4", "<10", "Not detected"),
+            (None, "2021-01-01", "Fountain; indoors", None, "n/a", "1,200", None),
+            headers="Operating Permit Number|System Report Date|Mechanical System Type|Temperature|Turbidity|Legionella"
+            "|E. coli",
+        ),
+    ),
+    "inquiry_volume_311": (
+        "2021",
+        rows(
+            ("ENG - Sanitation Services", "Missed Bin", "2021-12", "Phone", "17", "5"),
+            ("ENG - Sanitation Services", " Missed  Bin", "2021-12", "Phone", "17", "6"),
+            ("ZZ OLD - Tax; Water", None, "2021-01", "E-mail", "few", None),
+            headers="Department|Type|Year Month|Channel|Number of Records|BI_ID",
+        ),
+    ),
+    "employee_remuneration": (
+        "2012",
+        rows(
+            ("2012", "Novak, Aiko *", "Library", "Head; Branch", "$101,234.50", "-"),
+            ("2012", 'Silva, "Jo"', None, "Captain", "99000.1", None),
+            headers="Year|Name|Department|Title|Remuneration|Expenses",
+        ),
+    ),
 }  # fmt: skip
 
 

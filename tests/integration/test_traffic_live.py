@@ -31,12 +31,12 @@ from city_platform.local.traffic_state import SqliteTrafficState
 from city_platform.traffic import congestion, health
 from city_platform.traffic.congestion import Congestion, Level, ZoneLevel
 from city_platform.traffic.history import HOUR_MS
-from city_platform.traffic.registry import sensor_id
+from city_platform.traffic.registry import generate, sensor_id
 from city_platform.traffic.state import BUCKETS, Key, Record, StateUnavailable, TrafficState, Window, bucket
 from tests.integration.conftest import REGION
 from tests.live_traffic import REGISTRY, ROADS, SAID, count, told
 from tests.town import StandingClock
-from tests.traffic import NOON, truth
+from tests.traffic import NOON, MemoryState, truth
 
 WINDOW_MS = 10_000
 
@@ -148,6 +148,21 @@ def test_the_map_says_of_every_zone_what_was_measured_in_sixteen_queries(city: W
         assert feature["geometry"]["coordinates"][0] == [
             [round(one, 6) for one in point] for point in ROADS.ring(place)
         ]
+
+
+def test_the_map_of_a_whole_city_is_sixteen_queries(city: Watched) -> None:
+    registry = generate(seed=7, sensors=200, zones=100)
+    plain = MemoryState()
+    count(plain, told(NOON, [0]))
+    (one,) = plain.kept.values()
+    assert set(city.state.put([msgspec.structs.replace(one, zone=zone) for zone in registry.zones])) == {None}
+    live = Live(lambda: registry, lambda: city.state, city.clock)
+    for seconds in (11, 13, 15):  # the first one, one behind a window that has not begun, and again
+        city.at(NOON + seconds * 1000)
+        city.queries.made.clear()
+        assert len(live.city().zones) == 100
+        assert city.queries.made.count("Query") in {0, 16}
+    assert live.city().status == "live"
 
 
 def test_however_many_read_the_state_is_read_once_a_second(city: Watched) -> None:

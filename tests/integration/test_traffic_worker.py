@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from city_platform.local.runner import EventSourceMapping
 from city_platform.local.traffic_stream import SqliteEventStream, TrafficShard
 from city_platform.local.traffic_worker import TrafficWorker
 from city_platform.traffic.handler import Outcome, TrafficHandler
+from city_platform.traffic.state import Conflict, StateUnavailable, Window
 from city_platform.traffic.stream import Entry
 from city_platform.traffic.telemetry import Reason
 from tests.traffic import NOON, TOWN, Faults, Letters, MemoryState, Told, columns, record
@@ -89,13 +91,13 @@ def test_shards_there_are_none_of_are_a_wrong_call(tmp_path: Path, shards: str) 
     assert command("process", "--once", "--shards", shards, "--home", str(tmp_path))[0] == 2
 
 
-def worker(tmp_path: Path, state: MemoryState, letters: Letters, kind: type[TrafficHandler]) -> TrafficWorker:
-    stream = SqliteEventStream(tmp_path / "s.sqlite", 1, Drill(tmp_path).clock)
-    (shard,) = stream.shards()
+def worker(
+    tmp_path: Path, state: MemoryState, letters: Letters, kind: type[TrafficHandler], shards: int = 1
+) -> TrafficWorker:
+    stream = SqliteEventStream(tmp_path / "s.sqlite", shards, Drill(tmp_path).clock)
+    some = [TrafficShard(stream, name) for name in stream.shards()]
     handler = kind(TOWN, state, letters, lambda: NOON + 31_000)
-    return TrafficWorker(
-        [TrafficShard(stream, shard)], handler, letters, lambda _: None, lambda: NOON + 31_000, lambda _: None
-    )
+    return TrafficWorker(some, handler, letters, lambda _: None, lambda: NOON + 31_000, lambda _: None)
 
 
 def test_an_outage_gives_nothing_up(tmp_path: Path) -> None:
@@ -109,6 +111,23 @@ def test_an_outage_gives_nothing_up(tmp_path: Path) -> None:
     assert stream.checkpoint("windows", one.shards[0].name) is None
     assert one.turn() == 3
     assert one.turn() == 0
+
+
+def test_a_shard_whose_windows_cannot_be_written_holds_up_no_other(tmp_path: Path) -> None:
+    class WithoutZone(MemoryState):
+        def put(self, windows: Sequence[Window]) -> Sequence[Conflict | StateUnavailable | None]:
+            bad = StateUnavailable("this zone's part is down")
+            return [bad if one.zone == TOWN.zones[0] else super(WithoutZone, self).put([one])[0] for one in windows]
+
+    one = worker(tmp_path, WithoutZone(), Letters(), TrafficHandler, shards=2)
+    down, up = one.shards
+    other = TOWN.sensors(2).start  # a sensor of another zone
+    one.shards[0].stream.put([Entry("a", columns([GOOD])), Entry("b", columns([Told(other, 100, NOON, 5)]))])
+    assert [len(shard.read("windows", 9)) for shard in one.shards] == [1, 1]
+    with pytest.raises(TransientError):
+        one.turn()
+    assert (len(down.read("windows", 9)), len(up.read("windows", 9))) == (1, 0)
+    assert one.total.accepted == 1
 
 
 def test_metrics_that_cannot_be_written_cost_no_record(tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ def run(session: Session, steps: Sequence[Mapping[str, Any]], given: Mapping[str
     keyed = _keyed(session) if recipe.needs_secret else None
     present = {name: name for name in given}
     select = cleaning_select(recipe, agreed, session.dialect, present, relation, source_index=0, keyed=keyed)
+    assert (" OVER (" in select) == recipe.reads_other_rows
     found = session.connection.sql(f"SELECT * FROM ({select}) ORDER BY _row")
     columns = dict(zip(found.columns, zip(*found.fetchall(), strict=True), strict=True))
     spark = cleaning_select(recipe, agreed, SparkDialect(), present, "rows", source_index=0, keyed="keyed")

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from city_platform.traffic.congestion import Level, Thresholds, ZoneLevel
 from city_platform.traffic.heat_map import LOOKBACK, OLD_MS, Newest, band, expected_sensors
-from city_platform.traffic.state import BUCKETS, WINDOW_MS, Window
+from city_platform.traffic.registry import generate
+from city_platform.traffic.roads import generate_roads
+from city_platform.traffic.state import BUCKETS, WINDOW_MS, Window, bucket
 from city_platform.traffic.windows import newest_ms, unpack_sensors
 from tests.live_traffic import REGISTRY, ROADS, count, told
 from tests.traffic import NOON, MemoryState
@@ -112,6 +114,19 @@ def test_the_newest_time_is_that_of_the_unpacked_sensors(state: Counting) -> Non
         assert newest_ms(window) == int(unpack_sensors(window).ts_ms.max())
 
 
+def test_a_quiet_zone_stays_as_it_was_until_its_window_is_over(state: Counting, newest: Newest) -> None:
+    for start in (NOON, NOON + WINDOW_MS):
+        count(state, told(start, [0]))
+    quiet = state.kept["z-000", NOON + WINDOW_MS]
+    state.kept[quiet.key] = msgspec.structs.replace(quiet, vehicles=4)
+    newest.read(state, NOON + 10_000)
+    newest.read(state, NOON + 19_500)
+    assert [(one.start_ms, one.known) for one in newest.zones()] == [(NOON, True)]
+    for seconds in (21, 24, 27):
+        newest.read(state, NOON + seconds * 1000)
+    assert [(one.start_ms, one.known) for one in newest.zones()] == [(NOON + WINDOW_MS, False)]
+
+
 def test_nothing_heard_is_no_row(state: Counting, newest: Newest) -> None:
     count(state, told(NOON, [1]))
     newest.read(state, NOON + 10_000)
@@ -138,6 +153,7 @@ def test_where_zones_are_missing_and_there_is_time_older_windows_are_read_in_bet
     for second in range(1, 10):
         newest.read(state, NOON + 1_000 * second)
         read.append(state.read())
+        assert starts(newest)[:3] == [-WINDOW_MS if second == 1 else 0] * 3, "an older window replaces no newer one"
     assert read[:4] == [{-WINDOW_MS}, {0}, {-2 * WINDOW_MS}, {0}]
     assert starts(newest) == [0, 0, 0, -4 * WINDOW_MS]
 
@@ -172,6 +188,24 @@ def test_a_reading_is_on_the_map_within_ten_seconds(
                     shown.setdefault(one.measured_ms, now)
     assert sorted(shown)[-11:] == measured[-11:]
     assert max(shown[moment] - moment for moment in measured[1:]) <= takes + every + 2_000 <= 10_500
+
+
+@pytest.mark.parametrize("behind", range(8))
+def test_of_a_whole_city_a_read_is_sixteen_queries_however_far_it_looks(state: Counting, behind: int) -> None:
+    registry = generate(seed=7, sensors=200, zones=100)
+    assert {bucket(zone) for zone in registry.zones} == set(range(BUCKETS))
+    newest = Newest(generate_roads(registry))
+    count(state, told(NOON, [0]))
+    (one,) = state.kept.values()
+    state.kept = {(zone, NOON): msgspec.structs.replace(one, zone=zone) for zone in registry.zones}
+    seen: set[str] = set()
+    now = NOON + behind * WINDOW_MS + 5_000
+    for turn in range(6):
+        newest.read(state, now + turn * 2_100)
+        assert len(state.queries) == BUCKETS
+        state.read()
+        seen |= {one.zone for one in newest.zones()}
+    assert len(seen) == (100 if behind <= LOOKBACK else 0)
 
 
 @given(st.lists(st.tuples(st.integers(0, 25_000), st.booleans()), max_size=25))

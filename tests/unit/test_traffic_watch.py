@@ -238,7 +238,7 @@ def test_the_histories_hold_every_kind_of_event() -> None:
 # The outbox, against publishing where the change is written.
 
 
-TRIALS = 6
+TRIALS = 4
 
 
 def test_the_outbox_tells_everything_and_publishing_inline_does_not() -> None:

@@ -8,15 +8,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from city_platform.errors import TransientError
 from city_platform.ports import Clock
-from city_platform.traffic import congestion, health
+from city_platform.traffic import congestion, free_flow, health
 from city_platform.traffic.congestion import MINUTE_MS, Level, ZoneLevel
-from city_platform.traffic.free_flow import RECORD as FREE_FLOW
 from city_platform.traffic.heat_map import OLD_MS, Newest, ZoneNow, expected_sensors
 from city_platform.traffic.registry import Registry
 from city_platform.traffic.roads import Roads, generate_roads
@@ -191,7 +189,7 @@ class Live:
             try:
                 newest.read(state, now)
                 if self._records is None or not 0 <= now - self._records.read_ms < _RECORDS_MS:
-                    self._records = _records(state, now)
+                    self._records = _records(state, self.roads, now)
             except TransientError:
                 failing = True
         records = self._records or _Records(now, {}, {}, degraded=False)
@@ -209,14 +207,12 @@ class Live:
         )
 
 
-def _records(state: TrafficState, now_ms: int) -> _Records:
-    record = state.record(FREE_FLOW)
-    free_flow = msgspec.json.decode(record.body, type=dict[str, int]) if record else {}
+def _records(state: TrafficState, roads: Roads, now_ms: int) -> _Records:
     levels, city = congestion.levels(state), health.read_city(state)
     recent = now_ms - _UNWATCHED_MS
     return _Records(
         read_ms=now_ms,
-        free_flow=free_flow,
+        free_flow=free_flow.kept(state, roads),
         levels=levels.zones if levels is not None and levels.judged_ms > recent else {},
         degraded=city is not None and city.degraded and city.judged_ms > recent,
     )

@@ -281,6 +281,7 @@ OPERATIONS = (
         ),
         computes=_shuffle,
         needs_secret=True,
+        reads_other_rows=True,
     ),
     Operation(
         "CRYPTOGRAPHIC_HASH",

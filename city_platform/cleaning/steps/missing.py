@@ -127,14 +127,22 @@ def _replace(value: Value) -> Computation:
     return compute
 
 
+_OF_OTHER_ROWS = (_average, _median, _sum, _mode, _most_frequent_text, _last_valid)
+
+
 def _filling(name: str, what: str, value: Value, *more: Parameter) -> Operation:
     documentation = f"Gives missing values, null or empty, {what}."
-    return Operation(f"FILL_WITH_{name}", documentation, Effect.REWRITES, (SOURCE, *more), computes=_fill(value))
+    parameters, others = (SOURCE, *more), value in _OF_OTHER_ROWS
+    name = f"FILL_WITH_{name}"
+    return Operation(name, documentation, Effect.REWRITES, parameters, computes=_fill(value), reads_other_rows=others)
 
 
 def _replacing(name: str, what: str, value: Value, *more: Parameter) -> Operation:
     documentation = f"Gives values that are not of the type {what}. Missing values stay missing."
-    return Operation(f"REPLACE_WITH_{name}", documentation, Effect.REWRITES, (SOURCE, *more), computes=_replace(value))
+    parameters, others = (SOURCE, *more), value in _OF_OTHER_ROWS
+    name = f"REPLACE_WITH_{name}"
+    compute = _replace(value)
+    return Operation(name, documentation, Effect.REWRITES, parameters, computes=compute, reads_other_rows=others)
 
 
 REPLACED = Operation(

@@ -38,6 +38,7 @@ OPERATIONS = (
         Effect.REMOVES_ROWS,
         (READ,),
         removes=lambda table, given: _repeats(table, [table.column(given["sourceColumn"])]),
+        reads_other_rows=True,
     ),
     Operation(
         "DELETE_DUPLICATE_ROWS",
@@ -46,6 +47,7 @@ OPERATIONS = (
         (),
         removes=lambda table, _given: _repeats(table, table.every_column()),
         reads_every_column=True,
+        reads_other_rows=True,
     ),
     Operation(
         "FLAG_DUPLICATE_ROWS",
@@ -54,6 +56,7 @@ OPERATIONS = (
         (_TRUE, _FALSE, TARGET),
         computes=lambda table, given: _flag_repeats(table, given, table.every_column()),
         reads_every_column=True,
+        reads_other_rows=True,
     ),
     Operation(
         "FLAG_DUPLICATES_IN_COLUMN",
@@ -61,5 +64,6 @@ OPERATIONS = (
         Effect.DERIVES,
         (READ, TARGET, _TRUE, _FALSE),
         computes=lambda table, given: _flag_repeats(table, given, [table.column(given["sourceColumn"])]),
+        reads_other_rows=True,
     ),
 )

@@ -7,16 +7,18 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
+import numpy as np
 from mqttium import ConnectRefusedError, MQTTError, MQTTProtocolVersion, PublishRejectedError
 from mqttium.api import AsyncClient, PublishReceipt, ReconnectPolicy
+from numpy.typing import NDArray
 
 from city_platform.errors import PermanentError, TransientError
-from city_platform.incidents.sending import percentile
 from city_platform.local.mqtt.certificates import Authority
 from city_platform.traffic.topics import Source
 
 _CONNECTING_AT_ONCE = 16
 _CONNECT_S = 30.0
+_SLOWEST_MS = 60_000
 _IN_FLIGHT = 2_000  # messages of one connection that wait for their acknowledgement
 _IN_FLIGHT_BYTES = 16 << 20
 _VERSIONS = (MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311)
@@ -32,8 +34,10 @@ class NotLetIn(PermanentError):
 
 @dataclass(slots=True)
 class Delivery:
-    """What became of what was published, in messages and in the readings in them; latencies are seconds until the
-    acknowledgement."""
+    """What became of what was published, in messages and in the readings in them.
+
+    `latency_ms` counts acknowledged messages by the milliseconds it took, the last for all that took longer.
+    """
 
     messages: int = 0
     readings: int = 0
@@ -41,18 +45,18 @@ class Delivery:
     acknowledged_readings: int = 0
     refused: int = 0
     refused_readings: int = 0
-    repeated: int = 0  # messages that were sent again, because a connection was lost
-    latencies: list[float] = field(default_factory=list)
+    latency_ms: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_SLOWEST_MS + 1, dtype=np.int64))
 
     @property
     def waiting(self) -> int:
         """Messages of which nothing is known yet."""
         return self.messages - self.acknowledged - self.refused
 
-    def percentile_ms(self, share: float) -> float | None:
-        """The latency that this share of the acknowledged messages did not exceed."""
-        found = percentile(self.latencies, share)
-        return None if found is None else round(1000 * found, 1)
+    def percentile_ms(self, share: float) -> int | None:
+        """The milliseconds within which this share of the acknowledged messages were."""
+        if not self.acknowledged:
+            return None
+        return int(np.searchsorted(np.cumsum(self.latency_ms), share * self.acknowledged)) + 1
 
 
 class Edge:
@@ -65,7 +69,6 @@ class Edge:
         self._identities = identities
         self._clients: dict[str, AsyncClient] = {}
         self._longest = max(map(len, identities))
-        self._repeating: set[asyncio.Task[None]] = set()
 
     async def connect(self) -> None:
         """Connects all of them. Raises NoBroker, NotLetIn."""
@@ -83,7 +86,9 @@ class Edge:
         """Publishes through the gateway that serves the source's zone; waits while too much is unacknowledged."""
         self.delivery.messages += 1
         self.delivery.readings += readings
-        await self._publish(source, payload, readings, time.perf_counter())
+        began = time.perf_counter()
+        receipt = await self._clients[self._serving(source.zone)].publish(source.topic, payload, qos=1)
+        receipt.add_done_callback(partial(self._done, readings, began))
 
     async def settle(self, patience_s: float) -> None:
         """Waits until of every message is known what became of it, but no longer than that."""
@@ -92,40 +97,25 @@ class Edge:
             await asyncio.sleep(0.02)
 
     async def close(self) -> None:
-        for task in self._repeating:
-            task.cancel()
         for client in self._clients.values():
             with suppress(MQTTError, OSError):
                 await client.disconnect()
-
-    async def _publish(self, source: Source, payload: bytes, readings: int, began: float) -> None:
-        client = self._clients[self._serving(source.zone)]
-        receipt = await client.publish(source.topic, payload, qos=1)
-        receipt.add_done_callback(partial(self._done, source, payload, readings, began))
 
     def _serving(self, zone: str) -> str:
         # All identities are as long as each other: a zone's is its own name's beginning.
         return f"gw-{zone}"[: self._longest]
 
-    def _done(self, source: Source, payload: bytes, readings: int, began: float, receipt: PublishReceipt) -> None:
+    def _done(self, readings: int, began: float, receipt: PublishReceipt) -> None:
         error = receipt.exception()
         delivery = self.delivery
         if error is None:
             delivery.acknowledged += 1
             delivery.acknowledged_readings += readings
-            delivery.latencies.append(time.perf_counter() - began)
+            delivery.latency_ms[min(int(1000 * (time.perf_counter() - began)), _SLOWEST_MS)] += 1
         elif isinstance(error, PublishRejectedError):
             delivery.refused += 1
             delivery.refused_readings += readings
-        else:
-            task = asyncio.ensure_future(self._repeat(source, payload, readings, began))
-            self._repeating.add(task)
-            task.add_done_callback(self._repeating.discard)
-
-    async def _repeat(self, source: Source, payload: bytes, readings: int, began: float) -> None:
-        self.delivery.repeated += 1
-        with suppress(MQTTError):  # the connection is gone for good: it stays unacknowledged
-            await self._publish(source, payload, readings, began)
+        # Otherwise the connection is gone for good, for one that was lost is made again and what it left sent again.
 
     async def _protocol(self) -> MQTTProtocolVersion:
         """The newest version of MQTT that the broker speaks, found by clients that do not try again."""

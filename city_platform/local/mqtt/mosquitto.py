@@ -29,7 +29,8 @@ from city_platform.traffic.registry import Registry
 from city_platform.traffic.topics import GATEWAY, edge_identities, subscriptions
 
 OUTAGE_S = 5.0  # of the stream, after which the broker is stopped
-_START_S, _END_S, _LOOK_S = 10.0, 10.0, 0.5
+LOOK_S = 0.5
+_START_S, _END_S = 10.0, 10.0
 _SESSION_S = 7 * 86_400
 _FOLDER = "mosquitto"
 _log = logging.getLogger("city_platform.traffic.broker")
@@ -61,10 +62,12 @@ class Mosquitto:
             raise NoMosquitto("mosquitto is not installed: apt-get install mosquitto, or use --broker amqtt")
         self.port = self.port or _free_port()
         settings, log = self._settings()
+        await _end_left_over(settings)
         with log.open("ab") as errors:
             self._process = await asyncio.create_subprocess_exec(
                 program, "-c", str(settings), stdout=errors, stderr=errors, start_new_session=True
             )
+        _write(settings.with_suffix(".pid"), [str(self._process.pid)])
         deadline = asyncio.get_running_loop().time() + _START_S
         while asyncio.get_running_loop().time() < deadline and self._process.returncode is None:
             with suppress(OSError):
@@ -228,7 +231,23 @@ class Subscription:
         """Holds the broker while the stream is gone."""
         while True:
             self.broker.hold(held=bridge.out_s > OUTAGE_S)
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(LOOK_S)
+
+
+async def _end_left_over(settings: Path) -> None:
+    """Ends a broker whose gateway was killed: it still has the port, and writes what it has to its file."""
+    try:
+        pid = int(settings.with_suffix(".pid").read_text(encoding="utf-8"))
+        until = asyncio.get_running_loop().time() + _END_S
+        for number in (signal.SIGTERM, signal.SIGCONT):
+            if str(settings) in Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8"):  # nobody else's process
+                os.kill(pid, number)
+        while Path(f"/proc/{pid}/cmdline").read_bytes():  # nothing in it: it has ended, and nobody has asked yet
+            if asyncio.get_running_loop().time() > until:
+                raise NoMosquitto(f"mosquitto of an earlier gateway does not end: end its process {pid}")
+            await asyncio.sleep(0.05)
+    except (OSError, ValueError):
+        return  # there is none
 
 
 def _write(path: Path, lines: Sequence[str]) -> None:

@@ -1,0 +1,49 @@
+"""The page of incidents for everybody: no login, no personal data, places no finer than 100 m, new ones by itself."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.api import Town, town
+from tests.integration.test_api_form import accessible
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Town:
+    return town(tmp_path)
+
+
+def test_a_new_incident_is_on_the_page_without_anybody_doing_anything(here: Town) -> None:
+    empty = here.client.get("/dashboard")
+    assert "Nothing was reported." in empty.text
+    accessible(empty.text)
+    made = here.report(here.auth("c1", "citizen"), title="Hole <here>".replace("<here>", "& there"))
+    shown = here.client.get("/dashboard")
+    assert made["public_ref"] in shown.text
+    assert "Hole &amp; there" in shown.text
+    assert "<dt>incidents</dt><dd>1</dd>" in shown.text
+    assert "Mount Pleasant" in shown.text
+    accessible(shown.text)
+    assert int(shown.headers["refresh"]) <= 60
+    assert "script" not in shown.headers["content-security-policy"]
+    assert " style=" not in shown.text  # which that policy would not let through
+
+
+def test_nobody_is_found_by_the_page(here: Town) -> None:
+    citizen = here.auth("canary-subject", "citizen")
+    here.report(citizen, contact={"email": "canary@example.org"}, description="canary text", postal_code="V5Y 1V4")
+    here.report(citizen, visibility="private", title="canary private")
+    hidden = here.report(citizen, category="public_safety", title="Somebody follows me", lat=49.26334, long=-123.09851)
+    page = here.client.get("/dashboard").text
+    assert hidden["public_ref"] in page
+    for secret in ("canary", "V5Y", "49.26334"):
+        assert secret not in page
+
+
+def test_places_on_the_map_are_no_finer_than_a_hundred_metres(here: Town) -> None:
+    for lat in (49.26331, 49.26349, 49.26271):  # within half a thousandth of a degree of 49.263
+        here.report(lat=lat, long=-123.0985)
+    page = here.client.get("/dashboard").text
+    assert len(set(re.findall(r'<circle cx="[0-9.]+" cy="[0-9.]+"', page))) == 1
+    assert page.count("<circle") == 3

@@ -1,0 +1,64 @@
+"""Gateways killed with `kill -9` while a city publishes: every reading is counted once, as if nothing had happened."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from city_platform.local.traffic_stream import SqliteEventStream, event_record
+from city_platform.traffic.handler import TrafficHandler
+from city_platform.traffic.registry import generate
+from tests.mqtt import BROKERS
+from tests.traffic import Letters, MemoryState
+
+COMMAND = [sys.executable, "-c", "from city_platform.cli import main; main()", "traffic"]
+KILLS = 3
+
+
+def _started(broker: str, home: Path, port: str) -> tuple["subprocess.Popen[str]", str]:
+    options = ["--broker", broker, "--port", port, "--home", str(home), "--json"]
+    with (home / "gateway.log").open("a") as log:
+        process = subprocess.Popen([*COMMAND, "gateway", *options], stdout=log, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    found = re.search(r"127\.0\.0\.1:(\d+)", process.stderr.readline())
+    assert found, process.stderr.read()
+    return process, found[1]
+
+
+@pytest.mark.parametrize("broker", BROKERS)
+def test_a_killed_gateway_costs_no_reading(broker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CITY_PLATFORM_TRAFFIC_REGISTRY", "7:3000:60")
+    gateway, port = _started(broker, tmp_path, "0")
+    options = ["--sensors", "3000", "--rate", "3000", "--for", "12s", "--connections", "6", "--duplicates", "0.1"]
+    places = ["--port", port, "--home", str(tmp_path), "--truth", str(tmp_path / "truth.json"), "--json"]
+    simulated = subprocess.Popen([*COMMAND, "simulate", *options, *places], stdout=subprocess.PIPE, text=True)
+    with simulated:
+        for _ in range(KILLS):
+            time.sleep(3)
+            gateway.send_signal(signal.SIGKILL)
+            gateway.communicate(timeout=30)
+            gateway, _ = _started(broker, tmp_path, port)
+        assert simulated.stdout is not None
+        told = json.loads(simulated.stdout.read())
+        assert simulated.wait(120) == 0, told
+    gateway.terminate()
+    assert gateway.communicate(timeout=60) is not None
+    truth = json.loads((tmp_path / "truth.json").read_text())
+    stream = SqliteEventStream(tmp_path / "traffic" / "stream.sqlite")
+    records = [event_record(shard, one) for shard in stream.shards() for one in stream.read(shard, None, 10_000)]
+    state, letters = MemoryState(), Letters()
+    TrafficHandler(generate(7, 3000, 60), state, letters, lambda: time.time_ns() // 1_000_000).handle(
+        {"Records": records}
+    )
+    assert letters.kept == {}
+    counted = {key: (one.readings, one.vehicles, one.vehicle_speed) for key, one in state.kept.items()}
+    assert counted == {
+        (zone, int(start)): (one["readings"], one["vehicles"], one["vehicle_speed"])
+        for zone, windows in truth["zones"].items()
+        for start, one in windows.items()
+    }
