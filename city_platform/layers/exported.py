@@ -57,6 +57,9 @@ def due(lake: Lake, dataset: Dataset, partition: str, now: datetime) -> bool:
     made = lake.latest("raw", dataset.name, partition)
     if made is None:
         return settled(dataset, partition, now)
+    export = newest(lake, dataset.name, partition)
+    if export is None or made.inputs.get(LAYER) == export.version:
+        return True  # nothing came since: what is behind waits for a run, a rule or a steward, not for rows
     _, end = window(partition, dataset.contract.timezone)
     return now - made.published_at >= min(PATIENCE * max(made.published_at - end, SETTLING), LONGEST)
 

@@ -30,9 +30,11 @@ def readings() -> Dataset:
     return dataset
 
 
-def publish(lake: Lake, layer: str, hour: str, content: str = "a") -> None:
-    file = StoredFile(f"{layer}/traffic_readings/{hour}/{content}.parquet", 1, content * 64, 1)
-    lake.publish(layer, "traffic_readings", hour, inputs={}, parts={"parquet": [file]}, counts={"rows": 1}, schema=[])
+def publish(lake: Lake, layer: str, hour: str, content: str = "a", **inputs: str) -> str:
+    """Publishes one file; the version."""
+    file = StoredFile(f"{layer}/traffic_readings/{hour}/{content}.parquet", 1, content.zfill(64), 1)
+    parts, counts = {"parquet": [file]}, {"rows": 1}
+    return lake.publish(layer, "traffic_readings", hour, inputs=inputs, parts=parts, counts=counts, schema=[]).version
 
 
 def test_an_hour_is_made_when_it_has_settled_and_again_in_ever_longer_steps(
@@ -45,17 +47,17 @@ def test_an_hour_is_made_when_it_has_settled_and_again_in_ever_longer_steps(
 
     assert [due(after * MINUTE) for after in (-60, 0, 2.9, 3)] == [False, False, False, True]
     made = []
-    minute, content = 3, 0
-    while minute < 24 * 60:  # readings come every minute for a day
+    for minute in range(3, 24 * 60, 9):  # readings come all the time for a day
+        version = publish(lake, "exports", HOUR, str(minute))
         if due(minute * MINUTE):
             clock.time = END + minute * MINUTE
-            content += 1
-            publish(lake, "raw", HOUR, chr(ord("a") + content))
+            publish(lake, "raw", HOUR, str(minute), exports=version)
             made.append(minute)
-        minute += 1
     assert made == [3, 12, 48, 192, 768]
     clock.time = END + timedelta(days=400)
-    publish(lake, "raw", HOUR, "y")
+    publish(lake, "raw", HOUR, "again", exports=version)
+    assert due(timedelta(days=400))  # nothing came since: a run that failed is tried again at once
+    publish(lake, "exports", HOUR, "last")
     assert not due(timedelta(days=401) - MINUTE)
     assert due(timedelta(days=401))
 
