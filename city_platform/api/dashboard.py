@@ -18,8 +18,8 @@ from city_platform.api.html import html_response
 from city_platform.api.incidents import TheDesk, Who
 from city_platform.incidents.model import UNLOCATED, Status
 from city_platform.incidents.reference import Reference, cosine
+from city_platform.incidents.repository import NotCountedYet
 from city_platform.incidents.roles import ANONYMOUS
-from city_platform.incidents.service import IncidentNotFound
 from city_platform.incidents.views import IncidentView, public_view
 from city_platform.incidents.window import Window
 from city_platform.pages import escape, page, table, tiles
@@ -46,7 +46,7 @@ def dashboard(desk: TheDesk, _: Who) -> Response:
     at = f"{now.astimezone(reference.zone):%Y-%m-%d %H:%M:%S %Z}"
     body = [f'<p class="soft">As of {at}; the page asks again every {_AGAIN} seconds.</p>']
     stats = None
-    with suppress(IncidentNotFound):  # a store that does not count
+    with suppress(NotCountedYet):
         stats = stats_of(desk)
     if stats is not None:
         closed = stats.total - stats.open
