@@ -5,10 +5,12 @@ import os
 import shutil
 import ssl
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mqttium import MQTTError, MQTTProtocolVersion
@@ -17,9 +19,11 @@ from mqttium.api import AsyncClient
 from city_platform.local.clock import SystemClock
 from city_platform.local.mqtt.certificates import Authority
 from city_platform.local.mqtt.serving import Served, serve_embedded, serve_mosquitto
-from city_platform.local.traffic_stream import SqliteEventStream
+from city_platform.local.traffic_stream import SqliteEventStream, event_record
+from city_platform.traffic.handler import TrafficHandler
 from city_platform.traffic.registry import Registry
-from city_platform.traffic.stream import Entry, StreamRecord, StreamUnavailable
+from city_platform.traffic.stream import Entry, EventStream, StreamRecord, StreamUnavailable
+from tests.traffic import Letters, MemoryState
 
 PATIENCE_S = 30.0
 _FOUND = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
@@ -114,3 +118,23 @@ async def until(holds: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
     async with asyncio.timeout(seconds):
         while not holds():
             await asyncio.sleep(0.02)
+
+
+Sums = dict[tuple[str, int], tuple[int, int, int]]
+
+
+def counted(stream: EventStream, registry: Registry) -> tuple[Sums, Letters]:
+    """What the handler makes of the stream: readings, vehicles, vehicle speed of each zone's window; dead letters."""
+    state, letters = MemoryState(), Letters()
+    records = [event_record(shard, record) for shard in stream.shards() for record in stream.read(shard, None, 10_000)]
+    TrafficHandler(registry, state, letters, lambda: time.time_ns() // 1_000_000).handle({"Records": records})
+    return {key: (one.readings, one.vehicles, one.vehicle_speed) for key, one in state.kept.items()}, letters
+
+
+def true_sums(truth: Mapping[str, Any]) -> Sums:
+    """The same of the truth that a simulation wrote."""
+    return {
+        (zone, int(start)): (one["readings"], one["vehicles"], one["vehicle_speed"])
+        for zone, windows in truth["zones"].items()
+        for start, one in windows.items()
+    }

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from city_platform.cli.session import OK, REFUSED, Session
+from city_platform.cli.session import OK, Session
 
 app = typer.Typer()
 PORT = 8883  # MQTT over TLS, as IANA has it
@@ -64,10 +64,7 @@ def gateway(
     with session.errors():
         authority = Authority(session.home / "traffic" / "mqtt", SystemClock())
         registry, stream = open_registry(), open_stream(session.home)
-        try:
-            told = loop.run(serve()).to_json()
-        except OSError as error:
-            session.fail(REFUSED, f"cannot listen on port {port}: {error.strerror}; choose another with --port")
+        told = loop.run(serve()).to_json()
     session.result(told)
     if not as_json:
         session.out.print(

@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ from typer.testing import CliRunner
 
 from city_platform.cli.app import app
 from city_platform.local.traffic_stream import SqliteEventStream
+from city_platform.traffic.registry import generate
+from tests.mqtt import BROKERS, counted, true_sums
 
 TOWN = {"CITY_PLATFORM_TRAFFIC_REGISTRY": "7:300:30"}
 
@@ -47,6 +50,9 @@ def test_a_city_is_published_and_acknowledged_and_its_truth_kept(
     assert told["p50_ms"] <= told["p99_ms"]
     stream = SqliteEventStream(tmp_path / "traffic" / "stream.sqlite")
     assert sum(len(stream.read(shard, None, 1000)) for shard in stream.shards()) == served["records"]
+    sums, letters = counted(stream, generate(7, 300, 30))
+    assert letters.kept == {}
+    assert sums == true_sums(truth)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +72,17 @@ def test_what_cannot_be_is_said(
     done = CliRunner().invoke(app, ["traffic", *arguments, "--home", str(tmp_path), "--json"])
     assert done.exit_code == code, done.output
     assert said in json.loads(done.stdout)["error"]
+
+
+@pytest.mark.parametrize("broker", BROKERS)
+def test_a_port_that_somebody_has_is_said(broker: str, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        options = ["--broker", broker, "--port", str(taken.getsockname()[1]), "--home", str(tmp_path), "--json"]
+        done = CliRunner().invoke(app, ["traffic", "gateway", *options])
+    assert done.exit_code == 3, done.output
+    assert "--port" in json.loads(done.stdout)["error"]
 
 
 @pytest.mark.parametrize("command", ["gateway", "simulate"])

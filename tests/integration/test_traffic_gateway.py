@@ -13,17 +13,14 @@ from city_platform.local.mqtt import mosquitto
 from city_platform.local.mqtt.certificates import Authority
 from city_platform.local.mqtt.edge import Edge, NoBroker
 from city_platform.local.mqtt.simulating import Simulation, simulate
-from city_platform.local.traffic_stream import event_record
 from city_platform.traffic.fleet import Fleet, Transmission
 from city_platform.traffic.gateway import MAX_FRAME_BYTES
-from city_platform.traffic.handler import TrafficHandler
 from city_platform.traffic.registry import generate
 from city_platform.traffic.roads import generate_roads
 from city_platform.traffic.telemetry import Reason
 from city_platform.traffic.topics import Source, edge_gateways
 from city_platform.traffic.truth import Truth
-from tests.mqtt import BROKERS, FailingStream, Running, gateway, needs_mosquitto, until
-from tests.traffic import Letters, MemoryState
+from tests.mqtt import BROKERS, Running, counted, gateway, needs_mosquitto, true_sums, until
 
 CITY = generate(seed=4, sensors=600, zones=30)
 EDGE = "gw-z-003"
@@ -33,18 +30,15 @@ MINE = Source("local", "z-000", "s-00000")
 OTHERS = b'{"sensor_id":"s-00001","seq":1,"ts":1780000000000,"vehicle_count":0,"avg_speed_kmh":null}'
 
 
-def counted(stream: FailingStream) -> tuple[dict[tuple[str, int], tuple[int, int, int]], Letters]:
-    """What the handler makes of the stream: readings, vehicles, vehicle speed of each zone's window; dead letters."""
-    state, letters = MemoryState(), Letters()
-    records = [event_record(shard, record) for shard in stream.shards() for record in stream.read(shard, None, 10_000)]
-    now = max((record["kinesis"]["approximateArrivalTimestamp"] for record in records), default=0)
-    TrafficHandler(CITY, state, letters, lambda: int(now * 1000)).handle({"Records": records})
-    sums = {key: (one.readings, one.vehicles, one.vehicle_speed) for key, one in state.kept.items()}
-    return sums, letters
-
-
-@pytest.mark.parametrize("frames", [True, False], ids=["frames", "messages"])
-@pytest.mark.parametrize("broker", BROKERS)
+# Frames through amqtt are a test of the command's.
+@pytest.mark.parametrize(
+    ("broker", "frames"),
+    [
+        ("amqtt", False),
+        pytest.param("mosquitto", False, marks=needs_mosquitto),
+        pytest.param("mosquitto", True, marks=needs_mosquitto),
+    ],
+)
 def test_the_state_says_exactly_what_the_sensors_measured(broker: str, frames: bool, tmp_path: Path) -> None:
     fleet, truth = Fleet(generate_roads(CITY), 600, 300), Truth(CITY)
 
@@ -59,14 +53,9 @@ def test_the_state_says_exactly_what_the_sensors_measured(broker: str, frames: b
         return running
 
     running = asyncio.run(run())
-    sums, letters = counted(running.stream)
+    sums, letters = counted(running.stream, CITY)
     assert letters.kept == {}
-    told = truth.to_json()
-    assert sums == {
-        (zone, int(start)): (one["readings"], one["vehicles"], one["vehicle_speed"])
-        for zone, windows in told["zones"].items()
-        for start, one in windows.items()
-    }
+    assert sums == true_sums(truth.to_json())
     served = running.served
     assert served is not None
     assert served.held == served.counts.strange == 0
@@ -140,7 +129,7 @@ def test_rubbish_reaches_the_dead_letters_and_what_is_too_large_nobody(broker: s
         return running
 
     running = asyncio.run(run())
-    sums, letters = counted(running.stream)
+    sums, letters = counted(running.stream, CITY)
     assert sums == {}
     assert sorted(letter.reason for letter in letters.kept.values()) == sorted(
         [Reason.SCHEMA, Reason.TOPIC, Reason.COMPRESSION, Reason.SCHEMA, Reason.TOO_LARGE]

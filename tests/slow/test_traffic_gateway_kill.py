@@ -10,11 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from city_platform.local.traffic_stream import SqliteEventStream, event_record
-from city_platform.traffic.handler import TrafficHandler
+from city_platform.local.traffic_stream import SqliteEventStream
 from city_platform.traffic.registry import generate
-from tests.mqtt import BROKERS
-from tests.traffic import Letters, MemoryState
+from tests.mqtt import BROKERS, counted, true_sums
 
 COMMAND = [sys.executable, "-c", "from city_platform.cli import main; main()", "traffic"]
 KILLS = 3
@@ -49,16 +47,6 @@ def test_a_killed_gateway_costs_no_reading(broker: str, tmp_path: Path, monkeypa
     gateway.terminate()
     assert gateway.communicate(timeout=60) is not None
     truth = json.loads((tmp_path / "truth.json").read_text())
-    stream = SqliteEventStream(tmp_path / "traffic" / "stream.sqlite")
-    records = [event_record(shard, one) for shard in stream.shards() for one in stream.read(shard, None, 10_000)]
-    state, letters = MemoryState(), Letters()
-    TrafficHandler(generate(7, 3000, 60), state, letters, lambda: time.time_ns() // 1_000_000).handle(
-        {"Records": records}
-    )
+    sums, letters = counted(SqliteEventStream(tmp_path / "traffic" / "stream.sqlite"), generate(7, 3000, 60))
     assert letters.kept == {}
-    counted = {key: (one.readings, one.vehicles, one.vehicle_speed) for key, one in state.kept.items()}
-    assert counted == {
-        (zone, int(start)): (one["readings"], one["vehicles"], one["vehicle_speed"])
-        for zone, windows in truth["zones"].items()
-        for start, one in windows.items()
-    }
+    assert sums == true_sums(truth)

@@ -19,6 +19,7 @@ from amqtt.session import ApplicationMessage, Session
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from city_platform.errors import PermanentError
 from city_platform.local.mqtt.bridge import Bridge
 from city_platform.local.mqtt.certificates import Authority
 from city_platform.traffic.gateway import MAX_FRAME_BYTES
@@ -31,6 +32,10 @@ _HANDSHAKE_S = 10.0
 _VERSION_3_1_1 = b"\x04"
 _UNSUPPORTED_VERSION = b"\x20\x03\x00\x84\x00"  # a CONNACK of MQTT 5
 _log = logging.getLogger("city_platform.traffic.broker")
+
+
+class PortTaken(PermanentError):
+    """Somebody else listens where the broker should."""
 
 
 @dataclass(eq=False)
@@ -67,17 +72,23 @@ class EmbeddedBroker:
     _connections: set["asyncio.Task[None]"] = field(default_factory=set)
 
     async def start(self) -> None:
-        """Listens. Raises OSError where the port is taken."""
+        """Listens. Raises PortTaken."""
         logging.getLogger("amqtt").setLevel(logging.ERROR)  # what a client does wrong is counted here
         plugin = f"{Identity.__module__}.{Identity.__qualname__}"
-        self._server = await asyncio.start_server(
-            self._connected,
-            "127.0.0.1",
-            self.port,
-            ssl=self.authority.server_context(),
-            ssl_handshake_timeout=_HANDSHAKE_S,
-            start_serving=False,
-        )
+        tls = self.authority.server_context()
+        try:
+            self._server = await asyncio.start_server(
+                self._connected,
+                "127.0.0.1",
+                self.port,
+                ssl=tls,
+                ssl_handshake_timeout=_HANDSHAKE_S,
+                start_serving=False,
+            )
+        except OSError as error:
+            raise PortTaken(
+                f"cannot listen on port {self.port}: {error.strerror}; choose another with --port"
+            ) from error
         self.port = self._server.sockets[0].getsockname()[1]
         self._broker = Broker({"listeners": {_LISTENER: {"type": "external"}}, "plugins": {plugin: {}}})
         await self._broker.start()

@@ -70,13 +70,18 @@ class Mosquitto:
         _write(settings.with_suffix(".pid"), [str(self._process.pid)])
         deadline = asyncio.get_running_loop().time() + _START_S
         while asyncio.get_running_loop().time() < deadline and self._process.returncode is None:
+            answers = False
             with suppress(OSError):
                 _, writer = await asyncio.open_connection("127.0.0.1", self.port)
                 writer.close()
-                return
+                answers = True
             await asyncio.sleep(0.05)
+            if answers and self._process.returncode is None:  # else somebody else listens there
+                return
         await self.close()
-        raise NoMosquitto(f"mosquitto does not listen on port {self.port}; what it says is in {log}")
+        raise NoMosquitto(
+            f"mosquitto does not listen on port {self.port}: what it says is in {log}; another port may help (--port)"
+        )
 
     async def ended(self) -> int:
         """Waits for the process to end by itself; its exit code."""

@@ -39,7 +39,7 @@ class Served:
 async def serve_embedded(
     authority: Authority, stream: EventStream, port: int, ready: Callable[[int], None], end: asyncio.Event
 ) -> Served:
-    """Runs the built-in broker until `end`. Raises OSError where the port is taken, StreamRefused."""
+    """Runs the built-in broker until `end`. Raises PortTaken, StreamRefused."""
     bridge: Bridge[asyncio.Future[None]] = Bridge(stream, acknowledge)
     broker = EmbeddedBroker(authority, bridge, ENVIRONMENT, port)
     await broker.start()
