@@ -238,9 +238,9 @@ def test_dagster_learns_from_the_lake_and_advises_from_the_state(
     city = build_definitions(home, tmp_path / "datasets")
     assert len(open_registry()) == len(CITY)
     state = open_state(home)
-    drive(state, datetime.now(UTC), {})
     with dg.instance_for_test() as instance:
         learnt = city.resolve_job_def("analyse_traffic").execute_in_process(run_config=SILENT, instance=instance)
+        drive(state, datetime.now(UTC), {})
         advised = city.resolve_job_def("advise_traffic").execute_in_process(run_config=SILENT, instance=instance)
     [check] = learnt.get_asset_check_evaluations()
     assert (check.check_name, check.passed, check.severity) == (USUAL, False, dg.AssetCheckSeverity.WARN)
