@@ -64,6 +64,7 @@ class Running:
     port: int
     authority: Authority
     stream: FailingStream
+    task: "asyncio.Task[Served]"
     served: Served | None = None
 
     @asynccontextmanager
@@ -105,7 +106,7 @@ async def gateway(broker: str, home: Path, registry: Registry) -> AsyncIterator[
         if task.done():
             task.result()  # why it does not run
         await asyncio.sleep(0.01)
-    running = Running(broker, listening.result(), authority, stream)
+    running = Running(broker, listening.result(), authority, stream, task)
     try:
         yield running
     finally:

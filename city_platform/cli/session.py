@@ -3,6 +3,7 @@
 import getpass
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ EXIT_CODES = """\
 Exit codes: 0 all is well; 1 something ran and failed, or a gate stands closed; 2 the call itself is wrong;
 3 input or definitions were refused, see the message; 4 the outside world failed, try again."""
 
+_DAY_S = 86_400
 MOST_BYTES = 1_000_000  # of a file that a person writes
 CHECKOUT = Path(__file__).parents[2]
 
@@ -122,6 +124,13 @@ def gate(word: str) -> str:
 def local(time: datetime, timezone: str) -> str:
     """A time for people: the city's clock, with its zone."""
     return time.astimezone(ZoneInfo(timezone)).strftime("%Y-%m-%d %H:%M %Z")
+
+
+def seconds(text: str) -> int | None:
+    """How long 30s, 5m or 2h are; None for anything else, and for more than a day."""
+    found = re.fullmatch(r"([0-9]{1,6})([smh])", text)
+    duration = int(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]] if found else 0
+    return duration if 0 < duration <= _DAY_S else None
 
 
 def size(count: int) -> str:

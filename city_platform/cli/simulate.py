@@ -1,6 +1,5 @@
 """`city-platform incidents simulate`: a city's reports, sent to the incident API of this machine."""
 
-import re
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -9,14 +8,13 @@ from urllib.parse import urlsplit
 
 import typer
 
-from city_platform.cli.session import FAILED, OK, USAGE, Session
+from city_platform.cli.session import FAILED, OK, USAGE, Session, seconds
 
 if TYPE_CHECKING:
     from city_platform.incidents.sending import Outcome
 
 app = typer.Typer(help="Incidents: reports, their stream and its dead letters.", no_args_is_help=True)
-_UNITS = {"s": 1, "m": 60, "h": 3600}
-_LONGEST, _FASTEST, _MOST_CLIENTS = 24 * 3600, 5_000.0, 5_000
+_FASTEST, _MOST_CLIENTS = 5_000.0, 5_000
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _LIFE = timedelta(hours=25)  # of a citizen's token: as long as the longest run
 
@@ -42,8 +40,8 @@ def simulate(
     from city_platform.incidents.simulation import arrivals, week_in
 
     session = Session.start(home, as_json=as_json)
-    seconds = _seconds(duration)
-    if seconds is None:
+    lasts = seconds(duration)
+    if lasts is None:
         session.fail(USAGE, f"{duration!r} is no time: write 30s, 5m or 2h, a day at most")
     if urlsplit(url).hostname not in _LOOPBACK or urlsplit(url).scheme != "http":
         session.fail(USAGE, f"{url} is not on this machine: made-up incidents are not for a service that people use")
@@ -55,8 +53,8 @@ def simulate(
             return issuer.token(f"simulated-{citizen}", ["citizen"], (), _LIFE)
 
         monday = datetime.now(UTC) - timedelta(days=datetime.now(UTC).weekday())
-        reports = arrivals(open_reference(), rate=rate, seconds=seconds, clock=week_in(seconds, monday), seed=seed)
-        with _Progress(session, round(rate * seconds)) as bar:
+        reports = arrivals(open_reference(), rate=rate, seconds=lasts, clock=week_in(lasts, monday), seed=seed)
+        with _Progress(session, round(rate * lasts)) as bar:
             outcome = send(reports, url.rstrip("/"), clients=clients, token=token, progress=bar.told)
     session.result(outcome.to_json())
     if not as_json:
@@ -83,12 +81,6 @@ class _Progress:
 
     def told(self, outcome: "Outcome") -> None:
         self._bar.update(self._task, completed=outcome.sent)
-
-
-def _seconds(text: str) -> float | None:
-    found = re.fullmatch(r"([0-9]{1,6})([smh])", text)
-    seconds = int(found[1]) * _UNITS[found[2]] if found else 0
-    return seconds if 0 < seconds <= _LONGEST else None
 
 
 def _show(session: Session, outcome: "Outcome") -> None:

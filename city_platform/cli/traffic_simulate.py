@@ -1,14 +1,13 @@
 """`city-platform traffic simulate`: the city's sensors, published to this machine's broker."""
 
 import json
-import re
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from city_platform.cli.session import FAILED, OK, REFUSED, USAGE, Session
+from city_platform.cli.session import FAILED, OK, REFUSED, USAGE, Session, seconds
 from city_platform.cli.traffic_gateway import PORT
 
 if TYPE_CHECKING:
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 SEED = 20_260_601  # of the registry that a platform has by itself
-_UNITS = {"s": 1, "m": 60, "h": 3600}
-_LONGEST = 24 * 3600
 
 
 class Shape(StrEnum):
@@ -69,8 +66,8 @@ def simulate(
     from city_platform.traffic.truth import Truth
 
     session = Session.start(home, as_json=as_json)
-    seconds = _seconds(duration)
-    if seconds is None:
+    lasts = seconds(duration)
+    if lasts is None:
         session.fail(USAGE, f"{duration!r} is no time: write 30s, 5m or 2h, a day at most")
     with session.errors():
         registry = open_registry()
@@ -90,8 +87,8 @@ def simulate(
             frames=shape is Shape.frames,
         )
         with progress(session) as bars:
-            done = advancing(bars, bars.add_task("readings", total=rate * seconds))
-            took = asyncio.run(simulate(run, seconds, lambda: done(edge.delivery.acknowledged_readings)))
+            done = advancing(bars, bars.add_task("readings", total=rate * lasts))
+            took = asyncio.run(simulate(run, lasts, lambda: done(edge.delivery.acknowledged_readings)))
         told = _told(edge.delivery, took)
         if truth is not None:
             try:
@@ -104,19 +101,13 @@ def simulate(
     raise SystemExit(OK if told["readings"] == told["acknowledged_readings"] else FAILED)
 
 
-def _seconds(text: str) -> int | None:
-    found = re.fullmatch(r"([0-9]{1,6})([smh])", text)
-    seconds = int(found[1]) * _UNITS[found[2]] if found else 0
-    return seconds if 0 < seconds <= _LONGEST else None
-
-
-def _told(delivery: "Delivery", seconds: float) -> dict[str, Any]:
+def _told(delivery: "Delivery", took_s: float) -> dict[str, Any]:
     counts = ("messages", "readings", "acknowledged", "acknowledged_readings", "refused", "refused_readings")
     return {
         **{name: getattr(delivery, name) for name in counts},
         "unacknowledged": delivery.waiting,
-        "seconds": round(seconds, 1),
-        "readings_a_second": round(delivery.acknowledged_readings / seconds, 1) if seconds else None,
+        "seconds": round(took_s, 1),
+        "readings_a_second": round(delivery.acknowledged_readings / took_s, 1) if took_s else None,
         "p50_ms": delivery.percentile_ms(0.5),
         "p99_ms": delivery.percentile_ms(0.99),
     }

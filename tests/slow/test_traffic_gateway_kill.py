@@ -35,17 +35,21 @@ def test_a_killed_gateway_costs_no_reading(broker: str, tmp_path: Path, monkeypa
     options = ["--sensors", "3000", "--rate", "3000", "--for", "12s", "--connections", "6", "--duplicates", "0.1"]
     places = ["--port", port, "--home", str(tmp_path), "--truth", str(tmp_path / "truth.json"), "--json"]
     simulated = subprocess.Popen([*COMMAND, "simulate", *options, *places], stdout=subprocess.PIPE, text=True)
-    with simulated:
+    try:
         for _ in range(KILLS):
             time.sleep(3)
             gateway.send_signal(signal.SIGKILL)
             gateway.communicate(timeout=30)
             gateway, _ = _started(broker, tmp_path, port)
-        assert simulated.stdout is not None
-        told = json.loads(simulated.stdout.read())
-        assert simulated.wait(120) == 0, told
-    gateway.terminate()
-    assert gateway.communicate(timeout=60) is not None
+        told, _ = simulated.communicate(timeout=120)
+        assert simulated.returncode == 0, told
+        gateway.terminate()
+        gateway.communicate(timeout=60)
+        assert gateway.returncode == 0
+    finally:
+        for process in (simulated, gateway):
+            process.kill()
+            process.communicate(timeout=30)
     truth = json.loads((tmp_path / "truth.json").read_text())
     sums, letters = counted(SqliteEventStream(tmp_path / "traffic" / "stream.sqlite"), generate(7, 3000, 60))
     assert letters.kept == {}

@@ -30,7 +30,8 @@ from city_platform.traffic.topics import GATEWAY, edge_identities, subscriptions
 
 OUTAGE_S = 5.0  # of the stream, after which the broker is stopped
 LOOK_S = 0.5
-_START_S, _END_S = 10.0, 10.0
+START_S = 10.0
+_END_S = 10.0
 _SESSION_S = 7 * 86_400
 _FOLDER = "mosquitto"
 _log = logging.getLogger("city_platform.traffic.broker")
@@ -68,7 +69,7 @@ class Mosquitto:
                 program, "-c", str(settings), stdout=errors, stderr=errors, start_new_session=True
             )
         _write(settings.with_suffix(".pid"), [str(self._process.pid)])
-        deadline = asyncio.get_running_loop().time() + _START_S
+        deadline = asyncio.get_running_loop().time() + START_S
         while asyncio.get_running_loop().time() < deadline and self._process.returncode is None:
             answers = False
             with suppress(OSError):
@@ -184,10 +185,11 @@ class Subscription:
             reconnect=ReconnectPolicy(initial_delay=0.2, max_delay=5.0),
         )
         try:
-            await client.connect("127.0.0.1", broker.port, ssl=broker.authority.client_context(GATEWAY))
-            for topic in subscriptions(broker.environment):
-                await client.subscribe(topic, qos=1)
-        except (MQTTError, OSError) as error:
+            async with asyncio.timeout(START_S):  # by itself, the client would try for ever
+                await client.connect("127.0.0.1", broker.port, ssl=broker.authority.client_context(GATEWAY))
+                for topic in subscriptions(broker.environment):
+                    await client.subscribe(topic, qos=1)
+        except (MQTTError, OSError, TimeoutError) as error:
             raise BrokerUnavailable(f"mosquitto does not let the gateway in on port {broker.port}: {error}") from error
         self._tasks = [asyncio.create_task(self._take(client, bridge)), asyncio.create_task(self._watch(bridge))]
 

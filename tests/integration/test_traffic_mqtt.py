@@ -1,6 +1,8 @@
 """Sensors to stream through real brokers over TLS: exactly what was measured, from whom it may be, whatever fails."""
 
 import asyncio
+import os
+import signal
 import ssl
 from contextlib import suppress
 from pathlib import Path
@@ -10,9 +12,11 @@ from mqttium import ConnectRefusedError, MQTTError, PublishRejectedError, Subscr
 
 from city_platform.local.clock import SystemClock
 from city_platform.local.mqtt import mosquitto
+from city_platform.local.mqtt.bridge import Bridge
 from city_platform.local.mqtt.certificates import Authority
 from city_platform.local.mqtt.edge import Edge, NoBroker
 from city_platform.local.mqtt.simulating import Simulation, simulate
+from city_platform.local.traffic_stream import SqliteEventStream
 from city_platform.traffic.fleet import Fleet, Transmission
 from city_platform.traffic.gateway import MAX_FRAME_BYTES
 from city_platform.traffic.registry import generate
@@ -192,3 +196,30 @@ def test_nobody_answers_where_no_gateway_runs(tmp_path: Path) -> None:
     edge = Edge(Authority(tmp_path, SystemClock()), 9, [EDGE])
     with pytest.raises(NoBroker, match="traffic gateway"):
         asyncio.run(edge.connect())
+
+
+@needs_mosquitto
+def test_a_broker_that_dies_ends_the_gateway(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with gateway("mosquitto", tmp_path, CITY) as running:
+            os.kill(int((tmp_path / "mqtt" / "mosquitto" / "mosquitto.pid").read_text()), signal.SIGKILL)
+            await until(running.task.done)
+
+    with pytest.raises(mosquitto.BrokerUnavailable, match="-9"):
+        asyncio.run(run())
+
+
+def test_a_broker_that_does_not_answer_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mosquitto, "START_S", 0.5)
+    stream = SqliteEventStream(tmp_path / "stream.sqlite")
+
+    async def run() -> None:
+        broker = mosquitto.Mosquitto(Authority(tmp_path / "mqtt", SystemClock()), CITY, "local", 9)
+        subscription = mosquitto.Subscription(broker)
+        try:
+            await subscription.start(Bridge(stream, subscription.acknowledge))
+        finally:
+            await subscription.close()
+
+    with pytest.raises(mosquitto.BrokerUnavailable, match="port 9"):
+        asyncio.run(run())
