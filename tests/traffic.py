@@ -84,7 +84,7 @@ def record(packed: bytes, number: int = 0, arrival_ms: int = NOON + 2_000, **cha
     kinesis = {
         "data": base64.b64encode(packed).decode(),
         "sequenceNumber": str(number),
-        "partitionKey": "z-000",
+        "partitionKey": "kerb",
         "approximateArrivalTimestamp": arrival_ms / 1000,
     }
     return {"eventID": f"shardId-000000000000:{number}", "kinesis": kinesis | changes}

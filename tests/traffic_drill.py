@@ -99,7 +99,7 @@ def killed_again_and_again(home: Path, seed: int, kills: int, *options: str) -> 
             assert worker.stdout is not None
             assert worker.stdout.readline()
             for at, frame in enumerate(share):
-                drill.stream.put([Entry(draw.choice(TOWN.zones), frame)])
+                drill.stream.put([Entry(f"kerb-{draw.randrange(9)}", frame)])
                 time.sleep(draw.random() * 0.01)
                 if at == fatal:
                     worker.send_signal(signal.SIGKILL)

@@ -25,7 +25,7 @@ class MemoryStream:
 
     def add(self, data: bytes, arrival_ms: int, shard: str = "shard-0") -> None:
         records = self.kept.setdefault(shard, [])
-        records.append(StreamRecord(f"{len(records) + 1:021d}", "z-000", data, arrival_ms))
+        records.append(StreamRecord(f"{len(records) + 1:021d}", "kerb", data, arrival_ms))
 
     def put(self, entries: Sequence[Any]) -> Sequence[None]:
         raise AssertionError(f"nobody puts here: {entries}")

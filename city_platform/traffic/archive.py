@@ -146,7 +146,7 @@ class Filing:
         """Takes records; what they hold is in the lake after `publish`, and not before."""
         decoder = Decoder(self._archive.registry)
         for place, record in enumerate(records):
-            decoder.add(place, record.data, record.arrival_ms)
+            decoder.add(place, record.data, record.arrival_ms, record.key)
             if decoder.count >= READINGS_AT_ONCE:
                 self._take(decoder)
                 decoder = Decoder(self._archive.registry)

@@ -129,11 +129,17 @@ class Decoder:
         self._values: list[Any] = []  # of lines, one reading's after the other's
         self._lined = _Part()
         self._line_numbers: list[tuple[int, list[int]]] = []
+        self._keys: dict[int, int] = {}  # by record, the zone that its key names
         self.refused: list[Refused] = []
         self.count = 0
 
-    def add(self, record: int, data: bytes, arrival_ms: int) -> None:
-        """Takes a record's bytes as the stream has them."""
+    def add(self, record: int, data: bytes, arrival_ms: int, key: str) -> None:
+        """Takes a record's bytes and key as the stream has them.
+
+        A key that is a zone comes from the topic that its gateway may publish on, so such a record must hold no sensor
+        of another zone.
+        """
+        self._keys[record] = self._registry.zone_index.get(key, NO_CLAIM)
         try:
             if data[:1] and data[0] == _ZLIB:
                 self._add_text(record, inflate(data), arrival_ms)
@@ -151,7 +157,14 @@ class Decoder:
             parts.append(framed)
         if self._values:
             parts.append(self._line_columns())
-        return joined(parts) if parts else None
+        if not parts:
+            return None
+        readings = joined(parts)
+        keys = np.full(max(self._keys) + 1, NO_CLAIM, dtype=np.int32)
+        keys[list(self._keys)] = list(self._keys.values())
+        named = keys[readings.record]
+        readings.zone[(named != NO_CLAIM) & (named != self._registry.zone[readings.sensor])] = UNKNOWN_ZONE
+        return readings
 
     def _add_text(self, record: int, text: bytes, arrival_ms: int) -> None:
         if b"\n" not in text:

@@ -266,7 +266,7 @@ def _decode(decoder: Decoder, place: int, record: Mapping[str, Any]) -> None:
     if data is None or arrival is None:
         decoder.refused.append(Refused(place, Reason.ENCODING))
     else:
-        decoder.add(place, data, arrival)
+        decoder.add(place, data, arrival, str(record["kinesis"].get("partitionKey", "")))
 
 
 def _merged(refused: Sequence[Refused]) -> list[Refused]:

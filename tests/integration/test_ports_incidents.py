@@ -331,7 +331,6 @@ def test_the_five_lists_equal_a_plain_list(store: IncidentRepository) -> None:
     machine.settings = settings(
         max_examples=3 if emulated else 15,
         stateful_step_count=12,
-        deadline=None,
         suppress_health_check=list(HealthCheck),
     )
     machine("runTest").runTest()

@@ -2,13 +2,12 @@
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from city_platform.layers import cleaned
 
 
-@settings(deadline=None)
 @given(st.lists(st.booleans(), min_size=1, max_size=40), st.integers(0, 40))
 def test_rows_left_out_are_gone_and_the_others_in_order(out: list[bool], few: int) -> None:
     batch = pa.record_batch({"row": pa.array(range(len(out)), pa.int64())})

@@ -38,7 +38,7 @@ def facts(session: Session, numbers: list[int | None], where: str | None = None)
     return Groupings(session, "t", {"n": "BIGINT"}).facts(['"n"'], where)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(_numbers)
 @example([_LARGEST, _LARGEST - 1])
 @example([-_LARGEST - 1])

@@ -45,7 +45,7 @@ def _near(pattern: str) -> list[str]:
     return [text, text + more, text + more * 3, text + more + "é", text[:-1], text + "\n", "é" + text, text + "\x00"]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(pattern=_patterns, texts=_texts)
 def test_shape_and_regular_expression_agree(engine: duckdb.DuckDBPyConnection, pattern: str, texts: list[str]) -> None:
     asked = [*texts, *_near(pattern), None, ""]

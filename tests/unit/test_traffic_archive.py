@@ -27,7 +27,7 @@ def lake_at(folder: Path) -> Lake:
 
 
 def record(data: bytes, number: int = 1, arrival_ms: int = NOON + 2_000) -> StreamRecord:
-    return StreamRecord(f"{number:021d}", "z-000", data, arrival_ms)
+    return StreamRecord(f"{number:021d}", "kerb", data, arrival_ms)
 
 
 def nothing_waits(count: int) -> bool:

@@ -116,9 +116,9 @@ def test_frames_and_messages_say_what_was_measured() -> None:
     measured = Fleet(ROADS, 3_000, 3_000).measured(MONDAY)
     framed, single = Decoder(CITY), Decoder(CITY)
     for place, own in by_zone(measured):
-        framed.add(place, encode_columns(CITY.zones[place], own, CITY.number), MONDAY * 1000)
+        framed.add(place, encode_columns(CITY.zones[place], own, CITY.number), MONDAY * 1000, CITY.zones[place])
     for record, (_, payload) in enumerate(messages(measured, CITY)):
-        single.add(record, payload, MONDAY * 1000)
+        single.add(record, payload, MONDAY * 1000, "kerb")
     for decoder in (framed, single):
         readings = decoder.readings()
         assert readings is not None

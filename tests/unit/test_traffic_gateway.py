@@ -41,7 +41,7 @@ def judged(*records: bytes) -> tuple[int, list[tuple[int, Reason]]]:
     """How many readings the stream's reader finds, and what it refuses."""
     decoder = Decoder(TOWN)
     for place, record in enumerate(records):
-        decoder.add(place, record, NOON)
+        decoder.add(place, record, NOON, "kerb")
     readings = decoder.readings()
     return (0 if readings is None else len(readings)), [(one.record, one.reason) for one in decoder.refused]
 
@@ -54,7 +54,7 @@ _STEPS = st.one_of(
 
 
 @given(st.lists(_STEPS, max_size=40))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_everything_arrives_once_in_order_and_is_acknowledged_after_that(steps: list[str | int | list[bool]]) -> None:
     gateway: Gateway[int] = Gateway(held_messages=12)
     chance = random.Random(1)  # noqa: S311 -- no secret
@@ -157,7 +157,7 @@ def test_no_single_message_can_pass_for_a_frame_of_others() -> None:
     gateway.ripen(NOON, everything=True)
     (entry,) = gateway.next_put()
     decoder = Decoder(TOWN)
-    decoder.add(0, entry.data, NOON)
+    decoder.add(0, entry.data, NOON, entry.key)
     assert decoder.readings() is None
     assert [one.reason for one in decoder.refused] == [Reason.SCHEMA]
 
@@ -166,7 +166,7 @@ _TEXTS = [message(seq=1), message(note=" " * 8000), message(note="y" * 3000)]
 
 
 @given(st.lists(st.sampled_from(_TEXTS), min_size=2, max_size=MOST_LINES))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_full_record_is_one_that_readers_open(messages: Sequence[bytes]) -> None:
     lines = [one for one in (line(HOME, text) for text in messages) if one is not None]
     assert len(lines) == len(messages)

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -113,7 +114,7 @@ def test_frames_give_back_what_was_put_into_them(values: list[tuple[int, ...]]) 
         (encode_lines(put, TOWN.number), NO_CLAIM),
     ):
         decoder = Decoder(TOWN)
-        decoder.add(0, frame, NOON)
+        decoder.add(0, frame, NOON, "kerb")
         got = decoder.readings()
         assert got is not None
         assert decoder.refused == []
@@ -139,7 +140,7 @@ def test_columns_read_together_are_what_they_are_one_by_one(changes: list[tuple[
     def decoded() -> tuple[list[Any], list[Any]]:
         decoder = Decoder(TOWN)
         for place, frame in enumerate(frames):
-            decoder.add(place, frame, NOON)
+            decoder.add(place, frame, NOON, "kerb")
         found = decoder.readings()
         assert found is not None
         clamped = [np.clip(getattr(found, one.name), -(2**50), 2**50).tolist() for one in fields(Readings)]
@@ -249,6 +250,17 @@ def test_an_event_record_that_is_none_is_kept_too() -> None:
     outcome = handled(record(b"", 1, data="not base64!"), *never, letters=letters)
     assert outcome.rejected == {Reason.ENCODING: 3}
     assert [letter.data for letter in letters.kept.values()] == ["not base64!", "", ""]
+
+
+@pytest.mark.parametrize("pack", [columns, lines])
+def test_a_record_under_a_zones_key_holds_no_sensor_of_another_zone(pack: Callable[[Sequence[Told]], bytes]) -> None:
+    """Whoever may publish for one zone must not be able to speak for the sensors of another."""
+    theirs = TOWN.zones[-1]
+    state, letters = MemoryState(), Letters()
+    mine, foreign = (record(pack([GOOD]), number, partitionKey=key) for number, key in enumerate((ZONE, theirs)))
+    outcome = handled(mine, foreign, state=state, letters=letters)
+    assert (outcome.accepted, outcome.rejected) == (1, {Reason.ZONE: 1})
+    assert [letter.record for letter in letters.kept.values()] == ["shardId-000000000000:1"]
 
 
 def test_one_bad_line_costs_only_itself() -> None:
