@@ -1,8 +1,6 @@
 """`city-platform incidents`: take changes to the lake, and look after what could not go there."""
 
 import os
-import signal
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -49,11 +47,10 @@ def process(
     """
     from city_platform.errors import TransientError
     from city_platform.incidents.export import export_once
+    from city_platform.local.ending import asked_to_stop
 
     session = Session.start(home, as_json=as_json)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = asked_to_stop()
     taken = exported = waiting = rejected = 0
     with session.errors():
         path, mapping, overdue = _path(session)

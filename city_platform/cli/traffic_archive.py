@@ -1,7 +1,6 @@
 """`city-platform traffic archive`: takes the readings of this machine's stream to the lake."""
 
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -35,14 +34,13 @@ def archive(
     from city_platform.deployment import deployment
     from city_platform.deployment.traffic import local_stream, open_registry
     from city_platform.errors import TransientError
+    from city_platform.local.ending import asked_to_stop
     from city_platform.traffic.archive import Archived, TrafficArchive, follow
 
     session = Session.start(home, as_json=as_json)
     if deployment(os.environ) != "local":
         session.fail(USAGE, "on AWS the archive's function does this: there is none to run")
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = asked_to_stop()
     total = Archived()
 
     def told(done: "Archived") -> None:

@@ -50,10 +50,12 @@ def process(
     SIGTERM and Ctrl-C end it between two batches. Killed at any moment, the next one goes on where it was, and counts
     nothing twice. Metrics are lines of CloudWatch's embedded metric format.
     """
+    from city_platform.local.ending import asked_to_stop
+
     session = Session.start(home, as_json=as_json)
     if as_json and metrics == "-":
         session.fail(USAGE, "--json and --metrics - both want standard output: choose a file for the metrics")
-    stop = _stopped_by_signals()
+    stop = asked_to_stop()
     with session.errors():
         names = _chosen(session, shards)
         if replay:
@@ -141,13 +143,6 @@ def list_letters(
     elif not as_json:
         session.out.print("No dead letters.")
     raise SystemExit(FAILED if counts else OK)
-
-
-def _stopped_by_signals() -> threading.Event:
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    return stop
 
 
 def _chosen(session: Session, shards: str) -> Sequence[str]:
@@ -290,7 +285,9 @@ def _last_word(name: str, child: Any, connection: Connection) -> "Outcome | Exce
 
 
 def _child(connection: Connection, home: Path, name: str, metrics: str, once: bool) -> None:
-    stop = _stopped_by_signals()
+    from city_platform.local.ending import asked_to_stop
+
+    stop = asked_to_stop()
     threading.Thread(target=_stop_after_parent, args=(stop,), daemon=True).start()
     try:
         connection.send(_in_this_process(Session.start(home, as_json=True), [name], metrics, stop, once=once))

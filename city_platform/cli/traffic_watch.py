@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import threading
 from collections import Counter
 from collections.abc import Mapping
@@ -53,12 +52,11 @@ def watch(
     from city_platform.deployment.traffic import open_state
     from city_platform.errors import TransientError
     from city_platform.local.clock import SystemClock
+    from city_platform.local.ending import asked_to_stop
     from city_platform.traffic.relay import relay
 
     session = Session.start(home, as_json=as_json)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = asked_to_stop()
     done: Counter[str] = Counter(minutes=0, events=0, published=0, refused=0)
     with session.errors():
         if deployment(os.environ) != "local":

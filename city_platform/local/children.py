@@ -1,15 +1,14 @@
 """Child processes of one service: they run together, and end together."""
 
 import os
-import signal
 import subprocess
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from city_platform.local.ending import SIGNALS, asked_to_stop
+
 STOP_SECONDS = 20.0
 _LOOK_SECONDS = 0.5
-_ASKED = (signal.SIGINT, signal.SIGTERM)
 
 
 def run_together(commands: Sequence[Sequence[str]], folder: Path, environment: Mapping[str, str] = os.environ) -> int:
@@ -18,23 +17,19 @@ def run_together(commands: Sequence[Sequence[str]], folder: Path, environment: M
     Their standard output and error are this process's. The exit code is that of a child that failed by itself, else 0.
     Call it in the main thread: it takes SIGINT and SIGTERM.
     """
-    # A service manager ends a service with SIGTERM, and a shell starts background jobs with SIGINT ignored: both
-    # have to reach the children.
-    asked_to_stop = threading.Event()
-    for number in _ASKED:
-        signal.signal(number, lambda *_: asked_to_stop.set())
+    stop = asked_to_stop()
     children = [
         subprocess.Popen(command, cwd=folder, env=environment)  # noqa: S603 -- commands are the callers' own
         for command in commands
     ]
-    while all(child.poll() is None for child in children) and not asked_to_stop.wait(_LOOK_SECONDS):
+    while all(child.poll() is None for child in children) and not stop.wait(_LOOK_SECONDS):
         pass
     return _stop(children)
 
 
 def _stop(children: Sequence["subprocess.Popen[bytes]"]) -> int:
     ended = [child.poll() for child in children]
-    failed = [code for code in ended if code and -code not in _ASKED]
+    failed = [code for code in ended if code and -code not in SIGNALS]
     for child in children:
         if child.poll() is None:
             child.terminate()
