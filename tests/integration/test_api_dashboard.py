@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from city_platform.incidents.repository import Counted, NotCountedYet
+from city_platform.local.incidents import SqliteIncidentRepository
 from tests.api import Town, town
 from tests.integration.test_api_form import accessible
 
@@ -28,6 +30,20 @@ def test_a_new_incident_is_on_the_page_without_anybody_doing_anything(here: Town
     assert int(shown.headers["refresh"]) <= 60
     assert "script" not in shown.headers["content-security-policy"]
     assert " style=" not in shown.text  # which that policy would not let through
+
+
+def test_before_anything_was_counted_the_page_shows_what_was_reported(
+    here: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = here.report()
+
+    def nothing(self: SqliteIncidentRepository) -> Counted:
+        raise NotCountedYet("nothing was published so far")
+
+    monkeypatch.setattr(SqliteIncidentRepository, "counts", nothing)
+    shown = here.client.get("/dashboard")
+    assert (shown.status_code, made["public_ref"] in shown.text) == (200, True)
+    assert "<dt>incidents</dt>" not in shown.text
 
 
 def test_nobody_is_found_by_the_page(here: Town) -> None:
