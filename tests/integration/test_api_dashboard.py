@@ -37,7 +37,7 @@ def test_before_anything_was_counted_the_page_shows_what_was_reported(
 ) -> None:
     made = here.report()
 
-    def nothing(self: SqliteIncidentRepository) -> Counted:
+    def nothing(_: SqliteIncidentRepository) -> Counted:
         raise NotCountedYet("nothing was published so far")
 
     monkeypatch.setattr(SqliteIncidentRepository, "counts", nothing)
