@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -160,11 +160,11 @@ def platform(events: Sequence[tuple[str, int]], repeats: int) -> float:
     return best
 
 
-def lines(seconds: int, file: Path) -> tuple[int, int]:
-    """Writes readings as JSON lines with their zone; how many readings and vehicles there are."""
+def lines(seconds: Iterable[int], file: Path) -> tuple[int, int]:
+    """Writes these seconds as JSON lines with their zone; how many readings and vehicles there are."""
     readings = vehicles = 0
     with file.open("w") as out:
-        for number in range(seconds):
+        for number in seconds:
             for zone, one in enumerate(second(number)):
                 out.writelines(f"{line}\n" for line in _lines(zone, one))
                 readings += len(one)
@@ -194,7 +194,7 @@ def _lines(zone: int, one: Readings) -> list[str]:
 
 def tutorial(folder: Path, *options: str) -> float:
     """Updates a CPU second of the tutorials' handler: one reading a record, 10,000 records an event."""
-    lines(1, folder / "lines.ndjson")
+    lines([0], folder / "lines.ndjson")
     all_lines = (folder / "lines.ndjson").read_text().splitlines()
     with (folder / "events.ndjson").open("w") as out:
         for start in range(0, len(all_lines), 10_000):
@@ -218,7 +218,10 @@ def peer(name: str, python: str, folder: Path) -> float:
     for seconds in SECONDS[name]:
         source = folder / f"{name}-{seconds}"
         source.mkdir()
-        readings, vehicles = lines(seconds, source / "readings.json")
+        # Spark streams in small batches: a second of the city each, as the platform's larger ones are.
+        files = [[number] for number in range(seconds)] if name == "spark" else [range(seconds)]
+        written = [lines(numbers, source / f"readings-{at:03d}.json") for at, numbers in enumerate(files)]
+        readings, vehicles = (sum(column) for column in zip(*written, strict=True))
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         found = _run([python, str(PEERS / f"traffic_{name}_peer.py"), str(source)])
         after = resource.getrusage(resource.RUSAGE_CHILDREN)

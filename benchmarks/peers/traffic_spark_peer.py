@@ -19,7 +19,8 @@ def main() -> None:
         "sensor_id STRING, zone_id STRING, seq BIGINT, ts BIGINT, vehicle_count INT, avg_speed_kmh DOUBLE, "
         "occupancy DOUBLE, congestion_index DOUBLE"
     )
-    readings = spark.readStream.schema(schema).json(sys.argv[1]).withColumn("at", f.timestamp_millis("ts"))
+    source = spark.readStream.schema(schema).option("maxFilesPerTrigger", 1)  # a file is a small batch
+    readings = source.json(sys.argv[1]).withColumn("at", f.timestamp_millis("ts"))
     windows = (
         readings.withWatermark("at", "60 seconds")
         .groupBy(f.window("at", "10 seconds"), "zone_id")
