@@ -166,7 +166,14 @@ def open_incident_path(home: Path, platform: Platform, environ: Mapping[str, str
     # Most changes of a batch are of few reporters; the bound is some megabytes.
     pseudonym = lru_cache(maxsize=10_000)(pseudonymizer(key, f"{DATASET}/reporter"))
     return IncidentPath(
-        processor=StreamProcessor(Segments(store), jobs, letters, alerts, pseudonym),
+        processor=StreamProcessor(
+            segments=Segments(store),
+            jobs=jobs,
+            dead_letters=letters,
+            alerts=alerts,
+            pseudonym=pseudonym,
+            forget=open_incident_repository(home, platform.clock, environ).forget,
+        ),
         export=IncidentExport(platform.lake, jobs, claims, platform.notifier, platform.clock, lease),
         jobs=jobs,
         dead_jobs=dead_jobs,
