@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 SCHEMA_VERSION = 1
+PICTURES = "incidents/media"  # where pictures lie in the object store, a folder an incident
 UNLOCATED = "unlocated"  # region and district of a report that has an address and no coordinates yet
 
 AttributeValue: TypeAlias = str | int | float | tuple[str, ...]

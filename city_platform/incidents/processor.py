@@ -40,7 +40,7 @@ class StreamProcessor:
     dead_letters: DeadLetters
     alerts: AlertDesk
     pseudonym: Callable[[str], str]
-    forget: Callable[[str], None]  # what the store still has of an incident that expired
+    forget: Callable[[str], None]  # removes what else there is of an incident that expired
 
     def process(self, event: object) -> Processed:
         """Raises PoisonRecord for what is no event of these streams, and the ports' errors: deliver all of it again."""

@@ -2,7 +2,7 @@
 
 Closing dates both, opening again takes both dates back. `anonymise` is called again and again; the store drops what is
 past its `ttl` by itself (time to live of DynamoDB, `SqliteIncidentRepository.expire`). The removal comes through the
-stream behind every change before it, and whoever takes it to the lake then has history and contact removed, too.
+stream behind every change before it, and whoever takes it to the lake then calls `forget`.
 """
 
 from collections.abc import Iterator
@@ -10,10 +10,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from city_platform.incidents.codec import milliseconds
-from city_platform.incidents.model import HistoryEntry, Incident
+from city_platform.incidents.model import PICTURES, HistoryEntry, Incident
 from city_platform.incidents.reference import Retention
 from city_platform.incidents.repository import Change, IncidentRepository, VersionConflict
 from city_platform.incidents.roles import SYSTEM, Role
+from city_platform.ports import ObjectStore
 
 AT_ONCE = 1_000  # incidents of one turn
 _NOTE = "The time for keeping them is over: contact data and the reporter were removed."
@@ -63,6 +64,16 @@ def anonymise(repository: IncidentRepository, now: datetime, limit: int = AT_ONC
             continue  # somebody did something with it just now: if it is still closed, the next turn does it
         done += 1
     return done
+
+
+def forget(repository: IncidentRepository, store: ObjectStore, incident_id: str) -> None:
+    """Removes pictures, history and contact of an incident that has left its store; nothing where that was done.
+
+    Raises the errors of both stores.
+    """
+    for key in list(store.keys(f"{PICTURES}/{incident_id}/")):
+        store.delete(key)
+    repository.forget(incident_id)
 
 
 def _unnamed(repository: IncidentRepository, incident: Incident) -> Iterator[HistoryEntry]:

@@ -17,7 +17,7 @@ from city_platform.aws.notifier import SnsNotifier
 from city_platform.cli.app import app
 from city_platform.deployment.incidents import open_incident_service
 from city_platform.functions import incident_deadlines
-from city_platform.incidents.model import Contact, Resolution, Severity, Status
+from city_platform.incidents.model import PICTURES, Contact, Resolution, Severity, Status
 from city_platform.incidents.repository import Listing, Pattern
 from city_platform.incidents.roles import ANONYMOUS
 from city_platform.local.clock import SystemClock
@@ -88,6 +88,8 @@ def test_what_was_closed_long_ago_loses_its_reporter_and_then_leaves_the_store(
         return one
 
     recent, old, older, opened = closed(80), closed(100), closed(740), closed(750)
+    for one in (old, older):
+        town.lake.store.put(f"{PICTURES}/{one}/1.jpg", b"pixels")
     town.clock.time = today - timedelta(days=700)
     service.transition(opened, Status.REOPENED, OFFICER)
     done = {"records": 15, "rows_exported": 15, "rejected": 0, "anonymised": 1, "removed": 1}
@@ -102,6 +104,7 @@ def test_what_was_closed_long_ago_loses_its_reporter_and_then_leaves_the_store(
     ]
     assert town.store.get(older) is None
     assert (town.store.history(older), town.store.sealed_contact(older)) == ([], None)
+    assert list(town.lake.store.keys(f"{PICTURES}/")) == [f"{PICTURES}/{old}/1.jpg"]
     assert town.store.sealed_contact(old) is None
     assert [entry.actor for entry in town.store.history(old)] == [None, None, "officer-1", "system"]
     for kept in (recent, opened):
