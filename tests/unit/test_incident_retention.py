@@ -1,7 +1,9 @@
 """What becomes of incidents after they were closed: their dates, their reporters, their end."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
+from importlib import resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,7 +15,7 @@ from pydantic import ValidationError
 from city_platform.incidents.contact import CONTACT_KEY
 from city_platform.incidents.cursor import Cursors
 from city_platform.incidents.model import Contact, Incident, Resolution, Status
-from city_platform.incidents.reference import Retention
+from city_platform.incidents.reference import BadReference, Retention, load_reference
 from city_platform.incidents.repository import Listing, Pattern
 from city_platform.incidents.retention import anonymise, dated
 from city_platform.incidents.roles import Role
@@ -97,6 +99,20 @@ def test_dates_are_those_of_the_city_and_of_the_closed_alone(status: Status) -> 
 def test_periods_that_cannot_be_are_refused(periods: dict[str, int], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         Retention.model_validate(periods)
+
+
+def test_a_city_gives_its_own_periods(tmp_path: Path) -> None:
+    shipped = resources.files("city_platform.incidents").joinpath("reference.yaml").read_text("utf-8")
+    file = tmp_path / "town.yaml"
+
+    def with_periods(line: str) -> Retention:
+        file.write_text(re.sub(r"(?m)^retention: .*$", line, shipped))
+        return load_reference(file).retention
+
+    assert load_reference().retention == with_periods("") == Retention(anonymise_days=90, remove_days=730)
+    assert with_periods("retention: {anonymise_days: 365, remove_days: 3650}").remove_days == 3650
+    with pytest.raises(BadReference, match=r"retention\.anonymise_days: .* greater than 30; retention\.years: Extra"):
+        with_periods("retention: {anonymise_days: 7, years: 2}")
 
 
 def test_on_its_day_the_reporter_is_removed_and_history_says_so_without_them(
