@@ -35,7 +35,8 @@ def anonymise(repository: IncidentRepository, now: datetime, limit: int = AT_ONC
     """Removes contact data and reporter of incidents whose time has come, at most `limit`; how many these were.
 
     History says that it was done and names no citizen any more, neither reporter nor supporter; who of the staff did
-    what stays. Killed at any moment and called again, it does what is left. Raises the store's errors.
+    what stays, unless the report was their own. Killed at any moment and called again, it does what is left. Raises
+    the store's errors.
     """
     done = 0
     for incident in repository.to_anonymise(now, limit):
