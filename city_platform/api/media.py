@@ -16,7 +16,7 @@ from city_platform.api.incidents import Json, TheDesk, Who
 from city_platform.api.problems import Problem
 from city_platform.api.requests import MediaRequest, read_media
 from city_platform.incidents.identity import is_incident_id, new_incident_id
-from city_platform.incidents.model import Incident, Media
+from city_platform.incidents.model import PICTURES, Incident, Media
 from city_platform.incidents.pictures import BYTES_LIMIT, redrawn
 from city_platform.incidents.report import Fault, InvalidRequest
 from city_platform.incidents.repository import AlreadyDone
@@ -120,7 +120,7 @@ def finish_upload(desk: Desk, incident_id: str, name: str, actor: Actor) -> Inci
     except InvalidRequest:
         desk.store.delete(incoming)
         raise
-    key = f"incidents/media/{incident_id}/{name}.{_ENDINGS[kind]}"
+    key = f"{PICTURES}/{incident_id}/{name}.{_ENDINGS[kind]}"
     desk.store.put(key, clean)
     with suppress(AlreadyDone):
         incident = desk.service.attach(incident_id, Media(key, kind, len(clean)), actor)

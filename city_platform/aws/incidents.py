@@ -63,6 +63,7 @@ _INDEX_KEYS: Mapping[Pattern, str] = {
     Pattern.REPORTED_BY: "reported_by",  # the field itself: who reported anonymously is in no list
 }
 _BATCH = 100  # items, the limit of BatchGetItem
+_WRITES = 25  # items, the limit of BatchWriteItem
 _ATTEMPTS = 8  # at a write that meets another one of the same item, or at a batch that is answered in part
 _PAUSE = 0.05  # seconds, doubled at each attempt
 _written = TypeSerializer().serialize
@@ -165,12 +166,25 @@ class DynamoDBIncidentRepository:
     def write(self, changes: Sequence[Change]) -> None:
         if not 1 <= len(changes) <= CHANGES_AT_ONCE:
             raise ValueError(f"1 to {CHANGES_AT_ONCE} changes at once, not {len(changes)}")
+        # A transaction holds a hundred items, and an incident's history may have more.
+        self._batch_write(
+            self._tables.history,
+            [
+                {"PutRequest": {"Item": _written_item(codec.to_item(one))}}
+                for change in changes
+                for one in change.revised
+            ],
+        )
         now = ceil(self._clock.now().timestamp())
         # Marks come first, so that the first reason for a refusal is a mark's, as the port wants it.
         puts: list[tuple[Mark | Change, dict[str, Any]]] = []
         puts += [(mark, self._mark(mark, change, now)) for change in changes for mark in change.marks]
         puts += [(change, put) for change in changes for put in self._puts(change)]
+        dropped = [change for change in changes if change.drops_contact]
         items: list[Any] = [{"Put": put} for _, put in puts]
+        items += [
+            {"Delete": {"TableName": self._tables.contacts, "Key": _id(one.incident.incident_id)}} for one in dropped
+        ]
         for attempt in range(_ATTEMPTS):
             with _typed():
                 try:
@@ -179,7 +193,7 @@ class DynamoDBIncidentRepository:
                     reasons: Any = error.response.get("CancellationReasons")
                     if not reasons:
                         raise
-                    self._refused([cause for cause, _ in puts], reasons)
+                    self._refused([*(cause for cause, _ in puts), *dropped], reasons)
                 else:
                     return
             time.sleep(random.uniform(0, _PAUSE * 2**attempt))  # noqa: S311 -- spreads rivals out, keeps no secret
@@ -187,9 +201,7 @@ class DynamoDBIncidentRepository:
 
     def get(self, incident_id: str) -> Incident | None:
         with _typed():
-            answer = self._client.get_item(
-                TableName=self._tables.incidents, Key={"incident_id": {"S": incident_id}}, ConsistentRead=True
-            )
+            answer = self._client.get_item(TableName=self._tables.incidents, Key=_id(incident_id), ConsistentRead=True)
         return codec.incident(_item(answer["Item"])) if "Item" in answer else None
 
     def list(self, listing: Listing, limit: int, after: Position | None = None) -> Sequence[Incident]:
@@ -234,10 +246,41 @@ class DynamoDBIncidentRepository:
 
     def sealed_contact(self, incident_id: str) -> bytes | None:
         with _typed():
-            answer = self._client.get_item(
-                TableName=self._tables.contacts, Key={"incident_id": {"S": incident_id}}, ConsistentRead=True
-            )
+            answer = self._client.get_item(TableName=self._tables.contacts, Key=_id(incident_id), ConsistentRead=True)
         return bytes(answer["Item"]["sealed"]["B"]) if "Item" in answer else None
+
+    def to_anonymise(self, now: datetime, limit: int) -> Sequence[Incident]:
+        # Once a day a look at all items costs less than a sixth index, which each closing would have to write.
+        found: list[Incident] = []
+        with _typed():
+            pages = self._client.get_paginator("scan").paginate(
+                TableName=self._tables.incidents,
+                FilterExpression="anonymise_after <= :now AND #ttl > :seconds",
+                ExpressionAttributeNames={"#ttl": "ttl"},
+                ExpressionAttributeValues={
+                    ":now": {"S": codec.rfc3339(now)},
+                    ":seconds": {"N": str(int(now.timestamp()))},
+                },
+            )
+            for page in pages:
+                found += [codec.incident(_item(one)) for one in page["Items"]]
+                if len(found) >= limit:
+                    break
+        return found[:limit]
+
+    def forget(self, incident_id: str) -> None:
+        with _typed():
+            pages = self._client.get_paginator("query").paginate(
+                TableName=self._tables.history,
+                KeyConditionExpression="incident_id = :id",
+                ExpressionAttributeValues={":id": {"S": incident_id}},
+                ProjectionExpression="incident_id, version",
+                ConsistentRead=True,
+            )
+            keys = [one for page in pages for one in page["Items"]]
+        self._batch_write(self._tables.history, [{"DeleteRequest": {"Key": key}} for key in keys])
+        with _typed():
+            self._client.delete_item(TableName=self._tables.contacts, Key=_id(incident_id))
 
     @cached_property
     def _client(self) -> "DynamoDBClient":
@@ -281,8 +324,20 @@ class DynamoDBIncidentRepository:
         if change.sealed_contact is not None:
             yield {
                 "TableName": self._tables.contacts,
-                "Item": {"incident_id": {"S": incident.incident_id}, "sealed": {"B": change.sealed_contact}},
+                "Item": {**_id(incident.incident_id), "sealed": {"B": change.sealed_contact}},
             }
+
+    def _batch_write(self, table: str, requests: Sequence[Any]) -> None:
+        for start in range(0, len(requests), _WRITES):
+            asked: Any = {table: requests[start : start + _WRITES]}
+            for attempt in range(_ATTEMPTS):
+                with _typed():
+                    asked = self._client.batch_write_item(RequestItems=asked).get("UnprocessedItems")
+                if not asked:
+                    break
+                time.sleep(random.uniform(0, _PAUSE * 2**attempt))  # noqa: S311 -- as above
+            else:
+                raise RepositoryUnavailable("DynamoDB did a batch in part, again and again")
 
     @staticmethod
     def _refused(causes: Sequence[Mark | Change], reasons: Sequence[Mapping[str, Any]]) -> None:
@@ -334,7 +389,7 @@ class DynamoDBIncidentRepository:
         for start in range(0, len(ids), _BATCH):
             asked: Any = {
                 self._tables.incidents: {
-                    "Keys": [{"incident_id": {"S": one}} for one in ids[start : start + _BATCH]],
+                    "Keys": [_id(one) for one in ids[start : start + _BATCH]],
                     "ConsistentRead": True,
                 }
             }
@@ -351,6 +406,10 @@ class DynamoDBIncidentRepository:
             else:
                 raise RepositoryUnavailable("DynamoDB answered a batch in part, again and again")
         return [found[one] for one in ids if one in found]
+
+
+def _id(incident_id: str) -> dict[str, Any]:
+    return {"incident_id": {"S": incident_id}}
 
 
 def _chained(head: Sequence[Mapping[str, Any]], rest: Iterator[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,6 +27,11 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard 
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")]
 
 _READER = "lake"
+_OVERDUE = {
+    "rejected": "requests for information rejected that nobody answered",
+    "anonymised": "incidents closed long ago without their reporters now",
+    "removed": "incidents removed whose time was over",
+}
 _IDLE = 0.5  # seconds between looks at a stream that had nothing
 
 
@@ -42,8 +48,9 @@ def process(
     """Take changes of incidents from this machine's store to the lake, alerting to critical ones on the way.
 
     What the stream's function and the export's state machine do on AWS. With each export it rejects what waits for
-    information that nobody gave for two weeks. SIGTERM and Ctrl-C end it between two steps; killed at any moment, the
-    next one goes on where it was.
+    information that nobody gave for two weeks, removes reporters and contact data from what was closed long ago, and
+    then the incidents themselves, as the city's reference says. SIGTERM and Ctrl-C end it between two steps; killed at
+    any moment, the next one goes on where it was.
     """
     from city_platform.errors import TransientError
     from city_platform.incidents.export import export_once
@@ -51,9 +58,10 @@ def process(
 
     session = Session.start(home, as_json=as_json)
     stop = asked_to_stop()
-    taken = exported = waiting = rejected = 0
+    taken = exported = waiting = 0
+    overdue: Counter[str] = Counter()
     with session.errors():
-        path, mapping, overdue = _path(session)
+        path, mapping, see_to_overdue = _path(session)
         last = time.monotonic()
         while not stop.is_set():
             try:
@@ -61,15 +69,15 @@ def process(
                 taken, waiting = taken + count, waiting + count
                 due = not count if once else waiting >= rows or time.monotonic() - last >= every
                 if due:
-                    late = overdue()
-                    rejected += late
+                    late = see_to_overdue()
+                    overdue.update(late)
                     published = export_once(path.export, uuid4().hex)["published"]
                     exported += sum(one["rows"] for one in published)
                     waiting, last = 0, time.monotonic()
                     for one in published:
                         session.err.print(f"{one['day']}: {one['rows']:,} rows, manifest {one['sequence']}")
                     mapping.stream.trim([_READER])
-                    if once and not (published or late):
+                    if once and not (published or late.total()):
                         break
             except TransientError as error:
                 if once:
@@ -78,9 +86,9 @@ def process(
                 stop.wait(5)
             if not (once or count):
                 stop.wait(_IDLE)
-    session.result({"records": taken, "rows_exported": exported, "rejected": rejected})
+    session.result({"records": taken, "rows_exported": exported} | {name: overdue[name] for name in _OVERDUE})
     if not as_json:
-        said = f"; {rejected:,} requests for information rejected that nobody answered" if rejected else ""
+        said = "".join(f"; {overdue[name]:,} {what}" for name, what in _OVERDUE.items() if overdue[name])
         session.out.print(f"{taken:,} records taken from the stream, {exported:,} rows exported{said}.")
     raise SystemExit(OK)
 
@@ -139,10 +147,11 @@ def _open(session: Session) -> "IncidentPath":
     return open_incident_path(session.home, session.platform())
 
 
-def _path(session: Session) -> "tuple[IncidentPath, EventSourceMapping, Callable[[], int]]":
-    """The path, what brings it the stream, and what rejects overdue requests and counts them."""
+def _path(session: Session) -> "tuple[IncidentPath, EventSourceMapping, Callable[[], Counter[str]]]":
+    """The path, what brings it the stream, and what deals with whatever is overdue and counts it as _OVERDUE says."""
     from city_platform.deployment import deployment
     from city_platform.deployment.incidents import open_incident_service
+    from city_platform.incidents.retention import AT_ONCE, anonymise
     from city_platform.incidents.unanswered import reject_unanswered
     from city_platform.local.clock import SystemClock
     from city_platform.local.incident_stream import SqliteIncidentStream
@@ -161,7 +170,15 @@ def _path(session: Session) -> "tuple[IncidentPath, EventSourceMapping, Callable
         lambda event: path.processor.process(event).partial_answer(),
         lambda record, reason: path.dead_letters.keep([(record, reason)]),
     )
-    return path, mapping, lambda: len(reject_unanswered(service, repository, clock.now()))
+
+    def see_to_overdue() -> Counter[str]:
+        return Counter(
+            rejected=len(reject_unanswered(service, repository, clock.now())),
+            anonymised=anonymise(repository, clock.now()),
+            removed=repository.expire(AT_ONCE),
+        )
+
+    return path, mapping, see_to_overdue
 
 
 def _timezone() -> str:

@@ -136,13 +136,14 @@ def open_incident_path(home: Path, platform: Platform, environ: Mapping[str, str
 
     Raises BadReference, IncompleteSettings, and the errors of the key service and the object store.
     """
-    from functools import lru_cache
+    from functools import lru_cache, partial
 
     from city_platform.contracts.model import Classification
     from city_platform.incidents.alerts import AlertDesk
     from city_platform.incidents.dead_letters import DeadLetters
     from city_platform.incidents.export import DATASET, LEASE, IncidentExport
     from city_platform.incidents.processor import StreamProcessor
+    from city_platform.incidents.retention import forget
     from city_platform.incidents.segments import Segments
     from city_platform.protection.classification import master_key
     from city_platform.protection.masking import pseudonym_key, pseudonymizer
@@ -166,7 +167,14 @@ def open_incident_path(home: Path, platform: Platform, environ: Mapping[str, str
     # Most changes of a batch are of few reporters; the bound is some megabytes.
     pseudonym = lru_cache(maxsize=10_000)(pseudonymizer(key, f"{DATASET}/reporter"))
     return IncidentPath(
-        processor=StreamProcessor(Segments(store), jobs, letters, alerts, pseudonym),
+        processor=StreamProcessor(
+            segments=Segments(store),
+            jobs=jobs,
+            dead_letters=letters,
+            alerts=alerts,
+            pseudonym=pseudonym,
+            forget=partial(forget, open_incident_repository(home, platform.clock, environ), store),
+        ),
         export=IncidentExport(platform.lake, jobs, claims, platform.notifier, platform.clock, lease),
         jobs=jobs,
         dead_jobs=dead_jobs,

@@ -1,13 +1,16 @@
-"""Rejects requests for information that nobody answered in time; a scheduler calls it once a day."""
+"""Rejects requests that nobody answered in time, removes reporters in theirs; a scheduler calls it once a day."""
 
 from functools import cache
 from typing import Any
 
 from city_platform.functions.composition import incident_service
 from city_platform.incidents.repository import IncidentRepository
+from city_platform.incidents.retention import anonymise
 from city_platform.incidents.service import IncidentService
 from city_platform.incidents.unanswered import reject_unanswered
 from city_platform.ports import Clock
+
+_AT_ONCE = 5_000  # incidents: more than a city closes in a day, and some minutes' work
 
 
 @cache
@@ -17,6 +20,10 @@ def _parts() -> tuple[IncidentService, IncidentRepository, Clock]:
 
 
 def handler(_event: dict[str, Any], _context: object) -> dict[str, int]:
-    """How many were rejected. Called again, it rejects no others."""
+    """How many were rejected, and how many anonymised. Called again, it does what is left."""
     service, repository, clock = _parts()
-    return {"rejected": len(reject_unanswered(service, repository, clock.now()))}
+    now = clock.now()
+    return {
+        "rejected": len(reject_unanswered(service, repository, now)),
+        "anonymised": anonymise(repository, now, _AT_ONCE),
+    }

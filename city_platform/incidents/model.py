@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 SCHEMA_VERSION = 1
+PICTURES = "incidents/media"  # where pictures lie in the object store, a folder an incident
 UNLOCATED = "unlocated"  # region and district of a report that has an address and no coordinates yet
 
 AttributeValue: TypeAlias = str | int | float | tuple[str, ...]
@@ -122,8 +123,8 @@ class Incident:
     still_there: int = 0  # how many have said so since it was closed
     media: tuple[Media, ...] = ()
     attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
-    anonymise_after: datetime | None = None
-    ttl: datetime | None = None  # when the store may drop it; only after its export
+    anonymise_after: datetime | None = None  # when its reporter is to be removed; absent where that was done
+    ttl: datetime | None = None  # when the store may drop it, in whole seconds; only after its export
     schema_version: int = SCHEMA_VERSION
 
 

@@ -40,6 +40,7 @@ class StreamProcessor:
     dead_letters: DeadLetters
     alerts: AlertDesk
     pseudonym: Callable[[str], str]
+    forget: Callable[[str], None]  # removes what else there is of an incident that expired
 
     def process(self, event: object) -> Processed:
         """Raises PoisonRecord for what is no event of these streams, and the ports' errors: deliver all of it again."""
@@ -73,5 +74,8 @@ class StreamProcessor:
                 done.why.append(str(error))
         jobs = self.segments.write(row for _, row, _ in rows)
         self.jobs.send([job.to_json() for job in jobs])
+        for _, row, _ in rows:
+            if row.expired:
+                self.forget(row.incident_id)
         done.rows = len(rows)
         return done

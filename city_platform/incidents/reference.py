@@ -19,6 +19,7 @@ from shapely.geometry.base import BaseGeometry
 
 from city_platform.errors import PermanentError
 from city_platform.incidents.model import Box
+from city_platform.incidents.transitions import REOPEN_DAYS
 
 SATURDAY = 5
 METRES_PER_DEGREE = 111_320  # of latitude; of longitude it is less, so a search box of this many is never too small
@@ -122,8 +123,23 @@ class City(_Strict):
         return labels[-1] not in _NOBODYS and labels[-2:-1] != ["example"]
 
 
+class Retention(_Strict):
+    """How long what was reported is kept after it was closed, in days."""
+
+    # A reporter who is no longer known could not open it again.
+    anonymise_days: Annotated[int, Field(gt=REOPEN_DAYS, le=36_500)] = 90  # until reporter and contact data are removed
+    remove_days: Annotated[int, Field(le=36_500)] = 730  # until the incident leaves the store; the lake keeps its rows
+
+    @model_validator(mode="after")
+    def _anonymised_before_removed(self) -> "Retention":
+        if self.remove_days <= self.anonymise_days:
+            raise ValueError("`remove_days` has to be more than `anonymise_days`")
+        return self
+
+
 class _Document(_Strict):
     city: City
+    retention: Retention = Retention()
     regions: Mapping[Code, Text]
     districts: Mapping[Code, District]
     categories: Mapping[Code, Category]
@@ -141,6 +157,7 @@ class Reference:
     """What a city says of itself. `polygons` are the districts' areas in longitude, latitude."""
 
     city: City
+    retention: Retention
     regions: Mapping[str, str]
     districts: Mapping[str, District]
     categories: Mapping[str, Category]
@@ -214,7 +231,15 @@ def load_reference(path: Path | None = None, boundaries: Path | None = None) -> 
         raise BadReference(f"{where}: {error}") from error
     polygons = _read_boundaries(boundaries, document) if boundaries else _nearest(document)
     changed_at = datetime.fromtimestamp(changed, UTC)
-    return Reference(document.city, document.regions, document.districts, document.categories, polygons, changed_at)
+    return Reference(
+        city=document.city,
+        retention=document.retention,
+        regions=document.regions,
+        districts=document.districts,
+        categories=document.categories,
+        polygons=polygons,
+        changed_at=changed_at,
+    )
 
 
 def _nearest(document: _Document) -> Mapping[str, BaseGeometry]:

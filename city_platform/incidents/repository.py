@@ -102,13 +102,17 @@ class Mark:
 class Change:
     """One incident's next version with its history entry. `sealed_contact` is the encrypted contact, if there is one.
 
-    `incident.version` is 1 for a new incident; otherwise the store must hold the version before it.
+    `incident.version` is 1 for a new incident; otherwise the store must hold the version before it. `revised` are
+    earlier entries of the history as they shall be from now on; where the change is refused, they may be so all the
+    same. `drops_contact` removes the sealed contact.
     """
 
     incident: Incident
     entry: HistoryEntry
     marks: tuple[Mark, ...] = ()
     sealed_contact: bytes | None = None
+    revised: tuple[HistoryEntry, ...] = ()
+    drops_contact: bool = False
 
 
 class IncidentRepository(Protocol):
@@ -150,6 +154,17 @@ class IncidentRepository(Protocol):
         ...
 
     def sealed_contact(self, incident_id: str) -> bytes | None: ...
+
+    def to_anonymise(self, now: datetime, limit: int) -> Sequence[Incident]:
+        """At most `limit` incidents whose `anonymise_after` has come and whose `ttl` has not, in no order.
+
+        May lag behind `get` by a moment.
+        """
+        ...
+
+    def forget(self, incident_id: str) -> None:
+        """Removes history and contact of an incident that has left the store; nothing where that was done."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

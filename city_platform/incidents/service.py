@@ -36,6 +36,7 @@ from city_platform.incidents.repository import (
     RepositoryUnavailable,
     VersionConflict,
 )
+from city_platform.incidents.retention import dated
 from city_platform.incidents.roles import SYSTEM, Actor
 from city_platform.incidents.text import masked, prose
 from city_platform.incidents.transitions import NotYours, transition
@@ -194,6 +195,7 @@ class IncidentService:
             after = transition(
                 incident, to, actor=actor, now=self._now(), note=note, resolution=resolution, original=original
             )
+            after = dated(after, self.reference.retention)
             # Who is asked for information has to read the question.
             public = bool(note) and (after.status.closed or after.status is Status.INFO_REQUESTED)
             changes = [Change(after, _entry(after, incident, actor, "transition", note, public=public))]

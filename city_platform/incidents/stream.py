@@ -22,7 +22,7 @@ from city_platform.errors import PermanentError
 from city_platform.incidents.model import Channel, Resolution, Severity, Status, Visibility
 
 ROW_SCHEMA = 1
-_TTL_SERVICE = "dynamodb.amazonaws.com"
+TTL_SERVICE = "dynamodb.amazonaws.com"  # who removes what has expired
 _SECONDS_LIMIT = 100_000_000_000  # a time in seconds stays below, one in milliseconds is above (1973), and so on
 _AGE_LIMIT = timedelta(days=36_500)
 
@@ -100,7 +100,7 @@ def _row(record: Mapping[str, Any], pseudonym: Callable[[str], str]) -> Row:
     expired = False
     if event == "REMOVE":
         at = _moment(float(told["ApproximateCreationDateTime"]))
-        expired = (record.get("userIdentity") or {}).get("principalId") == _TTL_SERVICE
+        expired = (record.get("userIdentity") or {}).get("principalId") == TTL_SERVICE
     elif event == "MODIFY" and int(old["version"]["N"]) >= int(version):
         # Such a change has no name of its own, and would be taken for the one before it.
         raise PoisonRecord("the incident was changed without raising its version")

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from city_platform.incidents import codec
+from city_platform.incidents.stream import TTL_SERVICE
 from city_platform.local.incidents import LoggedChange, SqliteIncidentRepository
 
 SOURCE = "local:incidents/stream"
@@ -43,6 +44,8 @@ def stream_record(change: LoggedChange) -> dict[str, Any]:
         told["OldImage"] = _image(change.old)
     if change.new is not None:
         told["NewImage"] = _image(change.new)
+    # The store removes what has expired, and nothing else: as DynamoDB's time to live, it does so by itself.
+    by = {"userIdentity": {"type": "Service", "principalId": TTL_SERVICE}} if change.new is None else {}
     return {
         "eventID": f"local-{change.sequence}",
         "eventName": "INSERT" if change.old is None else "REMOVE" if change.new is None else "MODIFY",
@@ -50,6 +53,7 @@ def stream_record(change: LoggedChange) -> dict[str, Any]:
         "eventSource": "aws:dynamodb",
         "eventSourceARN": SOURCE,
         "dynamodb": told,
+        **by,
     }
 
 

@@ -63,6 +63,7 @@ _INDEXES: Mapping[Pattern, str] = {
     Pattern.DISTRICT_CATEGORY: "incident_district_category",
     Pattern.REPORTED_BY: "incident_reported_by",
 }
+_DATES = {name: f"json_extract(item, '$.{name}')" for name in ("anonymise_after", "ttl")}  # of what was closed
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,38 @@ class SqliteIncidentRepository:
     def sealed_contact(self, incident_id: str) -> bytes | None:
         rows = self._database.read("SELECT sealed FROM contact WHERE incident_id = ?", (incident_id,))
         return bytes(rows[0][0]) if rows else None
+
+    def to_anonymise(self, now: datetime, limit: int) -> Sequence[Incident]:
+        rows = self._database.read(
+            f"SELECT item FROM incident INDEXED BY incident_anonymise_after WHERE {_DATES['anonymise_after']} <= ? "
+            f"AND {_DATES['ttl']} > ? LIMIT ?",
+            (codec.rfc3339(now), now.timestamp(), limit),
+        )
+        return [codec.incident(_loaded(item)) for (item,) in rows]
+
+    def forget(self, incident_id: str) -> None:
+        with self._writing, self._database.transaction() as connection:
+            for table in ("history", "contact"):
+                connection.execute(f"DELETE FROM {table} WHERE incident_id = ?", (incident_id,))
+
+    def expire(self, limit: int) -> int:
+        """Drops at most `limit` incidents whose `ttl` has come, as DynamoDB does by itself; how many these were.
+
+        Each drop is the incident's last change in the log. An incident of which the log holds a change waits: the log
+        is trimmed of what its readers have dealt with, after an export.
+        """
+        now = self.clock.now()
+        with self._writing, self._database.transaction() as connection:
+            due = connection.execute(
+                f"SELECT incident_id, item FROM incident INDEXED BY incident_ttl WHERE {_DATES['ttl']} <= ? "
+                "AND incident_id NOT IN (SELECT incident_id FROM change) LIMIT ?",
+                (now.timestamp(), limit),
+            ).fetchall()
+            for incident_id, item in due:
+                connection.execute("DELETE FROM incident WHERE incident_id = ?", (incident_id,))
+                _count(connection, _loaded(item), -1)
+                _log(connection, now, incident_id, item, None)
+        return len(due)
 
     def counts(self) -> Counted:
         """As an IncidentCounter: kept in the same transaction as the incidents, so never behind."""
@@ -229,23 +262,38 @@ class SqliteIncidentRepository:
             (*(item.get(name) for name in columns), incident.lat, incident.long, new),
         )
         for counted, by in ((_loaded(old) if old else None, -1), (item, 1)):
-            if counted is not None and counted["visibility"] == Visibility.PUBLIC:
-                connection.execute(
-                    "INSERT INTO tally VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET incidents = incidents + ?",
-                    (*(counted[name] for name in _TALLIED), by, by),
-                )
+            if counted is not None:
+                _count(connection, counted, by)
         connection.execute(
             "INSERT INTO history VALUES (?, ?, ?)",
             (incident.incident_id, change.entry.version, _dumped(codec.to_item(change.entry))),
         )
+        connection.executemany(
+            "UPDATE history SET item = ? WHERE incident_id = ? AND version = ?",
+            [(_dumped(codec.to_item(one)), one.incident_id, one.version) for one in change.revised],
+        )
+        if change.drops_contact:
+            connection.execute("DELETE FROM contact WHERE incident_id = ?", (incident.incident_id,))
         if change.sealed_contact is not None:
             connection.execute(
                 "INSERT OR REPLACE INTO contact VALUES (?, ?)", (incident.incident_id, change.sealed_contact)
             )
+        _log(connection, self.clock.now(), incident.incident_id, old, new)
+
+
+def _count(connection: sqlite3.Connection, item: codec.Item, by: int) -> None:
+    if item["visibility"] == Visibility.PUBLIC:
         connection.execute(
-            "INSERT INTO change (at, incident_id, old, new) VALUES (?, ?, ?, ?)",
-            (codec.rfc3339(self.clock.now()), incident.incident_id, old, new),
+            "INSERT INTO tally VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET incidents = incidents + ?",
+            (*(item[name] for name in _TALLIED), by, by),
         )
+
+
+def _log(connection: sqlite3.Connection, at: datetime, incident_id: str, old: str | None, new: str | None) -> None:
+    connection.execute(
+        "INSERT INTO change (at, incident_id, old, new) VALUES (?, ?, ?, ?)",
+        (codec.rfc3339(at), incident_id, old, new),
+    )
 
 
 def _schema() -> Sequence[str]:
@@ -255,6 +303,10 @@ def _schema() -> Sequence[str]:
         columns = ", ".join((*pattern.fields, "reported_at", "incident_id", *places))
         known = " WHERE reported_by IS NOT NULL" if pattern is Pattern.REPORTED_BY else ""
         statements.append(f"CREATE INDEX IF NOT EXISTS {index} ON incident ({columns}){known}")
+    statements += [
+        f"CREATE INDEX IF NOT EXISTS incident_{name} ON incident ({date}) WHERE {date} IS NOT NULL"
+        for name, date in _DATES.items()
+    ]
     return statements
 
 

@@ -15,12 +15,19 @@ from typer.testing import CliRunner
 
 from city_platform.aws.notifier import SnsNotifier
 from city_platform.cli.app import app
+from city_platform.deployment.incidents import open_incident_service
 from city_platform.functions import incident_deadlines
-from city_platform.incidents.model import Severity, Status
+from city_platform.incidents.model import PICTURES, Contact, Resolution, Severity, Status
+from city_platform.incidents.repository import Listing, Pattern
+from city_platform.incidents.roles import ANONYMOUS
+from city_platform.local.clock import SystemClock
 from city_platform.local.notifier import FileNotifier
+from city_platform.local.platform import local_platform
 from tests.incident_stream import Town, following, notifications, record, with_poison
-from tests.incidents import incident
+from tests.incidents import ADMIN, CITIZEN, OFFICER, OTHER, incident, report
 from tests.town import StandingClock
+
+NOTHING_OVERDUE = {"rejected": 0, "anonymised": 0, "removed": 0}
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +47,7 @@ def command(home: Path, *words: str) -> tuple[int, dict[str, Any]]:
 def test_the_commands_take_changes_to_the_lake_and_bring_letters_back(home: Path) -> None:
     town = Town.at(home)
     names = with_poison(town)
-    assert command(home, "process", "--once") == (0, {"records": 6, "rows_exported": 5, "rejected": 0})
+    assert command(home, "process", "--once") == (0, {"records": 6, "rows_exported": 5, **NOTHING_OVERDUE})
     assert town.names() == names
     code, listed = command(home, "dlq", "list")
     (letter,) = listed["dead_letters"]
@@ -49,7 +56,7 @@ def test_the_commands_take_changes_to_the_lake_and_bring_letters_back(home: Path
     town.path.dead_letters.keep([(record(late), "a defect, mended since")])
     code, done = command(home, "dlq", "redrive")
     assert (code, done) == (1, {"replayed": 1, "jobs": 0, "refused": ["severity: Invalid enum value"]})
-    assert command(home, "process", "--once") == (0, {"records": 0, "rows_exported": 1, "rejected": 0})
+    assert command(home, "process", "--once") == (0, {"records": 0, "rows_exported": 1, **NOTHING_OVERDUE})
     assert town.names() == sorted([*names, f"{late.incident_id}.1.INSERT"])
 
 
@@ -57,11 +64,60 @@ def test_a_request_that_nobody_answered_is_rejected_and_exported(home: Path, mon
     town = Town.at(home)
     asked = town.write(incident())
     town.write(following(asked, status=Status.INFO_REQUESTED), asked)
-    assert command(home, "process", "--once") == (0, {"records": 3, "rows_exported": 3, "rejected": 1})
+    done = {"records": 3, "rows_exported": 3, **NOTHING_OVERDUE, "rejected": 1}
+    assert command(home, "process", "--once") == (0, done)
     assert town.names()[-1] == f"{asked.incident_id}.3.MODIFY"
     monkeypatch.setenv("CITY_PLATFORM_HOME", str(home))
     incident_deadlines._parts.cache_clear()
-    assert incident_deadlines.handler({}, None) == {"rejected": 0}
+    assert incident_deadlines.handler({}, None) == {"rejected": 0, "anonymised": 0}
+
+
+def test_what_was_closed_long_ago_loses_its_reporter_and_then_leaves_the_store(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    town, today = Town.at(home), SystemClock().now()
+    platform = local_platform(home, town.clock, threads=1)
+    service = open_incident_service(platform, town.store, {})
+
+    def closed(days: int) -> str:
+        """One that was closed so many days ago, with contact data and a supporter."""
+        town.clock.time = today - timedelta(days=days)
+        one = service.report(report(contact={"email": "canary@example.org"}), CITIZEN).incident.incident_id
+        service.support(one, OTHER)
+        service.transition(one, Status.RESOLVED, OFFICER, note="mended", resolution=Resolution.FIXED)
+        return one
+
+    recent, old, older, opened = closed(80), closed(100), closed(740), closed(750)
+    for one in (old, older):
+        town.lake.store.put(f"{PICTURES}/{one}/1.jpg", b"pixels")
+    town.clock.time = today - timedelta(days=700)
+    service.transition(opened, Status.REOPENED, OFFICER)
+    done = {"records": 15, "rows_exported": 15, "rejected": 0, "anonymised": 1, "removed": 1}
+    assert command(home, "process", "--once") == (0, done)
+    assert command(home, "process", "--once") == (0, {"records": 0, "rows_exported": 0, **NOTHING_OVERDUE})
+
+    rows = {row["event_id"]: row for row in town.exported()}
+    assert (rows[f"{old}.4.MODIFY"]["reporter"], rows[f"{old}.4.MODIFY"]["old_status"]) == (None, "resolved")
+    assert rows[f"{old}.3.MODIFY"]["reporter"]  # the lake keeps pseudonyms
+    assert [(name, row["expired"]) for name, row in rows.items() if row["event"] == "REMOVE"] == [
+        (f"{older}.3.REMOVE", True)
+    ]
+    assert town.store.get(older) is None
+    assert (town.store.history(older), town.store.sealed_contact(older)) == ([], None)
+    assert list(town.lake.store.keys(f"{PICTURES}/")) == [f"{PICTURES}/{old}/1.jpg"]
+    assert town.store.sealed_contact(old) is None
+    assert [entry.actor for entry in town.store.history(old)] == [None, None, "officer-1", "system"]
+    for kept in (recent, opened):
+        assert service.contact(kept, ADMIN) == Contact(email="canary@example.org")
+    listing = Listing(Pattern.DISTRICT_CATEGORY, ("mount-pleasant", "road_damage"))
+    assert {one.incident_id for one in service.list(listing, ANONYMOUS, 10).incidents} == {recent, old, opened}
+    assert sum(count.incidents for count in town.store.counts().counts) == 3
+
+    last = closed(95)
+    monkeypatch.setenv("CITY_PLATFORM_HOME", str(home))
+    incident_deadlines._parts.cache_clear()
+    assert incident_deadlines.handler({}, None) == {"rejected": 0, "anonymised": 1}
+    assert town.store.sealed_contact(last) is None
 
 
 def test_of_notifications_of_one_name_the_file_has_the_first(tmp_path: Path, clock: StandingClock) -> None:

@@ -116,6 +116,76 @@ def test_history_keeps_every_version_and_contact_lies_apart(store: IncidentRepos
     assert store.sealed_contact("none") is None
 
 
+def test_a_change_may_revise_history_and_drop_the_contact(store: IncidentRepository) -> None:
+    first = incident()
+    store.write([change(first, sealed_contact=b"sealed")])
+    versions = [first]
+    for _ in range(30):
+        versions.append(following(versions[-1]))
+        store.write([change(versions[-1], versions[-2])])
+    last = versions[-1]
+    revised = tuple(replace(one, actor=None) for one in store.history(first.incident_id)[:-1])
+    with pytest.raises(VersionConflict):
+        store.write([change(last, first, revised=revised, drops_contact=True)])
+    assert store.sealed_contact(first.incident_id) == b"sealed"
+    for _ in range(2):  # what is gone may be dropped again
+        before, last = last, following(last, reported_by=None)
+        store.write([change(last, before, revised=revised, drops_contact=True)])
+    assert store.sealed_contact(first.incident_id) is None
+    assert [(one.version, one.actor) for one in store.history(first.incident_id)] == [
+        *((number, None) for number in range(1, 31)), (31, "citizen-1"), (32, None), (33, None),
+    ]  # fmt: skip
+    assert store.get(first.incident_id) == last
+
+
+def test_what_is_to_be_anonymised_is_past_its_day_and_not_past_its_end(store: IncidentRepository) -> None:
+    second = timedelta(seconds=1)
+    due = [incident(number, anonymise_after=NOW - number * second, ttl=NOW + second) for number in range(3)]
+    others = [
+        incident(3, anonymise_after=NOW + timedelta(milliseconds=1), ttl=NOW + second),
+        incident(4, anonymise_after=NOW - second, ttl=NOW),  # it goes as a whole
+        incident(5, ttl=NOW + second),  # done
+        incident(6),
+    ]
+    for one in (*due, *others):
+        store.write([change(one)])
+    found = store.to_anonymise(NOW, 10)
+    assert sorted(found, key=lambda one: one.reported_at) == due
+    assert len(store.to_anonymise(NOW, 2)) == 2
+    store.write([change(following(due[0], anonymise_after=None, ttl=None), due[0])])
+    assert {one.incident_id for one in store.to_anonymise(NOW, 10)} == {one.incident_id for one in due[1:]}
+
+
+def test_what_is_left_of_an_incident_is_forgotten_and_nothing_of_others(store: IncidentRepository) -> None:
+    gone, kept = incident(), incident(1)
+    for one in (gone, kept):
+        store.write([change(one, sealed_contact=b"sealed")])
+        for _ in range(27):
+            before, one = one, following(one)  # noqa: PLW2901 -- the next version of it
+            store.write([change(one, before)])
+    for _ in range(2):  # what it hangs on is delivered at least once
+        store.forget(gone.incident_id)
+    assert (store.history(gone.incident_id), store.sealed_contact(gone.incident_id)) == ([], None)
+    assert (len(store.history(kept.incident_id)), store.sealed_contact(kept.incident_id)) == (28, b"sealed")
+
+
+def test_what_was_closed_expires_by_the_attribute_of_its_table(store: IncidentRepository) -> None:
+    one = incident(ttl=NOW + timedelta(days=730))
+    store.write([change(one)])
+    after = following(one, ttl=None)
+    if isinstance(store, DynamoDBIncidentRepository):
+        table = store._tables.incidents
+        key = {"incident_id": {"S": one.incident_id}}
+        name = store._tables.expiring()[table]
+        item = store._client.get_item(TableName=table, Key=key)["Item"]
+        assert item[name] == {"N": str(int((NOW + timedelta(days=730)).timestamp()))}
+        store.write([change(after, one)])
+        assert name not in store._client.get_item(TableName=table, Key=key)["Item"]
+    else:
+        store.write([change(after, one)])
+    assert store.get(one.incident_id) == after
+
+
 def test_a_change_of_an_old_version_is_refused_and_writes_nothing(store: IncidentRepository) -> None:
     first = incident()
     store.write([change(first)])

@@ -23,11 +23,11 @@ from city_platform.aws.incidents import DynamoDBIncidentRepository, IncidentTabl
 from city_platform.deployment import open_platform
 from city_platform.deployment.incidents import IncidentPath, open_incident_path
 from city_platform.incidents.contact import CONTACT_KEY
-from city_platform.incidents.model import Severity
+from city_platform.incidents.model import PICTURES, Severity, Status
 from city_platform.local.clock import SystemClock
 from city_platform.protection.classification import Classification, master_key
 from tests.incident_stream import following, record
-from tests.incidents import change, incident
+from tests.incidents import NOW, change, incident
 from tests.town import ROOT
 
 REGION = "ca-central-1"
@@ -274,3 +274,19 @@ def test_the_tables_serve_the_store_on_this_emulator_too(cloud: Cloud) -> None:
     one = incident()
     cloud.store.write([change(one)])
     assert cloud.store.get(one.incident_id) == one
+
+
+def test_what_time_to_live_removed_takes_its_history_and_contact_along(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = cloud.path(monkeypatch)
+    gone, kept = incident(status=Status.RESOLVED, closed_at=NOW), incident()
+    for one in (gone, kept):
+        cloud.store.write([change(one, sealed_contact=b"sealed")])
+        path.export.lake.store.put(f"{PICTURES}/{one.incident_id}/1.jpg", b"pixels")
+    for _ in range(2):  # as the mapping may
+        event = {"Records": [record(following(gone), gone), record(None, gone)]}
+        assert path.processor.process(event).partial_answer() == {"batchItemFailures": []}
+    assert (cloud.store.history(gone.incident_id), cloud.store.sealed_contact(gone.incident_id)) == ([], None)
+    assert (len(cloud.store.history(kept.incident_id)), cloud.store.sealed_contact(kept.incident_id)) == (1, b"sealed")
+    assert list(path.export.lake.store.keys(f"{PICTURES}/")) == [f"{PICTURES}/{kept.incident_id}/1.jpg"]
