@@ -1,4 +1,4 @@
-"""One SQLite file, mode 0600, whose commits survive a power cut; a connection for each thread of each process."""
+"""One SQLite file, mode 0600; a connection for each thread of each process."""
 
 import os
 import sqlite3
@@ -17,12 +17,18 @@ _BUSY_SECONDS = 10.0
 class Database:
     """Opens the file at its first use and makes what `schema` says: statements that do nothing where it is made."""
 
-    def __init__(self, path: Path, schema: Sequence[str], failure: type[TransientError], name: str) -> None:
-        """SQLite's errors become `failure`, whose message names the database."""
+    def __init__(
+        self, path: Path, schema: Sequence[str], failure: type[TransientError], name: str, *, durable: bool = True
+    ) -> None:
+        """SQLite's errors become `failure`, whose message names the database.
+
+        With `durable` off a power cut may take the last commits; the end of a process never does.
+        """
         self._path = path
         self._schema = schema
         self._failure = failure
         self._name = name
+        self._durable = durable
         self._mine = threading.local()
 
     def read(self, sql: str, values: Sequence[str | int | float] = ()) -> list[tuple[Any, ...]]:
@@ -49,7 +55,7 @@ class Database:
         ensure_private(self._path)
         connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")  # what was accepted survives a power cut, too
+        connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
         with _transaction(connection):
             for statement in self._schema:
                 connection.execute(statement)

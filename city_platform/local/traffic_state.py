@@ -1,16 +1,12 @@
 """The traffic state in one SQLite file: a batch's windows are one transaction, and so one flush to the disk."""
 
-import os
 import sqlite3
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
-from city_platform.local.database import ensure_private
+from city_platform.local.database import Database
 from city_platform.traffic.state import (
     BUCKETS,
     KEEP_MS,
@@ -25,7 +21,6 @@ from city_platform.traffic.state import (
     bucket,
 )
 
-_BUSY_SECONDS = 10.0
 _COLUMNS = ", ".join(f'"{name}"' for name in Window.__struct_fields__)
 _PLACES = ", ".join("?" * len(Window.__struct_fields__))
 _SCHEMA = (
@@ -47,53 +42,44 @@ _INSERT = f"INSERT INTO window VALUES ({_PLACES}) ON CONFLICT DO NOTHING"
 _UPDATE = f"UPDATE window SET ({_COLUMNS}) = ({_PLACES}) WHERE zone = ? AND start_ms = ? AND version = ?"
 
 
-@dataclass(slots=True)
 class SqliteTrafficState:
-    """A TrafficState in one file, mode 0600. Safe between threads and between processes.
+    """A TrafficState in one file, mode 0600. Safe between threads and between processes."""
 
-    With `durable` off a power cut may take the last batches, which a stream that is read again gives back; the end of
-    a process never does.
-    """
-
-    path: Path
-    durable: bool = True
-    _mine: threading.local = field(default_factory=threading.local)
+    def __init__(self, path: Path, durable: bool = True) -> None:
+        """Without `durable` a power cut may take the last batches, which a stream that is read again gives back."""
+        self._database = Database(path, _SCHEMA, StateUnavailable, "the traffic state", durable=durable)
 
     def put(self, windows: Sequence[Window]) -> Sequence[Conflict | StateUnavailable | None]:
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             return [_put(connection, window) for window in windows]
 
     def get(self, keys: Sequence[Key]) -> Mapping[Key, Window]:
-        with self._connected() as connection:
-            rows = [connection.execute(f"{_SELECT} AND start_ms = ?", key).fetchone() for key in keys]
-        return {window.key: window for window in (Window(*row) for row in rows if row)}
+        found = (Window(*row) for key in keys for row in self._database.read(f"{_SELECT} AND start_ms = ?", key))
+        return {window.key: window for window in found}
 
     def windows(self, zone: str, start_ms: int, end_ms: int) -> Sequence[Window]:
-        with self._connected() as connection:
-            rows = connection.execute(_OF_ZONE, (start_ms + -start_ms % WINDOW_MS, end_ms, end_ms, zone)).fetchall()
+        rows = self._database.read(_OF_ZONE, (start_ms + -start_ms % WINDOW_MS, end_ms, end_ms, zone))
         return [Window(*row) for row in rows]
 
     def city(self, start_ms: int, parts: Sequence[int] = range(BUCKETS)) -> Sequence[Window]:
-        with self._connected() as connection:
-            rows = connection.execute(_OF_CITY, (start_ms,)).fetchall()
+        rows = self._database.read(_OF_CITY, (start_ms,))
         windows, wanted = [Window(*row) for row in rows], set(parts)
         return windows if len(wanted) == BUCKETS else [one for one in windows if bucket(one.zone) in wanted]
 
     def forget(self, now_ms: int) -> int:
         """Drops windows past their time, as DynamoDB does by itself; how many there were."""
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             # By their start first, for that is the table's order: nothing younger has to be looked at.
             return connection.execute(
                 "DELETE FROM window WHERE start_ms < ? AND ttl < ?", (now_ms - KEEP_MS, now_ms // 1000)
             ).rowcount
 
     def record(self, key: str) -> Record | None:
-        with self._connected() as connection:
-            row = connection.execute("SELECT key, version, body FROM record WHERE key = ?", (key,)).fetchone()
-        return Record(*row) if row else None
+        rows = self._database.read("SELECT key, version, body FROM record WHERE key = ?", (key,))
+        return Record(*rows[0]) if rows else None
 
     def commit(self, records: Sequence[Record], events: Sequence[Event] = ()) -> None:
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             for record in records:
                 (stored,) = connection.execute(
                     "SELECT max(version) FROM record WHERE key = ?", (record.key,)
@@ -108,47 +94,15 @@ class SqliteTrafficState:
                 )
 
     def outbox(self, limit: int) -> Sequence[Event]:
-        with self._connected() as connection:
-            rows = connection.execute(
-                "SELECT id, at_ms, body FROM event WHERE body IS NOT NULL ORDER BY at_ms, place LIMIT ?", (limit,)
-            ).fetchall()
+        rows = self._database.read(
+            "SELECT id, at_ms, body FROM event WHERE body IS NOT NULL ORDER BY at_ms, place LIMIT ?", (limit,)
+        )
         return [Event(*row) for row in rows]
 
     def published(self, events: Sequence[Event]) -> None:
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             for event in events:
                 connection.execute("UPDATE event SET body = NULL WHERE id = ?", (event.id,))
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._connected() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
-            connection.execute("COMMIT")
-
-    @contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
-        """This thread's own connection; a forked child opens its own, too."""
-        try:
-            mine: tuple[int, sqlite3.Connection] | None = getattr(self._mine, "connection", None)
-            if mine is None or mine[0] != os.getpid():
-                mine = self._mine.connection = (os.getpid(), self._open())
-            yield mine[1]
-        except sqlite3.Error as error:
-            raise StateUnavailable(f"the traffic state did not answer: {error}") from error
-
-    def _open(self) -> sqlite3.Connection:
-        ensure_private(self.path)
-        connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(f"PRAGMA synchronous = {'FULL' if self.durable else 'NORMAL'}")
-        for statement in _SCHEMA:
-            connection.execute(statement)
-        return connection
 
 
 def _put(connection: sqlite3.Connection, window: Window) -> Conflict | None:

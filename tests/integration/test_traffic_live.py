@@ -51,11 +51,10 @@ class Queries:
         self.made.append(model.name)
 
 
-@dataclass(slots=True)
 class Failing(SqliteTrafficState):
     """A state that tells of the city once, and then nothing more."""
 
-    asked: int = 0
+    asked = 0
 
     def city(self, start_ms: int, parts: Sequence[int] = range(BUCKETS)) -> Sequence[Window]:
         self.asked += 1
