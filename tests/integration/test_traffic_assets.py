@@ -12,8 +12,7 @@ from assets.jobs import layer_selection
 from assets.traffic import AGREES
 from city_platform.datasets import load_dataset
 from city_platform.deployment.traffic import open_registry, open_state
-from city_platform.layers import cleaned as cleaned_layer
-from city_platform.layers import curated, quality_checked, raw, traffic_agreement
+from city_platform.layers import raw, traffic_agreement
 from city_platform.layers.exported import HourNotOver
 from city_platform.layers.traffic_agreement import LiveForgotten
 from city_platform.local.platform import local_platform
@@ -123,12 +122,14 @@ def test_an_hour_live_and_corrected(tmp_path: Path, registry: Registry) -> None:
         assert f"| {1 / 121:.3%} |" in str(check.metadata["worst zones"].value)
         assert check.metadata["windows that differ in anything"].value == 1
 
-    more = [Told(one.sensor, one.seq + 1 + n, one.ts_ms, 45) for n in range(3) for one in late]
-    assert town.stream([more], delay_ms=600_000) == len(more)
+        more = [Told(one.sensor, one.seq + 1 + n, one.ts_ms, 45) for n in range(3) for one in late]
+        assert town.stream([more], delay_ms=600_000) == len(more)
+        check = corrected("raw", "cleaned", "quality_checked", "curated")
+        assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.ERROR)
+        assert check.metadata["zones above the error"].value == 1
+
     readings, mistakes = load_dataset(ROOT / "datasets" / "traffic_readings")
     assert readings is not None, mistakes
-    for layer in (raw, cleaned_layer, quality_checked, curated):
-        layer.materialize(town.platform, readings, hour)
     _, zones = traffic_agreement.agreement(town.platform, readings, hour, town.state)
     [worst] = [one for one in zones if one.worst]
     assert (worst.zone, worst.shares[0]) == (zone, 4 / 124)
