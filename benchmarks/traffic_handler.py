@@ -38,7 +38,7 @@ from city_platform.traffic.telemetry import MISSING, Readings
 
 PEERS = Path(__file__).parent / "peers"
 # Fewer and more readings for each, as many seconds of the city's as it takes to see the difference.
-SECONDS = {"bytewax": (2, 8), "flink": (10, 100), "spark": (10, 100)}
+SECONDS = {"bytewax": (2, 8), "flink": (10, 100), "spark": (10, 100), "spark-at-once": (10, 100)}
 START = 1_780_000_000_000
 SHARDS = 4
 _ADOPT_ORPHANS = 36  # PR_SET_CHILD_SUBREAPER of linux/prctl.h
@@ -218,12 +218,12 @@ def peer(name: str, python: str, folder: Path) -> float:
     for seconds in SECONDS[name]:
         source = folder / f"{name}-{seconds}"
         source.mkdir()
-        # Spark streams in small batches: a second of the city each, as the platform's larger ones are.
+        # Spark streams in small batches, a second of the city each; at once it is one batch, as in catching up.
         files = [[number] for number in range(seconds)] if name == "spark" else [range(seconds)]
         written = [lines(numbers, source / f"readings-{at:03d}.json") for at, numbers in enumerate(files)]
         readings, vehicles = (sum(column) for column in zip(*written, strict=True))
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        found = _run([python, str(PEERS / f"traffic_{name}_peer.py"), str(source)])
+        found = _run([python, str(PEERS / f"traffic_{name.partition('-')[0]}_peer.py"), str(source)])
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert (found["readings"], found["vehicles"]) == (readings, vehicles), f"{name} found {found}"
         costs.append((readings, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime))
