@@ -252,9 +252,9 @@ def _numbers(session: Session, counted: str, valid: int) -> Numbers:
         maximum=most,
         sum=_finite(total * scale),
         mean=mean * scale,
-        standard_deviation=_finite(deviation),
-        skewness=_finite(third / valid / spread**1.5) if varies and spread**1.5 else None,
-        kurtosis=_finite(fourth / valid / spread**2 - 3.0) if varies and spread**2 else None,
+        standard_deviation=_settled(deviation),
+        skewness=_settled(third / valid / spread**1.5) if varies and spread**1.5 else None,
+        kurtosis=_settled(fourth / valid / spread**2 - 3.0) if varies and spread**2 else None,
         median=quantiles[MEDIAN],
         percentiles={one: quantiles[one] for one in PERCENTILES if one != MEDIAN},
         interquartile_range=_finite(iqr),
@@ -344,7 +344,7 @@ def _correlations(session: Session, relation: str, profiles: Sequence[ColumnProf
         asked = ", ".join(f"corr(c{i}, c{j})" for i, j in pairs)
         (answers,) = session.rows(f"SELECT {asked} FROM (SELECT {scaled} FROM {relation})")
         for (i, j), answer in zip(pairs, answers, strict=True):
-            r[i, j] = r[j, i] = _finite(answer)
+            r[i, j] = r[j, i] = _settled(answer)
     return Correlations(
         columns=tuple(column.name for column, _ in chosen),
         matrix=tuple(tuple(r[i, j] for j in range(len(chosen))) for i in range(len(chosen))),
@@ -363,3 +363,9 @@ def _scaled(dialect: Dialect, column: ColumnProfile, numbers: Numbers) -> str:
 
 def _finite(value: Any) -> float | None:
     return float(value) if value is not None and math.isfinite(value) else None
+
+
+def _settled(value: Any) -> float | None:
+    """Twelve digits of a figure made of plain sums, whose last ones differ with the order in which threads add."""
+    finite = _finite(value)
+    return None if finite is None else float(f"{finite:.12g}")
