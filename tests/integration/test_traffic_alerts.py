@@ -17,7 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from city_platform.aws.secrets import SecretRefused, read_secret
-from city_platform.aws.settings import IncompleteSettings
+from city_platform.aws.settings import BUCKETS, IncompleteSettings
 from city_platform.aws.traffic_state import DynamoTrafficState
 from city_platform.cli.app import app
 from city_platform.deployment.alerts import open_router
@@ -247,7 +247,7 @@ def test_who_tells_people_carries_no_engine() -> None:
         "PATH": "/usr/bin",
         "AWS_REGION": "ca-central-1",
         "CITY_PLATFORM_DEPLOYMENT": "aws",
-        "CITY_PLATFORM_BUCKET": "lake",
+        **dict.fromkeys(BUCKETS.values(), "lake"),
         "CITY_PLATFORM_ALERTS_TOPIC": "desk",
         "CITY_PLATFORM_SMS_TOPIC": "on-call",
         "CITY_PLATFORM_SLACK_WEBHOOK_SECRET": "slack",
