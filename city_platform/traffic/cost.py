@@ -45,7 +45,11 @@ JUDGING_S = 1.5  # of a core for a minute of the city: a third computing, the re
 LAYERS, LAYER_SHARE = 4, 0.5  # of the lake behind raw, and the size of each against raw: Parquet of the same readings
 MONTHS = 12  # kept: the newest with all layers, of the others raw and the encrypted layer, archived
 REFRESH_S = 5  # the live page reads every zone this often, once for all who look
-METRICS, ALARMS, KEYS = 40, 20, 4
+METRICS, ALARMS, KEYS = 55, 20, 4  # metrics with those of each shard
+ARCHIVED_PER_CORE_S = 0.9e6  # readings, measured
+ARCHIVE_GB, ARCHIVE_WINDOW_S = 3008 / 1024, 300.0  # the archive's function, and how long it waits for a batch
+BATCH_BYTES = 6e6 * 3 / 4  # most of a batch, which comes as base64
+FILE_REQUESTS = 3  # of a batch: a file, its hour's manifest, and looking at the manifests
 ALERTS_PER_DAY = 5000
 
 # The tutorials' way.
@@ -249,6 +253,7 @@ def _stream_to_lake(load: Load, bill: _Bill, design: str, flow: _Flow) -> None:
     _function(bill, invocations_s, needed.cores)
     _state(bill, load, needed, flow)
     _lake(bill, flow.records_s, flow.bytes_s)
+    _archive(bill, load, needed.shards, flow.bytes_s)
     _watching(bill, invocations_s)
 
 
@@ -311,6 +316,13 @@ def _lake(bill: _Bill, records_s: float, bytes_s: float) -> None:
     bill.add("S3", "objects written, one a minute and 64 MB", "s3_put", HOURS * 60 + month * 1000 / 64)
     bill.add("Fargate", "Dagster, 1 vCPU", "fargate_vcpu_hour", HOURS)
     bill.add("Fargate", "Dagster, 4 GB", "fargate_gb_hour", 4 * HOURS)
+
+
+def _archive(bill: _Bill, load: Load, shards: int, bytes_s: float) -> None:
+    batches_s = max(shards / ARCHIVE_WINDOW_S, bytes_s / BATCH_BYTES)
+    busy_s = load.updates_s / ARCHIVED_PER_CORE_S + batches_s * BATCH_OVERHEAD_S
+    bill.add("Lambda", f"archive, {busy_s:.2f} cores busy", "lambda_gb_second", busy_s * ARCHIVE_GB * SECONDS)
+    bill.add("S3", f"archive, {batches_s * 60:.0f} batches a minute", "s3_put", FILE_REQUESTS * batches_s * SECONDS)
 
 
 def _watching(bill: _Bill, invocations_s: float) -> None:
