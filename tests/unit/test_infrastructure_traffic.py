@@ -326,6 +326,22 @@ def test_nobody_but_the_relay_speaks_for_traffic() -> None:
     assert properties("RelayFunction")["Role"] == "${RelayRole.Arn}"
 
 
+@pytest.mark.parametrize("name", ["iot-analytics-system", "keys"])
+def test_the_key_of_the_bus_lets_it_its_archive_and_alarms_work(name: str) -> None:
+    """Source: Encrypting EventBridge archives with AWS KMS keys, Amazon EventBridge User Guide."""
+    policy = template(name).deploy()["LogsKey"].properties["KeyPolicy"]
+    needed = {"events.amazonaws.com": {"ReEncryptFrom", "ReEncryptTo"}, "cloudwatch.amazonaws.com": set[str]()}
+    for service, more in needed.items():
+        actions = {
+            action
+            for one in policy["Statement"]
+            if service in one["Principal"].get("Service", ())
+            for action in one["Action"]
+            if one["Condition"] == {"StringEquals": {"aws:SourceAccount": "${AWS::AccountId}"}}
+        }
+        assert {f"kms:{one}" for one in {"Decrypt", "DescribeKey", "GenerateDataKey"} | more} <= actions
+
+
 def test_the_schemas_are_those_the_code_writes() -> None:
     text = FILE.read_text("utf-8")
     assert event_schemas.written(text) == text, "python -m city_platform.deployment.event_schemas " + str(FILE)

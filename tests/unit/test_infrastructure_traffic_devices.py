@@ -65,6 +65,9 @@ def test_a_sensor_may_publish_on_its_own_topic_of_its_own_zone_and_on_no_other(n
     own = f"city/dev/traffic/{who.attributes['zone']}/{who.thing}/telemetry"
     assert allowed([policy("SensorPolicy")], who, "iot:Publish", own)
     assert may_publish(who.thing, own, "dev")
+    for near in (f"{who.attributes['zone']}9", f"{who.attributes['zone']}/x", f"x/{who.attributes['zone']}"):
+        other = f"city/dev/traffic/{near}/{who.thing}/telemetry"
+        assert not allowed([policy("SensorPolicy")], who, "iot:Publish", other)
     assert allowed([policy("SensorPolicy")], who, "iot:Publish", topic) == (topic == own)
 
 
