@@ -78,6 +78,7 @@ def test_a_stack_has_the_shards_functions_and_units_of_its_load(name: str) -> No
     for function, source in (("LiveFunction", "LiveMapping"), ("ArchiveFunction", "ArchiveMapping")):
         reserved = stack[function].properties["ReservedConcurrentExecutions"]
         assert reserved >= given["Shards"] * stack[source].properties["ParallelizationFactor"]
+    assert all("ReservedConcurrentExecutions" in one.properties for one in stack.resources("AWS::Lambda::Function"))
     throughput = stack["TrafficTable"].properties["ProvisionedThroughput"]
     assert throughput == {"ReadCapacityUnits": given["ReadUnits"], "WriteCapacityUnits": given["WriteUnits"]}
     for kind, target in (("Write", "TableWrites"), ("Read", "TableReads")):
