@@ -336,7 +336,7 @@ def test_the_key_of_the_bus_lets_it_its_archive_and_alarms_work(name: str) -> No
         actions = {
             action
             for one in policy["Statement"]
-            if service in one["Principal"].get("Service", ())
+            if isinstance(one["Principal"], dict) and service in one["Principal"].get("Service", ())
             for action in one["Action"]
             if one["Condition"] == {"StringEquals": {"aws:SourceAccount": "${AWS::AccountId}"}}
         }
