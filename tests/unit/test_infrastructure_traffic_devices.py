@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from functools import cache
 from typing import Any
 
@@ -307,3 +308,33 @@ def test_a_sensor_is_provisioned_as_the_registry_has_it(monkeypatch: pytest.Monk
     assert made["Resources"]["policy"]["Properties"] == {"PolicyName": "${SensorPolicy}"}
     assert STACK["Provisioning"].properties["PreProvisioningHook"]["TargetArn"] == "${HookFunction.Arn}"
     assert STACK["HookFunction"].properties["Timeout"] == 5  # as long as AWS IoT waits
+
+
+@pytest.mark.parametrize(
+    ("action", "resource"),
+    [
+        ("iot:CreateThing", "thing/s-00001"),
+        ("iot:AddThingToThingGroup", "thing/s-00001"),
+        ("iot:AddThingToThingGroup", "${SensorGroup.Arn}"),
+        ("iot:AttachThingPrincipal", "cert/0a1b"),
+        ("iot:AttachPolicy", "cert/0a1b"),
+        ("iot:UpdateCertificate", "cert/0a1b"),
+    ],
+)
+def test_provisioning_may_make_sensors_and_nothing_else(action: str, resource: str) -> None:
+    """Which resource an action is held to: Actions defined by AWS IoT, Service Authorization Reference."""
+    (given,) = STACK["ProvisioningRole"].properties["Policies"]
+
+    def may(action: str, resource: str) -> bool:
+        return any(
+            action in one["Action"]
+            and any(fnmatchcase(resource, each.rpartition(":")[2]) for each in _listed(one["Resource"]))
+            for one in given["PolicyDocument"]["Statement"]
+        )
+
+    assert may(action, resource)
+    assert not may(action, resource.replace("s-00001", "gw-z-0").replace("cert", "policy").replace("Group", "Type"))
+
+
+def _listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
