@@ -59,7 +59,7 @@ TOPICS = st.one_of(
 ACTIONS = ("iot:Publish", "iot:Receive", "iot:Subscribe")
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.integers(0, 11), TOPICS)
 def test_a_sensor_may_publish_on_its_own_topic_of_its_own_zone_and_on_no_other(number: int, topic: str) -> None:
     who = sensor(number)
@@ -72,7 +72,7 @@ def test_a_sensor_may_publish_on_its_own_topic_of_its_own_zone_and_on_no_other(n
     assert allowed([policy("SensorPolicy")], who, "iot:Publish", topic) == (topic == own)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.sampled_from(["z-0", "z-00", "z-000", "z-002"]), TOPICS)
 def test_a_gateway_may_publish_what_the_local_broker_lets_it(serves: str, topic: str) -> None:
     granted = allowed([policy("GatewayPolicy")], gateway(serves), "iot:Publish", topic)
@@ -246,13 +246,13 @@ JSON = st.recursive(
 ).map(lambda value: json.dumps(value).encode())
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(st.one_of(st.binary(max_size=40), JSON))
 def test_every_message_on_a_sensors_topic_takes_exactly_one_way(payload: bytes) -> None:
     assert len(delivered(OWN, payload)) == 1
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.one_of(TOPICS, st.from_regex(r"city/dev/traffic/[a-z0-9/#+é -]{1,20}(/telemetry|/frame)?", fullmatch=True)))
 def test_the_rules_hear_the_topics_there_are_and_no_others(topic: str) -> None:
     assume("\n" not in topic)
