@@ -49,6 +49,10 @@ class ObjectStore(Protocol):
 
     def size(self, key: str) -> int: ...
 
+    def modified(self, key: str) -> datetime:
+        """When the object was written, by the store's clock; aware, in UTC."""
+        ...
+
     def keys(self, prefix: str) -> Iterator[str]:
         """All keys that start with `prefix`, in order."""
         ...

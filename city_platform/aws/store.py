@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -45,7 +46,7 @@ class S3ObjectStore:
             obstore.put(self._store, key, file)
 
     def local_path(self, key: str) -> Path:
-        target = self._cache / "objects" / quote(key, safe="/=")
+        target = self._cached(key)
         if target.is_file():
             return target
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -60,6 +61,10 @@ class S3ObjectStore:
         with _typed(key):
             return int(obstore.head(self._store, key)["size"])
 
+    def modified(self, key: str) -> datetime:
+        with _typed(key):
+            return obstore.head(self._store, key)["last_modified"].astimezone(UTC)
+
     def keys(self, prefix: str) -> Iterator[str]:
         # S3 lists by folder here; a prefix that ends inside a name is filtered on this side.
         folder, _, _ = prefix.rpartition("/")
@@ -70,6 +75,10 @@ class S3ObjectStore:
     def delete(self, key: str) -> None:
         with _typed(key):
             obstore.delete(self._store, key)
+        self._cached(key).unlink(missing_ok=True)
+
+    def _cached(self, key: str) -> Path:
+        return self._cache / "objects" / quote(key, safe="/=")
 
     def uri(self, key: str) -> str:
         return f"s3://{self._bucket}/{key}"

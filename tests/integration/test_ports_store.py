@@ -2,6 +2,8 @@
 
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -86,7 +88,7 @@ def test_keys_come_in_order_and_only_those_asked_for(store: ObjectStore) -> None
     assert list(store.keys("nothing/")) == []
 
 
-@pytest.mark.parametrize("ask", ["get", "size", "local_path"])
+@pytest.mark.parametrize("ask", ["get", "size", "local_path", "modified"])
 def test_an_absent_object_is_a_typed_error(store: ObjectStore, ask: str) -> None:
     with pytest.raises(ObjectNotFound):
         getattr(store, ask)("nobody/put/this")
@@ -98,6 +100,33 @@ def test_deleting_is_idempotent(store: ObjectStore) -> None:
     store.delete("k")
     with pytest.raises(ObjectNotFound):
         store.get("k")
+
+
+def test_a_deleted_object_is_not_served_from_a_cache(store: ObjectStore) -> None:
+    store.put("a/k", b"1")
+    assert store.local_path("a/k").read_bytes() == b"1"
+    store.delete("a/k")
+    with pytest.raises(ObjectNotFound):
+        store.local_path("a/k")
+
+
+def test_an_object_says_when_it_was_written(store: ObjectStore) -> None:
+    store.put("a/k", b"1")
+    assert abs(store.modified("a/k") - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+def test_puts_and_deletes_in_one_folder_do_not_disturb_each_other(tmp_path: Path) -> None:
+    store = LocalObjectStore(tmp_path / "lake")
+
+    def work(number: int) -> None:
+        for _ in range(100):
+            store.put(f"a/b/{number}", b"x")
+            assert store.get(f"a/b/{number}") == b"x"
+            store.delete(f"a/b/{number}")
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(work, range(4)))
+    assert list((tmp_path / "lake" / "objects").iterdir()) == []
 
 
 def test_a_uri_names_the_object(store: ObjectStore) -> None:
