@@ -11,6 +11,7 @@ from city_platform.cli.catalog import app as catalog_app
 from city_platform.cli.changes import app as changes_app
 from city_platform.cli.fetch import app as fetch_app
 from city_platform.cli.incidents import app as incidents_app
+from city_platform.cli.lake import app as lake_app
 from city_platform.cli.open311 import app as open311_app
 from city_platform.cli.open_data import app as open_data_app
 from city_platform.cli.profile import app as profile_app
@@ -41,6 +42,7 @@ app.add_typer(questions_app)
 app.add_typer(serve_app)
 app.add_typer(incidents_app, name="incidents")
 app.add_typer(catalog_app, name="catalog")
+app.add_typer(lake_app, name="lake")
 app.add_typer(quality_app, name="quality")
 app.add_typer(rules_app, name="rules")
 app.add_typer(audit_app, name="audit")

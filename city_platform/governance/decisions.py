@@ -4,6 +4,7 @@
 - reject: never let this version of the data through
 - release: evaluate again, and make what waits behind the gate if it opens
 - propose: a recipe step that would mend the data, for review; nothing is applied
+- restore: make an earlier version of a layer the newest again
 
 How the gate takes decisions into account, `quality.gate` says. Deciding takes the role of a data steward; an attempt
 without it changes nothing and is logged.
@@ -35,6 +36,7 @@ class Action(StrEnum):
     REJECT = "reject"
     RELEASE = "release"
     PROPOSE = "propose"
+    RESTORE = "restore"
     REFUSED = "refused"  # somebody without the role tried one of the others
 
 
@@ -158,6 +160,21 @@ class Desk:
             "reason": reason,
         }
         return self._write(Action.PROPOSE, facts)
+
+    def restore(self, partition: str, layer: str, version: str, reason: str) -> Entry:
+        """Notes that an earlier version of a layer is made the newest again."""
+        self.require_role(Action.RESTORE, partition)
+        reason, problems = _reason(reason)
+        if problems:
+            raise InvalidDecision(problems)
+        facts = {
+            "dataset": self.contract.name,
+            "partition": partition,
+            "layer": layer,
+            "version": version,
+            "reason": reason,
+        }
+        return self._write(Action.RESTORE, facts)
 
     def require_role(self, action: Action, partition: str) -> None:
         """Raises NotEntitled, with the attempt in the log."""
