@@ -11,8 +11,11 @@ from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 import boto3
+import dagster as dg
 import pytest
 
+from assets.old_versions import old_versions_asset, prune_job
+from city_platform.contracts.model import OldVersions
 from city_platform.datasets import Dataset
 from city_platform.governance.audit import HEAD
 from city_platform.governance.decisions import Desk, InvalidDecision
@@ -29,8 +32,10 @@ from city_platform.layers import (
     quality_checked,
 )
 from city_platform.layers.platform import Platform
+from city_platform.local.keys import LocalKeyService
 from city_platform.local.platform import local_platform
 from city_platform.local.store import LocalObjectStore
+from resources.platform import PlatformResource
 from tests.integration.conftest import REGION
 from tests.integration.test_command import call_here
 from tests.town import StandingClock, bad_trees, good_trees, trees_csv
@@ -213,6 +218,7 @@ def killed_at(change: int, moment: str, work: Callable[[], object]) -> bool:
 
         LocalObjectStore._move = counted(LocalObjectStore._move)  # type: ignore[method-assign]
         LocalObjectStore.delete = counted(LocalObjectStore.delete)  # type: ignore[method-assign]
+        LocalKeyService._write = counted(LocalKeyService._write)  # type: ignore[method-assign]
         try:
             work()
         except BaseException:  # noqa: BLE001 -- a child of the test must not go on as the test
@@ -310,3 +316,28 @@ def test_the_commands(trees: Dataset, home: Path, monkeypatch: pytest.MonkeyPatc
     assert call_here("lake", "prune", "--older-than", "soon")[0] == 2
     assert call_here("lake", "prune", "--dataset", "shrubs")[0] == 2
     assert call_here("lake", "versions", "trees", "1800")[0] == 3
+
+
+def test_dagster_prunes_and_says_what_that_freed(made: Path, home: Path, trees: Dataset) -> None:
+    shutil.copytree(made, home)
+    for file in (home / "lake" / "objects").rglob("*"):
+        os.utime(file, (0, 0))
+    lake = Lake(LocalObjectStore(home / "lake"), StandingClock(SOON))
+    one_version = replace(trees, contract=replace(trees.contract, old_versions=OldVersions(1, timedelta(days=1))))
+    job = dg.Definitions(
+        assets=[old_versions_asset([one_version])],
+        jobs=[prune_job()],
+        resources={"platform": PlatformResource(home=str(home))},
+    ).resolve_job_def("prune_lake")
+    with dg.DagsterInstance.ephemeral() as instance:
+        told = []
+        for _ in range(2):
+            (made_now,) = job.execute_in_process(instance=instance).get_asset_materialization_events()
+            metadata = made_now.materialization.metadata
+            told.append({name: metadata[name].value for name in ("bytes freed", "files removed", "versions pruned")})
+    assert told[0]["bytes freed"] > 10_000  # type: ignore[operator]  # metadata of any kind
+    assert told[0]["versions pruned"] == 12
+    assert told[1] == {"bytes freed": 0, "files removed": 0, "versions pruned": 0}
+    assert whole(lake)["curated"] == [False, False, True, True]
+    (entry,) = local_platform(home).audit.read().entries
+    assert entry.account.startswith("run ")
