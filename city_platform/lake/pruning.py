@@ -118,7 +118,8 @@ def plan(
     lake: Lake, dataset: str, inventory: Inventory, policy: OldVersions, held: Collection[Held] = frozenset()
 ) -> Plan:
     """What of the dataset is not needed any more. Changes nothing; raises the store's errors."""
-    seen = inventory.published.get(dataset, {})
+    # Of exports nothing goes, and a manifest of theirs is published every minute: they are not even read.
+    seen = {place: one for place, one in inventory.published.get(dataset, {}).items() if place.layer != EXPORTS}
     noted = inventory.pruned.get(dataset, {})
     known = [
         _read(lake, dataset, place, sequence)
@@ -133,7 +134,7 @@ def plan(
     places = _Owners(dataset, seen)
     files: dict[str, int] = {}
     owners: set[Place] = set()
-    for layer in sorted({place.layer for place in seen} - {EXPORTS}):
+    for layer in sorted({place.layer for place in seen}):
         for key in lake.store.keys(f"{layer}/{dataset}/"):
             concerned = places.of(key)
             if key in named or not concerned:
