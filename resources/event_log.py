@@ -44,6 +44,7 @@ class KeptSqliteEventLogStorage(SqliteEventLogStorage):
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._empty: bytes | None = None
+        self._there: set[str] = set()
         super().__init__(base_dir, inst_data)
 
     @classmethod
@@ -56,6 +57,12 @@ class KeptSqliteEventLogStorage(SqliteEventLogStorage):
     def _connect(self, shard: str) -> Iterator[Connection]:
         with self._db_lock, self._engine(shard).connect() as connection, connection.begin():
             yield connection
+
+    def has_table(self, table_name: str) -> bool:
+        """Whether the index has it; asked of the file until it does, because no table is ever removed."""
+        if table_name not in self._there and super().has_table(table_name):
+            self._there.add(table_name)
+        return table_name in self._there
 
     def dispose(self) -> None:
         super().dispose()
