@@ -7,7 +7,6 @@ import dagster as dg
 from assets.graph import layer_asset, layer_spec
 from city_platform.datasets import Dataset
 from city_platform.lake.manifest import Manifest
-from city_platform.lake.pruning import KEY_IDS
 from city_platform.layers import encrypted, quality_checked
 
 
@@ -19,5 +18,4 @@ def encrypted_asset(dataset: Dataset) -> dg.AssetsDefinition:
 
 
 def _key_ids(manifest: Manifest) -> Mapping[str, dg.MetadataValue]:
-    """What the data keys are wrapped under: version of the key on one machine, ARN in KMS."""
-    return {f"key id/{key}": dg.MetadataValue.text(one) for key, one in manifest.details[KEY_IDS].items()}
+    return {name: dg.MetadataValue.text(one) for name, one in encrypted.key_ids(manifest).items()}

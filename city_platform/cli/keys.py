@@ -1,6 +1,7 @@
 """`city-platform keys`: the keys of the encrypted layer, their rotation and their end."""
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +12,8 @@ from city_platform.contracts.model import Classification
 from city_platform.deployment import deployment
 
 if TYPE_CHECKING:
+    from city_platform.layers.platform import Platform
+    from city_platform.layers.rotation import Rotation
     from city_platform.local.keys import LocalKeyService
 
 app = typer.Typer(help="The keys of the encrypted layer.", no_args_is_help=True)
@@ -59,7 +62,10 @@ def rotate(
     with session.errors():
         session.dataset(dataset)
         versions = session.local_keys() if deployment(os.environ) == "local" else None
-        done = rotated(session.platform(), dataset, chosen, account=session.account(), versions=versions)
+        platform = session.platform()
+        done = rotated(platform, dataset, chosen, account=session.account(), versions=versions)
+        if done.partitions:
+            _show_in_graph(session, platform, done)
     session.result(done.to_json())
     if not as_json:
         said = "No new version: an earlier rotation was finished." if done.resumed else ""
@@ -73,6 +79,18 @@ def rotate(
                 highlight=False,
                 soft_wrap=True,
             )
+
+
+def _show_in_graph(session: Session, platform: "Platform", done: "Rotation") -> None:
+    """Has the orchestrator, where there is one, show what the partitions are under now: no run of its own made them."""
+    from city_platform.layers import encrypted
+    from city_platform.orchestration import NoOrchestrator, orchestrator
+
+    with suppress(NoOrchestrator):
+        shown = orchestrator()
+        for partition in done.partitions:
+            newest = platform.lake.require(encrypted.LAYER, done.dataset, partition)
+            shown.observe(session.home, done.dataset, encrypted.LAYER, partition, encrypted.key_ids(newest))
 
 
 @app.command(epilog="Example: city-platform keys retire parking_tickets")

@@ -61,6 +61,11 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifes
         )
 
 
+def key_ids(manifest: Manifest) -> Mapping[str, str]:
+    """What a version's data keys are wrapped under, by the names that people are shown: version or ARN of each key."""
+    return {f"key id/{key}": one for key, one in manifest.details.get(KEY_IDS, {}).items()}
+
+
 def read(
     platform: Platform, dataset: Dataset, partition: str, columns: Sequence[str] | None = None
 ) -> pa.RecordBatchReader:

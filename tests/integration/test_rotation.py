@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import dagster as dg
 import pytest
 from botocore.exceptions import ClientError
 
+import runner
 from city_platform.aws.keys import PREVIOUS, KmsKeyService
 from city_platform.contracts.model import Classification
 from city_platform.datasets import Dataset
@@ -26,6 +28,7 @@ from city_platform.protection.classification import master_keys
 from city_platform.protection.encryption import KEY_MATERIAL_PREFIX, read_encrypted
 from city_platform.protection.masking import pseudonym_key
 from tests.integration.conftest import REGION
+from tests.integration.test_command import call_here
 from tests.integration.test_old_versions import SOON, YEAR, killed_at, make
 from tests.town import StandingClock
 
@@ -90,6 +93,24 @@ def test_a_rotation_renews_the_wrapping_alone_and_readers_of_before_go_on(
     assert (began.action, ended.action) == ("rotate keys", "keys rotated")
     assert began.facts["keys"] == before.details[KEY_IDS]
     assert ended.facts["keys"] == done.keys
+
+
+@pytest.mark.usefixtures("town")
+def test_the_command_shows_in_the_graph_what_the_partitions_are_under(
+    trees: Dataset, keys: LocalKeyService, home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "datasets").symlink_to(trees.folder.parent)
+    monkeypatch.setattr("city_platform.cli.session.CHECKOUT", tmp_path)
+    monkeypatch.setenv("CITY_PLATFORM_HOME", str(home))
+    code, told = call_here("keys", "rotate", "trees")
+    assert (code, told["partitions"], told["resumed"]) == (0, [YEAR], False)
+    instance = runner._instance(home)
+    (observed,) = instance.fetch_observations(dg.AssetKey(["trees", "encrypted"]), limit=9).records
+    assert observed.partition_key == YEAR
+    observation = observed.asset_observation
+    assert observation is not None
+    shown = {name: one.value for name, one in observation.metadata.items()}
+    assert shown == {f"key id/{key}": keys.current(key) for key in (INTERNAL, PERSONAL)}
 
 
 def test_one_of_the_keys_can_be_rotated_alone(town: Platform, trees: Dataset, keys: LocalKeyService) -> None:
