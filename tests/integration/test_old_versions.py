@@ -16,7 +16,8 @@ import pytest
 
 from assets.old_versions import old_versions_asset, prune_job
 from city_platform.contracts.model import OldVersions
-from city_platform.datasets import Dataset
+from city_platform.datasets import Dataset, load_dataset
+from city_platform.deployment.traffic import open_registry
 from city_platform.governance.audit import HEAD
 from city_platform.governance.decisions import Desk, InvalidDecision
 from city_platform.governance.roles import NotEntitled
@@ -35,10 +36,12 @@ from city_platform.layers.platform import Platform
 from city_platform.local.keys import LocalKeyService
 from city_platform.local.platform import local_platform
 from city_platform.local.store import LocalObjectStore
+from city_platform.traffic.archive import hour_name
 from resources.platform import PlatformResource
 from tests.integration.conftest import REGION
 from tests.integration.test_command import call_here
-from tests.town import StandingClock, bad_trees, good_trees, trees_csv
+from tests.integration.test_traffic_assets import Town, an_hour_that_settled, fleet
+from tests.town import ROOT, StandingClock, bad_trees, good_trees, trees_csv
 
 YEAR, REASON = "2024", "the newest list was cut off by the source"
 SOON = datetime.now(UTC) + timedelta(days=2)  # files are as old as they are, whatever a test's clock shows
@@ -232,6 +235,11 @@ def killed_at(change: int, moment: str, work: Callable[[], object]) -> bool:
 def test_killed_at_any_change_every_version_is_whole_and_the_next_pruning_does_the_rest(
     three: Platform, trees: Dataset, home: Path, tmp_path: Path
 ) -> None:
+    drill(three, trees, home, tmp_path, every=11)  # tests/slow takes every one
+
+
+def drill(three: Platform, trees: Dataset, home: Path, tmp_path: Path, every: int) -> None:
+    """Kills prunings of one and the same lake at different changes, looks at what they left, and prunes again."""
     left = "cleaned/trees/year=2024/0123456789abcdef-9/rows/part-00000.parquet"
     three.lake.store.put(left, b"of a killed run")
     os.utime(three.lake.store.local_path(left), (0, 0))
@@ -247,12 +255,12 @@ def test_killed_at_any_change_every_version_is_whole_and_the_next_pruning_does_t
         assert {tuple(known[:3]) for known in there.values()} == {(False, False, True)}
         named = {file.key for layer in there for file in platform.lake.require(layer, "trees", whole_of(layer)).files}
         kept = {key for layer in there for key in platform.lake.store.keys(f"{layer}/trees/") if "/source/" not in key}
-        assert kept <= named
+        assert kept <= named, f"killed {moment} change {change}"
         assert encrypted.read(platform, trees, YEAR).read_all().num_rows == 22
         shutil.rmtree(here)
         if not killed:
             break
-        change, moment = (change, "after") if moment == "before" else (change + 7, "before")
+        change, moment = (change, "after") if moment == "before" else (change + every, "before")
     assert change > 30
 
 
@@ -341,3 +349,26 @@ def test_dagster_prunes_and_says_what_that_freed(made: Path, home: Path, trees: 
     assert whole(lake)["curated"] == [False, False, True, True]
     (entry,) = local_platform(home).audit.read().entries
     assert entry.account.startswith("run ")
+
+
+def test_of_an_hour_of_traffic_made_again_one_copy_is_left_and_every_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CITY_PLATFORM_TRAFFIC_REGISTRY", "7:60:6")  # seed, sensors, zones
+    town = Town(tmp_path, open_registry())
+    traffic, mistakes = load_dataset(ROOT / "datasets" / "traffic_readings")
+    assert traffic is not None, mistakes
+    start = an_hour_that_settled()
+    hour, batches = hour_name(start), fleet(town.registry, start, 30, 120)
+    for some in (batches[:2], batches[2:]):
+        town.stream(some)
+        for layer in freshness.LAYERS:
+            layer.materialize(town.platform, traffic, hour)
+    exports = list(town.lake.store.keys("exports/"))
+    town.clock.time += timedelta(days=2)
+    (told,) = old_versions.prune(town.platform, [traffic], account="tester")
+    assert told.versions == dict.fromkeys(("cleaned", "curated", "encrypted", "quality_checked", "raw", "rejected"), 1)
+    assert list(town.lake.store.keys("exports/")) == exports
+    assert len(exports) == 2
+    assert encrypted.read(town.platform, traffic, hour).read_all().num_rows == 4 * 60
+    assert freshness.outdated(town.platform, traffic, hour) == ()
