@@ -16,6 +16,7 @@ UNTAGGED = re.compile(
     r"|Lambda::(Permission|EventInvokeConfig|Version|Alias|LayerVersion|LayerVersionPermission|Url)"
     r"|EC2::(SecurityGroup(Ingress|Egress)|SubnetRouteTableAssociation|VPCGatewayAttachment|Route)"
     r"|Logs::(MetricFilter|QueryDefinition|SubscriptionFilter|ResourcePolicy|LogStream)"
+    r"|ApiGateway::(Account|BasePathMapping|Deployment|GatewayResponse|Method|Resource)|Route53::RecordSet"
     r"|ApiGatewayV2::(Integration|Route|Authorizer|Deployment|ApiMapping|Model|RouteResponse)"
     r"|Cognito::(UserPool(Client|Domain|Group|IdentityProvider|ResourceServer|User)|IdentityPoolRoleAttachment)"
     r"|Glue::(Table|Database|Partition|SecurityConfiguration|DataCatalogEncryptionSettings|Classifier)"
@@ -24,7 +25,7 @@ UNTAGGED = re.compile(
     r"|Scheduler::Schedule|Athena::NamedQuery|CloudWatch::(Dashboard|AnomalyDetector)"
     r"|ECS::ClusterCapacityProviderAssociations|EFS::MountTarget|Backup::BackupSelection"
     r"|SecretsManager::(SecretTargetAttachment|RotationSchedule|ResourcePolicy)"
-    r"|ElasticLoadBalancingV2::ListenerRule|WAFv2::WebACLAssociation|Kinesis::(StreamConsumer|ResourcePolicy)"
+    r"|ElasticLoadBalancingV2::ListenerRule|WAFv2::(WebACLAssociation|LoggingConfiguration)|Kinesis::(StreamConsumer|ResourcePolicy)"
     r"|AppSync::.*|LakeFormation::.*|ApplicationAutoScaling::.*|CloudFormation::.*|QuickSight::RefreshSchedule)"
 )
 _ARN = re.compile(r"\barn:(aws[\w-]*):")
