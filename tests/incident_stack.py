@@ -11,7 +11,7 @@ import boto3
 import pytest
 
 from city_platform.aws.settings import BUCKETS
-from tests.templates import Template, template
+from tests.templates import Template, resources, template
 
 PARAMETERS = {
     "Environment": "dev",
@@ -42,8 +42,9 @@ class IncidentStack:
         exported |= {name: kms.create_key()["KeyMetadata"]["Arn"] for name in _KEYS}
         # Keys by CloudFormation are broken in the emulator, which takes their tags and policies in another form.
         known = {one["AliasName"] for one in kms.list_aliases()["Aliases"]}
-        for alias in template("incidents").resources("AWS::KMS::Alias"):
-            if (name := alias.properties["AliasName"]) not in known:
+        for alias in resources("AWS::KMS::Alias"):
+            name = alias.properties["AliasName"]
+            if str(name).startswith("alias/city-platform/incidents/") and name not in known:
                 kms.create_alias(AliasName=name, TargetKeyId=exported["PersonalKeyArn"])
         formation = boto3.client("cloudformation")
         foundation = {

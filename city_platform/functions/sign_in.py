@@ -19,7 +19,7 @@ def _parts() -> tuple[Mapping[str, str], CognitoAccounts]:
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
-    """The event with what the tokens shall say. Nobody is signed in after BadGroupMap or an error of CognitoAccounts."""
+    """The event with what the tokens shall say. After BadGroupMap, or an error of CognitoAccounts, nobody signs in."""
     group_map, accounts = _parts()
     request = event["request"]
     groups = (request.get("groupConfiguration") or {}).get("groupsToOverride") or []

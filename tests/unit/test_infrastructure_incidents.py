@@ -107,7 +107,10 @@ def test_whole_records_are_under_the_key_of_personal_data() -> None:
 
 def test_there_are_the_keys_that_the_code_asks_for_by_name() -> None:
     names = {one.properties["AliasName"] for one in STACK.resources("AWS::KMS::Alias")}
-    assert names == {CONTACT_KEY, deployment.SERVICE_KEY, *master_keys("incidents")}
+    assert names == {CONTACT_KEY, deployment.SERVICE_KEY}
+    others = {one.properties["AliasName"] for one in template("key-aliases").resources("AWS::KMS::Alias")}
+    assert set(master_keys("incidents")) <= others
+    assert not names & others
 
 
 def test_somebody_hears_of_critical_incidents() -> None:
@@ -148,6 +151,18 @@ def test_each_function_has_a_role_of_its_own_and_a_log_that_it_may_write() -> No
         log = f"/aws/lambda/{one.properties['FunctionName']}"
         assert logs[log] == one.body["DependsOn"]
         assert re.fullmatch(writable.replace("*", ".*"), f"{log}:stream")
+
+
+def test_buckets_let_the_roles_in() -> None:
+    names = {
+        each["aws:PrincipalArn"].rpartition("/")[2]
+        for policy in template("foundation").deploy(RestrictToVpc="true", Suffix="x").resources("AWS::S3::BucketPolicy")
+        for each in walk(policy.properties)
+        if isinstance(each, dict) and "aws:PrincipalArn" in each
+    }
+    assert names
+    for role in STACK.resources("AWS::IAM::Role"):
+        assert all(re.fullmatch(name.replace("*", ".*"), role.properties["RoleName"]) for name in names)
 
 
 def test_objects_are_sought_in_the_bucket_of_their_zone() -> None:
