@@ -3,6 +3,8 @@
 import os
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -158,7 +160,7 @@ def test_each_zone_is_its_bucket_under_its_key_and_what_others_put_there_is_not_
     assert len(list(store.keys(""))) == 2 * len(FOLDERS)
 
 
-@pytest.mark.parametrize("ask", ["get", "size", "local_path"])
+@pytest.mark.parametrize("ask", ["get", "size", "local_path", "modified"])
 def test_an_absent_object_is_a_typed_error(store: ObjectStore, ask: str) -> None:
     with pytest.raises(ObjectNotFound):
         getattr(store, ask)("nobody/put/this")
@@ -170,6 +172,33 @@ def test_deleting_is_idempotent(store: ObjectStore) -> None:
     store.delete("recipes/k")
     with pytest.raises(ObjectNotFound):
         store.get("recipes/k")
+
+
+def test_a_deleted_object_is_not_served_from_a_cache(store: ObjectStore) -> None:
+    store.put("raw/k", b"1")
+    assert store.local_path("raw/k").read_bytes() == b"1"
+    store.delete("raw/k")
+    with pytest.raises(ObjectNotFound):
+        store.local_path("raw/k")
+
+
+def test_an_object_says_when_it_was_written(store: ObjectStore) -> None:
+    store.put("raw/k", b"1")
+    assert abs(store.modified("raw/k") - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+def test_puts_and_deletes_in_one_folder_do_not_disturb_each_other(tmp_path: Path) -> None:
+    store = LocalObjectStore(tmp_path / "lake")
+
+    def work(number: int) -> None:
+        for _ in range(100):
+            store.put(f"raw/b/{number}", b"x")
+            assert store.get(f"raw/b/{number}") == b"x"
+            store.delete(f"raw/b/{number}")
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(work, range(4)))
+    assert list((tmp_path / "lake" / "objects").iterdir()) == []
 
 
 def test_a_uri_names_the_object(store: ObjectStore) -> None:
