@@ -8,7 +8,6 @@ the rest     in the order of their exports and imports
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from city_platform.infrastructure.stacks import BODY_LIMIT, ChangeSet, Stacks, a
 from city_platform.infrastructure.templates import CODE_KEY, BadTemplate, Template, in_order
 
 BOOTSTRAP = "bootstrap"
-BUCKET_OUTPUT = "ArtifactsBucket"  # of the bootstrap stack
+BUCKET_OUTPUT, ROLE_OUTPUT = "ArtifactsBucket", "ExecutionRoleArn"  # of the bootstrap stack
 CODE_BUCKET = "CodeBucket"
 
 
@@ -48,7 +47,7 @@ class Deployment:
     packages: Path
 
     def chosen(self, names: Collection[str]) -> Sequence[Template]:
-        """The templates of these names, or without names all that are not left to people, in order.
+        """The templates of these names, or without names all that are not left to people or left out, in order.
 
         Raises BadTemplate, BadParameters.
         """
@@ -56,7 +55,10 @@ class Deployment:
         if unknown := set(names) - set(self.templates):
             raise BadTemplate(f"there are no stacks {sorted(unknown)}; there are: {', '.join(self.templates)}")
         ordered = in_order(self.templates, self.environment.identity, self.environment.after(self.templates))
-        return [one for one in ordered if (one.name in names if names else one.by_hand is None)]
+        left_out = self.environment.file.without
+        return [
+            one for one in ordered if (one.name in names if names else one.by_hand is None and one.name not in left_out)
+        ]
 
     def require(self, chosen: Sequence[Template]) -> None:
         """Raises, with all of it at once, where something that can be known beforehand is missing."""
@@ -92,6 +94,8 @@ class Deployment:
 
     def _propose(self, template: Template) -> ChangeSet | Waiting:
         environment = self.environment
+        # Whatever is not of the bootstrap stack is made with its role, and may lie in its bucket.
+        role = None if template.by_hand else self._bootstrapped(ROLE_OUTPUT)
         stack, region = environment.stack(template.name), environment.region(template.name)
         there = self.stacks.exports(region)
         waits = {one for one in template.imports(environment.identity) if one not in there}
@@ -100,7 +104,7 @@ class Deployment:
         waits |= {environment.stack(one) for one in found.waits}
         if waits:
             return Waiting(stack, region, sorted(waits), len(template.body["Resources"]))
-        return self.stacks.propose(stack, region, self._body(template), found.values, self._tags)
+        return self.stacks.propose(stack, region, self._body(template), found.values, environment.identity, role)
 
     def _output(self, template: str, name: str) -> str | None:
         outputs = self.stacks.outputs(self.environment.stack(template), self.environment.region(template))
@@ -137,15 +141,14 @@ class Deployment:
         return self.packages / f"{template.name}.zip"
 
     @property
-    def _tags(self) -> Mapping[str, str]:
-        return dict(self.environment.identity)
-
-    @cached_property
     def _artifacts(self) -> tuple[str, str]:
-        bucket = self._output(BOOTSTRAP, BUCKET_OUTPUT)
-        if bucket is None:
+        return self._bootstrapped(BUCKET_OUTPUT), self.environment.region(BOOTSTRAP)
+
+    def _bootstrapped(self, output: str) -> str:
+        value = self._output(BOOTSTRAP, output)
+        if value is None:
             raise NothingToDeployFrom(
                 f"{self.environment.stack(BOOTSTRAP)} does not stand: "
                 f"city-platform deploy up --environment {self.environment.name} --stack {BOOTSTRAP}"
             )
-        return bucket, self.environment.region(BOOTSTRAP)
+        return value

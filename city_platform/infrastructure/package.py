@@ -27,7 +27,6 @@ PROJECT = "city-platform"
 # What a module reads without importing it by name.
 _UNSAID: Mapping[str, Sequence[str]] = {
     "zoneinfo": ["tzdata"],  # the platform asks for no other time zones, see city_platform/__init__.py
-    "starlette": ["python-multipart"],  # forms
 }
 # Imported on paths that no function takes: functions run no SQL, and Lambda has no room for the engine beside Arrow.
 # What is cut here must not be missed: tests/integration/test_packaged_functions.py calls the handlers without it.

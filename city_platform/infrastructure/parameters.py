@@ -2,8 +2,9 @@
 
 A value is text, a number or true/false; `{"output": "replica.RawBucketArn"}`, an output of another stack of the
 environment; or `{"variable": "CITY_…"}`, a variable of the process that deploys, for what is an account's own and not
-the project's to know: addresses, identifiers, certificates. `common` values go to every template that declares the
-parameter, `stacks` to the one named. What neither gives takes the template's default, and without one is missing.
+the project's to know: addresses, identifiers, certificates; it may have a `default`. `common` values go to every
+template that declares the parameter, `stacks` to the one named. What neither gives takes the template's default, and
+without one is missing.
 """
 
 from collections.abc import Callable, Mapping
@@ -45,19 +46,24 @@ class Variable(_Strict):
     """A variable of the process that deploys."""
 
     variable: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")]
+    default: str | None = None
 
 
 Value = bool | int | str | Output | Variable
 
 
 class EnvironmentFile(_Strict):
-    """One environment. `regions` names the stacks that stand elsewhere than in `region`.
+    """One environment.
 
-    `approval`: whether somebody has to agree to each change. `protected`: whether stacks refuse to be deleted.
+    `regions` names the stacks that stand elsewhere than in `region`; `without` those it does not have, and why; `after`
+    those that need others that they take no value from. `approval`: whether somebody has to agree to each change.
+    `protected`: whether stacks refuse to be deleted.
     """
 
     region: str
     regions: Mapping[str, str] = {}
+    without: Mapping[str, str] = {}
+    after: Mapping[str, tuple[str, ...]] = {}
     approval: bool
     protected: bool
     common: Mapping[str, Value]
@@ -90,9 +96,10 @@ class Environment:
         return common | dict(self.file.stacks.get(template.name, {}))
 
     def after(self, templates: Mapping[str, Template]) -> Mapping[str, set[str]]:
-        """By template, those whose outputs it is given."""
+        """By template, those whose outputs it is given, and those that the file puts before it."""
         return {
             name: {value.template for value in self.given(template).values() if isinstance(value, Output)}
+            | set(self.file.after.get(name, ()))
             for name, template in templates.items()
         }
 
@@ -114,6 +121,8 @@ def check(environment: Environment, templates: Mapping[str, Template]) -> None:
     file, known = environment.file, set(templates)
     problems = [f"stacks.{name}: there is no such template" for name in sorted(set(file.stacks) - known)]
     problems += [f"regions.{name}: there is no such template" for name in sorted(set(file.regions) - known)]
+    problems += [f"without.{name}: there is no such template" for name in sorted(set(file.without) - known)]
+    problems += [f"after.{name}: there is no such template" for name in sorted(set(file.after) - known)]
     declared = {parameter for template in templates.values() for parameter in template.parameters}
     problems += [f"common.{name}: no template has it" for name in sorted(set(file.common) - declared)]
     for name in sorted(set(file.stacks) & known):
@@ -155,8 +164,8 @@ def resolve(
                 waits.add(value.template)
                 continue
         elif isinstance(value, Variable):
-            found = variables.get(value.variable)
-            if not found:
+            found = variables.get(value.variable) or value.default
+            if found is None:
                 missing[name] = f"set {value.variable} in the environment of this command"
                 continue
         elif value is None:

@@ -73,12 +73,18 @@ class Stacks:
         template: Mapping[str, str],
         parameters: Mapping[str, str],
         tags: Mapping[str, str],
+        role: str | None = None,
     ) -> ChangeSet:
-        """Has AWS work out a change. `template`: TemplateBody or TemplateURL. Raises DeploymentRefused, StackFailed."""
+        """Has AWS work out a change; raises DeploymentRefused, StackFailed.
+
+        `template`: TemplateBody or TemplateURL. `role`: what CloudFormation makes the change with, instead of the
+        caller's own rights.
+        """
         client, status = self._client(region), self._status(stack, region)
         if status == _HALF:
             raise StackFailed(f"{stack} could not be made the first time and has to go first: deploy down --stack …")
         creates = status in {None, _REVIEW}
+        more: dict[str, Any] = {**template, **({"RoleARN": role} if role else {})}
         with aws_errors(stack):
             identifier = client.create_change_set(
                 StackName=stack,
@@ -87,7 +93,7 @@ class Stacks:
                 Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
                 Capabilities=["CAPABILITY_NAMED_IAM"],
                 Tags=[{"Key": name, "Value": value} for name, value in tags.items()],
-                **template,  # type: ignore[arg-type]
+                **more,
             )["Id"]
             with suppress(WaiterError):  # of a failure the description tells the reason
                 client.get_waiter("change_set_create_complete").wait(

@@ -61,9 +61,9 @@ class Template:
 
     @property
     def handlers(self) -> Sequence[str]:
-        """The Handler of every function, once each."""
-        functions = (one for one in self.body["Resources"].values() if one.get("Type") == FUNCTION)
-        return sorted({str(one["Properties"]["Handler"]) for one in functions if "Handler" in one["Properties"]})
+        """The Handler of every function whose code is in a package, once each."""
+        functions = [one["Properties"] for one in self.body["Resources"].values() if one.get("Type") == FUNCTION]
+        return sorted({str(one["Handler"]) for one in functions if "S3Key" in one.get("Code", {})})
 
     @property
     def is_packaged(self) -> bool:
