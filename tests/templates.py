@@ -8,7 +8,8 @@
 
 Resolving gives readable text: parameters by their value or default, pseudo parameters and references to resources as
 `${AWS::Region}`, `${RawBucket}`, `${InternalKey.Arn}`, imports as `${import:city-platform-dev-RawBucket}`. Give a
-pseudo parameter a value like any other: `resolve(value, {"AWS::Region": "ca-central-1"})`.
+pseudo parameter a value like any other: `resolve(value, {"AWS::Region": "ca-central-1"})`. A parameter with NoEcho
+shows as `${secret:Name}`, whatever its value.
 """
 
 import re
@@ -186,8 +187,8 @@ def template(name: str) -> Template:
 
 @cache
 def template_names() -> Sequence[str]:
-    """All templates, in order; exceptions.yaml is none."""
-    return sorted(file.stem for file in FOLDER.glob("*.yaml") if file.name != "exceptions.yaml")
+    """All templates, in order; not every file of the folder is one."""
+    return sorted(file.stem for file in FOLDER.glob("*.yaml") if "AWSTemplateFormatVersion" in file.read_text("utf-8"))
 
 
 def templates() -> Sequence[Template]:
@@ -253,6 +254,8 @@ class _Resolver:
     def _ref(self, name: str) -> Any:
         if name == "AWS::NoValue":
             return NOTHING
+        if str(self._template.parameters.get(name, {}).get("NoEcho", "false")).lower() == "true":
+            return f"${{secret:{name}}}"
         if name in self._parameters:
             return _typed(self._template.parameters.get(name, {}), self._parameters[name])
         if name in self._template.parameters:
@@ -295,7 +298,7 @@ class _Resolver:
 
     def _select(self, argument: Sequence[Any]) -> Any:
         index, values = int(self.value(argument[0])), self.value(argument[1])
-        return values[index] if isinstance(values, list) else f"${{{index} of {values}}}"
+        return values[index] if isinstance(values, list) and index < len(values) else f"${{{index} of {values}}}"
 
     def _split(self, argument: Sequence[Any]) -> Any:
         by, text = argument[0], self.value(argument[1])

@@ -30,7 +30,7 @@ def aws_platform(home: Path, settings: AwsSettings, clock: Clock, *, threads: in
         return DuckDBEngine(home / "cache" / "scratch" / "engine", threads=threads or os.cpu_count() or 2)
 
     return Platform(
-        lake=Lake(S3ObjectStore(settings.bucket, home / "cache", config), clock),
+        lake=Lake(S3ObjectStore(settings.buckets, home / "cache", config), clock),
         open_engine=open_engine,
         keys=KmsKeyService(lambda: kms_client(settings.region, settings.endpoint)),
         clock=clock,
