@@ -5,8 +5,6 @@ from collections.abc import Iterable, Sequence
 from city_platform.contracts.model import Classification, Column
 from city_platform.errors import PermanentError
 
-CLASSES_WITH_KEYS = (Classification.INTERNAL, Classification.PERSONAL)
-
 
 class Unclassified(PermanentError):
     """Columns of which nobody said how far they may travel. They are not written until somebody does."""
@@ -21,7 +19,7 @@ def master_key(dataset: str, classification: Classification) -> str:
 
 def master_keys(dataset: str) -> Sequence[str]:
     """Every master key the encrypted layer of a dataset uses. They have to exist before it is written."""
-    return [master_key(dataset, one) for one in CLASSES_WITH_KEYS]
+    return [master_key(dataset, one) for one in (Classification.INTERNAL, Classification.PERSONAL)]
 
 
 def keys_of_columns(dataset: str, columns: Iterable[Column], names: Iterable[str]) -> dict[str, str]:

@@ -19,7 +19,6 @@ from city_platform.deployment.analytics.rulesets import for_glue
 from city_platform.deployment.analytics.tables import catalog_table, layer_schema
 from city_platform.deployment.analytics.template import MARKER, NoPlaceToWrite, TemplateTooLarge, analytics_template
 from city_platform.engines.duckdb import DuckDBEngine
-from city_platform.protection.classification import master_keys
 from city_platform.protection.masking import masked_type
 from city_platform.quality.model import Ruleset
 from city_platform.quality.parser import parse_ruleset
@@ -37,7 +36,7 @@ def datasets() -> tuple[Dataset, ...]:
 @cache
 def stack(edition: str = "none") -> Stack:
     return template("analytics").deploy(
-        QuickSightEdition=edition, AnalystPrincipals="role/x", RedshiftSpectrum="yes", Environment="dev"
+        QuickSightEdition=edition, AnalystPrincipal="role/x", RedshiftSpectrum="yes", Environment="dev"
     )
 
 
@@ -95,13 +94,6 @@ def test_a_summarys_types_are_those_of_its_files(tmp_path_factory: pytest.TempPa
             written = {field.name: catalog_type(str(field.type)) for field in arrow}
         declared = {name: catalog_type(kind) for name, kind in layer_schema(dataset, "curated").items()}
         assert declared == written, dataset.name
-
-
-def test_every_dataset_has_the_names_of_its_keys() -> None:
-    aliases = {one["AliasName"]: one["TargetKeyId"] for one in of_kind("KMS::Alias").values()}
-    assert set(aliases) == {key for dataset in datasets() for key in master_keys(dataset.name)}
-    for alias, key in aliases.items():
-        assert key == f"${{import:city-platform-dev-{alias.rpartition('/')[2].title()}KeyArn}}"
 
 
 def test_the_rulesets_are_the_stewards() -> None:

@@ -16,13 +16,12 @@ from city_platform.deployment.analytics.athena import (
     named_query,
     questions,
 )
-from city_platform.deployment.analytics.cloudformation import Resource, as_yaml, imported, logical_name
+from city_platform.deployment.analytics.cloudformation import Resource, as_yaml
 from city_platform.deployment.analytics.databrew import databrew
 from city_platform.deployment.analytics.quicksight import quicksight
 from city_platform.deployment.analytics.rulesets import rulesets
 from city_platform.deployment.analytics.tables import databases, table
 from city_platform.errors import PermanentError
-from city_platform.protection.classification import CLASSES_WITH_KEYS, master_key
 
 MARKER = "  # Generated from the datasets' folders; everything below is written by `city-platform datasets template`."
 MOST_RESOURCES, MOST_BYTES = 500, 1_000_000  # of a template: CloudFormation's quotas
@@ -61,27 +60,11 @@ def resources(datasets: Sequence[Dataset], queries: Sequence[Query]) -> list[Res
     titles = {dataset.name: dataset.contract.title for dataset in datasets}
     return [
         *databases(),
-        *(one for dataset in datasets for one in keys(dataset)),
         *(table(dataset, layer) for dataset in datasets for layer in LAYERS),
         *(one for dataset in datasets for one in rulesets(dataset)),
         *(one for dataset in datasets for one in databrew(dataset)),
         *map(named_query, queries),
         *quicksight(queries, titles),
-    ]
-
-
-def keys(dataset: Dataset) -> list[Resource]:
-    """The names under which the encrypted layer asks for the dataset's keys, for the keys of the classifications."""
-    return [
-        Resource(
-            logical_name(dataset.name, classification.value, "key"),
-            "AWS::KMS::Alias",
-            {
-                "AliasName": master_key(dataset.name, classification),
-                "TargetKeyId": imported(f"{classification.value.capitalize()}KeyArn"),
-            },
-        )
-        for classification in CLASSES_WITH_KEYS
     ]
 
 
