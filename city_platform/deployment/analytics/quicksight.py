@@ -30,7 +30,10 @@ TIME, TIMEZONE = "09:00", "America/Vancouver"  # when the night's and the mornin
 _INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER")
 _READ_DATA_SET = ("DescribeDataSet", "DescribeDataSetPermissions", "PassDataSet", "DescribeIngestion", "ListIngestions")
 _READ_DASHBOARD = ("DescribeDashboard", "ListDashboardVersions", "QueryDashboard")
-_READ_ANALYSIS = ("DescribeAnalysis", "QueryAnalysis")
+_EXPLORE_ANALYSIS = (  # an analysis is shared as a whole or not at all
+    *("DescribeAnalysis", "DescribeAnalysisPermissions", "QueryAnalysis", "RestoreAnalysis"),
+    *("UpdateAnalysis", "UpdateAnalysisPermissions", "DeleteAnalysis"),
+)
 
 
 def quicksight(queries: Sequence[Query], titles: Mapping[str, str]) -> list[Resource]:
@@ -191,7 +194,7 @@ def _shown(dataset: str, title: str, queries: Sequence[Query]) -> list[Resource]
         }
         return Resource(logical_name(dataset, kind), f"AWS::QuickSight::{kind}", properties, CONDITION)
 
-    return [made("Analysis", _READ_ANALYSIS), made("Dashboard", _READ_DASHBOARD)]
+    return [made("Analysis", _EXPLORE_ANALYSIS), made("Dashboard", _READ_DASHBOARD)]
 
 
 def _chart(query: Query) -> Mapping[str, Any]:
