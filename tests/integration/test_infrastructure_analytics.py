@@ -132,3 +132,10 @@ def test_the_command_says_whether_the_template_is_up_to_date(tmp_path: Path) -> 
     assert runner.invoke(app, ["datasets", "template", str(copy)]).exit_code == 0
     assert copy.read_text("utf-8") == (FOLDER / "analytics.yaml").read_text("utf-8")
     assert runner.invoke(app, ["datasets", "template", str(tmp_path / "none.yaml")]).exit_code == 3
+
+
+def test_the_questions_for_athena_name_its_tables_and_what_cannot_be_asked() -> None:
+    printed = CliRunner().invoke(app, ["questions", "incidents", "--athena"])
+    assert printed.exit_code == 0
+    assert printed.output.count("FROM city_encrypted.incidents AS trusted") == 4
+    assert "-- incidents/by_reporter: not in Athena, where reporter cannot be read" in printed.output

@@ -1,8 +1,9 @@
 """Amazon QuickSight as code: a data set for each query, and for each dataset one template, analysis and dashboard.
 
 A dashboard shows each query as a chart and as a table. A query that asks for a chart gets lines over its first column,
-any other bars. All of it is made only where the stack's QuickSightEdition names one; what the Standard edition cannot
-do is decided by the condition QuickSightEnterprise.
+any other bars. All of it is made only where the stack's QuickSightEdition names one. The Standard edition's API refuses
+templates, analyses and dashboards (UnsupportedUserEditionException): there the data sets are made, and an author puts
+them on a sheet by hand.
 """
 
 from collections.abc import Mapping, Sequence
@@ -168,7 +169,7 @@ def _template(dataset: str, queries: Sequence[Query]) -> Resource:
             },
             "Tags": tags("public"),
         },
-        CONDITION,
+        ENTERPRISE,
     )
 
 
@@ -192,7 +193,7 @@ def _shown(dataset: str, title: str, queries: Sequence[Query]) -> list[Resource]
             "Permissions": permissions(actions),
             "Tags": tags("public"),
         }
-        return Resource(logical_name(dataset, kind), f"AWS::QuickSight::{kind}", properties, CONDITION)
+        return Resource(logical_name(dataset, kind), f"AWS::QuickSight::{kind}", properties, ENTERPRISE)
 
     return [made("Analysis", _EXPLORE_ANALYSIS), made("Dashboard", _READ_DASHBOARD)]
 
