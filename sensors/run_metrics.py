@@ -8,7 +8,7 @@ whose figures are not taken leaves it, and the next one sends them again.
 import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 import dagster as dg
 
@@ -51,7 +51,7 @@ def run_metrics_sensor() -> dg.SensorDefinition:
 
 def measure(instance: dg.DagsterInstance, metrics: Metrics, clock: Clock, cursor: str | None) -> tuple[int, str]:
     """How many runs were measured, and the cursor behind them. Raises the errors of `metrics`; nothing is lost then."""
-    seen = json.loads(cursor) if cursor else {"since": (clock.now() - FIRST_LOOK).timestamp()}
+    seen: dict[str, Any] = json.loads(cursor) if cursor else {"since": (clock.now() - FIRST_LOOK).timestamp()}
     measured: list[Measurement] = []
     count = 0
     for event, outcome in _ENDS:
