@@ -34,7 +34,7 @@ _REGION = re.compile(r"\b(?:af|ap|ca|eu|il|me|mx|sa|us)-(?:gov-)?(?:central|nort
 
 def tags(resource: Resource) -> dict[str, Any]:
     """A resource's tags, whichever of the forms its type uses."""
-    for name in ("Tags", "UserPoolTags", "HostedZoneTags", "FileSystemTags"):
+    for name in ("Tags", "UserPoolTags", "HostedZoneTags", "FileSystemTags", "ResourceTags"):
         found = resource.properties.get(name)
         if isinstance(found, list):
             return {one["Key"]: one["Value"] for one in found}
