@@ -186,8 +186,8 @@ def template(name: str) -> Template:
 
 @cache
 def template_names() -> Sequence[str]:
-    """All templates, in order; exceptions.yaml is none."""
-    return sorted(file.stem for file in FOLDER.glob("*.yaml") if file.name != "exceptions.yaml")
+    """All templates, in order; not every file of the folder is one."""
+    return sorted(file.stem for file in FOLDER.glob("*.yaml") if "AWSTemplateFormatVersion" in file.read_text("utf-8"))
 
 
 def templates() -> Sequence[Template]:
@@ -295,7 +295,7 @@ class _Resolver:
 
     def _select(self, argument: Sequence[Any]) -> Any:
         index, values = int(self.value(argument[0])), self.value(argument[1])
-        return values[index] if isinstance(values, list) else f"${{{index} of {values}}}"
+        return values[index] if isinstance(values, list) and index < len(values) else f"${{{index} of {values}}}"
 
     def _split(self, argument: Sequence[Any]) -> Any:
         by, text = argument[0], self.value(argument[1])

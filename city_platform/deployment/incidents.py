@@ -92,7 +92,7 @@ def open_uploads(platform: Platform, environ: Mapping[str, str] = os.environ) ->
         from city_platform.aws.uploads import S3Uploads, s3_client
 
         settings = AwsSettings.of(environ)
-        return S3Uploads(settings.bucket, platform.clock, lambda: s3_client(settings.region, settings.endpoint))
+        return S3Uploads(settings.buckets, platform.clock, lambda: s3_client(settings.region, settings.endpoint))
     from city_platform.local.uploads import SignedUploads
 
     return SignedUploads(incident_secret(platform), platform.clock)

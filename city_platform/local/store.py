@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from city_platform.lake.zones import zone_of
 from city_platform.ports import ObjectExists, ObjectNotFound, StoreUnavailable
 
 
@@ -81,6 +82,7 @@ class LocalObjectStore:
 
     def _move(self, file: Path, key: str, *, create_only: bool) -> None:
         target = self._path(key)
+        zone_of(key)  # of no use here, but what has no place on AWS shall not find one on this machine
         try:
             self._make_folders(target.parent)
             if create_only:

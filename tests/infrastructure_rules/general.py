@@ -25,7 +25,7 @@ UNTAGGED = re.compile(
     r"|ECS::ClusterCapacityProviderAssociations|EFS::MountTarget|Backup::BackupSelection"
     r"|SecretsManager::(SecretTargetAttachment|RotationSchedule|ResourcePolicy)"
     r"|ElasticLoadBalancingV2::ListenerRule|WAFv2::WebACLAssociation|Kinesis::(StreamConsumer|ResourcePolicy)"
-    r"|AppSync::.*|LakeFormation::.*|ApplicationAutoScaling::.*|CloudFormation::.*|QuickSight::RefreshSchedule)"
+    r"|AppSync::.*|LakeFormation::.*|ApplicationAutoScaling::.*|CloudFormation::.*|QuickSight::RefreshSchedule)|Custom::.*"
 )
 _ARN = re.compile(r"\barn:(aws[\w-]*):")
 _ACCOUNT = re.compile(r"(?<![\w.])\d{12}(?![\w.])")
@@ -62,6 +62,7 @@ STATEFUL = {
     "AWS::DynamoDB::Table",
     "AWS::DynamoDB::GlobalTable",
     "AWS::KMS::Key",
+    "AWS::KMS::ReplicaKey",
     "AWS::Cognito::UserPool",
     "AWS::Kinesis::Stream",
     "AWS::RDS::DBInstance",

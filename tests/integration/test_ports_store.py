@@ -3,28 +3,32 @@
 import os
 import threading
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
 
+import boto3
 import pytest
 
 from city_platform.aws.store import S3ObjectStore
+from city_platform.lake.zones import FOLDERS, UnknownPlace, Zone, zone_of
 from city_platform.local.store import LocalObjectStore
 from city_platform.ports import ObjectExists, ObjectNotFound, ObjectStore, StoreUnavailable
 
 
-@pytest.fixture(params=["local", "s3"])
+@pytest.fixture(params=["local", "s3", "s3 in one bucket"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     if request.param == "local":
         return LocalObjectStore(tmp_path / "lake")
     endpoint = request.getfixturevalue("aws")
-    return s3_store(endpoint, tmp_path)
+    return s3_store(endpoint, tmp_path, one_bucket=request.param.endswith("one bucket"))
 
 
-def s3_store(endpoint: str, tmp_path: Path) -> S3ObjectStore:
-    import boto3
-
-    bucket = f"cov-raw-{abs(hash(str(tmp_path))):x}"
-    credentials = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
-    boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", **credentials).create_bucket(Bucket=bucket)
+def s3_store(endpoint: str, tmp_path: Path, *, one_bucket: bool = False) -> S3ObjectStore:
+    town = uuid4().hex
+    buckets = {zone: f"cov-{'all' if one_bucket else zone}-{town}" for zone in Zone}
+    for bucket in set(buckets.values()):
+        s3_client(endpoint).create_bucket(Bucket=bucket)
     config = {
         "endpoint": endpoint,
         "region": "us-east-1",
@@ -34,22 +38,27 @@ def s3_store(endpoint: str, tmp_path: Path) -> S3ObjectStore:
         "client_options": {"allow_http": True},
         "retry_config": {"max_retries": 0},
     }
-    return S3ObjectStore(bucket, tmp_path / "cache", config)
+    return S3ObjectStore(buckets, tmp_path / "cache", config)
+
+
+def s3_client(endpoint: str) -> Any:
+    credentials = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
+    return boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", **credentials)
 
 
 def test_what_is_put_is_got(store: ObjectStore) -> None:
-    store.put("a/year=2024/x.bin", b"\x00one")
-    assert store.get("a/year=2024/x.bin") == b"\x00one"
-    assert store.size("a/year=2024/x.bin") == 4
-    assert store.local_path("a/year=2024/x.bin").read_bytes() == b"\x00one"
+    store.put("raw/year=2024/x.bin", b"\x00one")
+    assert store.get("raw/year=2024/x.bin") == b"\x00one"
+    assert store.size("raw/year=2024/x.bin") == 4
+    assert store.local_path("raw/year=2024/x.bin").read_bytes() == b"\x00one"
 
 
 def test_a_put_replaces_and_a_create_only_put_does_not(store: ObjectStore) -> None:
-    store.put("k", b"one")
-    store.put("k", b"two")
+    store.put("recipes/k", b"one")
+    store.put("recipes/k", b"two")
     with pytest.raises(ObjectExists):
-        store.put("k", b"three", create_only=True)
-    assert store.get("k") == b"two"
+        store.put("recipes/k", b"three", create_only=True)
+    assert store.get("recipes/k") == b"two"
 
 
 def test_of_many_create_only_puts_exactly_one_wins(store: ObjectStore) -> None:
@@ -57,7 +66,7 @@ def test_of_many_create_only_puts_exactly_one_wins(store: ObjectStore) -> None:
 
     def attempt(number: int) -> None:
         try:
-            store.put("manifests/1.json", str(number).encode(), create_only=True)
+            store.put("manifests/raw/1.json", str(number).encode(), create_only=True)
         except ObjectExists:
             return
         won.append(number)
@@ -68,7 +77,7 @@ def test_of_many_create_only_puts_exactly_one_wins(store: ObjectStore) -> None:
     for thread in threads:
         thread.join()
     assert len(won) == 1
-    assert store.get("manifests/1.json") == str(won[0]).encode()
+    assert store.get("manifests/raw/1.json") == str(won[0]).encode()
 
 
 def test_a_file_moves_in(store: ObjectStore) -> None:
@@ -79,11 +88,49 @@ def test_a_file_moves_in(store: ObjectStore) -> None:
 
 
 def test_keys_come_in_order_and_only_those_asked_for(store: ObjectStore) -> None:
-    for key in ("m/d/2024/2.json", "m/d/2024/1.json", "m/d/2023/1.json", "m/dd/2024/1.json"):
+    layer = "manifests/cleaned/"
+    first, second, third, other = (f"{layer}{one}.json" for one in ("d/2023/1", "d/2024/1", "d/2024/2", "dd/2024/1"))
+    for key in (third, second, first, other):
         store.put(key, b"{}")
-    assert list(store.keys("m/d/")) == ["m/d/2023/1.json", "m/d/2024/1.json", "m/d/2024/2.json"]
-    assert list(store.keys("m/d/2024/")) == ["m/d/2024/1.json", "m/d/2024/2.json"]
+    assert list(store.keys(f"{layer}d/")) == [first, second, third]
+    assert list(store.keys(f"{layer}d/2024/")) == [second, third]
     assert list(store.keys("nothing/")) == []
+
+
+def test_keys_of_all_zones_come_in_one_order(store: ObjectStore) -> None:
+    there = ["audit/1.json", "cleaned/d/1", "curated/d/1", "manifests/curated/d/1", "manifests/raw/d/1", "raw/d/1"]
+    for key in reversed(there):
+        store.put(key, b"{}")
+    assert list(store.keys("")) == there
+    assert list(store.keys("manifests/")) == there[3:5]
+    assert list(store.keys("c")) == there[1:3]
+
+
+def test_what_nobody_gave_a_place_is_not_written(store: ObjectStore) -> None:
+    file = store.scratch() / "f"
+    file.write_bytes(b"x")
+    for key in ("nobodys/x", "manifests/nobodys/x", "x"):
+        with pytest.raises(UnknownPlace, match="no zone"):
+            store.put(key, b"1")
+        with pytest.raises(UnknownPlace, match="no zone"):
+            store.put_file(key, file)
+        store.delete(key)
+    assert list(store.keys("")) == []
+
+
+def test_each_zone_is_its_bucket_and_what_others_put_there_is_not_seen(aws: str, tmp_path: Path) -> None:
+    store, s3 = s3_store(aws, tmp_path), s3_client(aws)
+    for folder in FOLDERS:
+        store.put(f"{folder}/k", b"1")
+        store.put(f"manifests/{folder}/d/1.json", b"1")
+        bucket = urlsplit(store.uri(f"{folder}/k")).netloc
+        assert bucket.startswith(f"cov-{zone_of(folder)}-")
+        for key in (f"{folder}/k", f"manifests/{folder}/d/1.json"):
+            assert s3.head_object(Bucket=bucket, Key=key)["ContentLength"] == 1
+    crawler = urlsplit(store.uri("catalog/k")).netloc
+    s3.put_object(Bucket=crawler, Key="athena-results/1.csv", Body=b"1")
+    s3.put_object(Bucket=crawler, Key="raw/stray", Body=b"1")
+    assert len(list(store.keys(""))) == 2 * len(FOLDERS)
 
 
 @pytest.mark.parametrize("ask", ["get", "size", "local_path"])
@@ -93,16 +140,16 @@ def test_an_absent_object_is_a_typed_error(store: ObjectStore, ask: str) -> None
 
 
 def test_deleting_is_idempotent(store: ObjectStore) -> None:
-    store.put("k", b"1")
-    store.delete("k")
-    store.delete("k")
+    store.put("recipes/k", b"1")
+    store.delete("recipes/k")
+    store.delete("recipes/k")
     with pytest.raises(ObjectNotFound):
-        store.get("k")
+        store.get("recipes/k")
 
 
 def test_a_uri_names_the_object(store: ObjectStore) -> None:
-    assert store.uri("a/b").endswith("/a/b")
-    assert "://" in store.uri("a/b")
+    assert store.uri("raw/b").endswith("/raw/b")
+    assert "://" in store.uri("raw/b")
 
 
 def test_local_objects_are_private(tmp_path: Path) -> None:
@@ -139,7 +186,7 @@ def test_scratch_of_a_dead_process_is_swept(tmp_path: Path) -> None:
 
 def test_an_unreachable_service_is_transient(tmp_path: Path) -> None:
     store = S3ObjectStore(
-        "bucket",
+        dict.fromkeys(Zone, "bucket"),
         tmp_path,
         {
             "endpoint": "http://127.0.0.1:9",
@@ -151,5 +198,5 @@ def test_an_unreachable_service_is_transient(tmp_path: Path) -> None:
         },
     )
     with pytest.raises(StoreUnavailable) as caught:
-        store.get("k")
+        store.get("recipes/k")
     assert "testing" not in str(caught.value)

@@ -28,7 +28,7 @@ from city_platform.local.clock import SystemClock
 from city_platform.protection.classification import Classification, master_key
 from tests.incident_stream import following, record
 from tests.incidents import NOW, change, incident
-from tests.town import ROOT
+from tests.town import ROOT, one_bucket
 
 REGION = "ca-central-1"
 ROLE = "arn:aws:iam::000000000000:role/test"
@@ -130,7 +130,7 @@ class Cloud:
             keys.create_alias(AliasName=alias, TargetKeyId=keys.create_key()["KeyMetadata"]["KeyId"])
         self.environment = {
             "CITY_PLATFORM_DEPLOYMENT": "aws",
-            "CITY_PLATFORM_BUCKET": self.prefix,
+            **one_bucket(self.prefix),
             "CITY_PLATFORM_ALERTS_TOPIC": topic,
             "CITY_PLATFORM_TABLES": self.prefix,
             "CITY_PLATFORM_HOME": str(home / "function"),
