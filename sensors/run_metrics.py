@@ -1,4 +1,5 @@
-"""Measures every run that ends: how it ended, how long it and its steps took, what it tried again, wrote and judged.
+"""Measures every run that ends: how it ended, how long it and its steps took, what it tried again, wrote and judged;
+and how long those in progress have been.
 
 It reads Dagster's event log and not the runs' processes: a run whose process was killed is measured, too, when
 Dagster gives it up. The cursor is the moment of the first look and the last measured run of each way to end; a tick
@@ -12,8 +13,8 @@ from typing import Any, Literal
 
 import dagster as dg
 
-from city_platform.governance.metrics import RUNS, RunFacts, RunOutcome, run_measurements
-from city_platform.ports import Clock, Measurement, Metrics
+from city_platform.governance.metrics import RUNS, RunFacts, RunOutcome, progress_measurements, run_measurements
+from city_platform.ports import Clock, Metrics
 from resources.platform import PlatformResource
 
 INTERVAL_SECONDS = 60
@@ -52,7 +53,7 @@ def run_metrics_sensor() -> dg.SensorDefinition:
 def measure(instance: dg.DagsterInstance, metrics: Metrics, clock: Clock, cursor: str | None) -> tuple[int, str]:
     """How many runs were measured, and the cursor behind them. Raises the errors of `metrics`; nothing is lost then."""
     seen: dict[str, Any] = json.loads(cursor) if cursor else {"since": (clock.now() - FIRST_LOOK).timestamp()}
-    measured: list[Measurement] = []
+    measured = list(progress_measurements(_in_progress(instance), clock.now()))
     count = 0
     for event, outcome in _ENDS:
         ended = instance.fetch_run_status_changes(
@@ -68,9 +69,15 @@ def measure(instance: dg.DagsterInstance, metrics: Metrics, clock: Clock, cursor
                 count += 1
                 measured += run_measurements(facts)
         seen[event.value] = ended.cursor
-    if measured:
-        metrics.put(RUNS, measured)
+    metrics.put(RUNS, measured)
     return count, json.dumps(seen)
+
+
+def _in_progress(instance: dg.DagsterInstance) -> list[datetime]:
+    """When the runs in progress began."""
+    working = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING])
+    began = (record.start_time for record in instance.get_run_records(working, limit=RUNS_A_TICK, ascending=True))
+    return [datetime.fromtimestamp(one, UTC) for one in began if one is not None]
 
 
 def _facts(instance: dg.DagsterInstance, run_id: str, outcome: RunOutcome, at: datetime) -> RunFacts | None:

@@ -17,10 +17,9 @@ def open_metrics(home: Path, environ: Mapping[str, str] = os.environ) -> Metrics
     if deployment(environ) == "local":
         return FileMetrics(RotatedFile(home / "metrics.jsonl"))
     from city_platform.aws.metrics import CloudWatchMetrics, cloudwatch_client
-    from city_platform.aws.settings import AwsSettings, IncompleteSettings
+    from city_platform.aws.settings import REGION, IncompleteSettings
 
-    settings = AwsSettings.of(environ)
     name = environ.get(ENVIRONMENT)
     if not name:
         raise IncompleteSettings(f"metrics on AWS need in their environment: {ENVIRONMENT} (dev, staging or prod)")
-    return CloudWatchMetrics(name, lambda: cloudwatch_client(settings.region, settings.endpoint))
+    return CloudWatchMetrics(name, lambda: cloudwatch_client(environ.get(REGION)))

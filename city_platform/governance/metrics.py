@@ -82,6 +82,15 @@ def run_measurements(run: RunFacts) -> Iterator[Measurement]:
         yield Measurement("StepSeconds", seconds, "Seconds", run.at, {"Step": step})
 
 
+def progress_measurements(began: Sequence[datetime], at: datetime) -> Iterator[Measurement]:
+    """Runs that are in progress and how long the oldest has been; measured also where there is none, so that silence
+    says that nobody looks.
+    """
+    longest = max((at - one for one in began), default=timedelta(0))
+    yield Measurement("RunsInProgress", float(len(began)), "Count", at, _ALL)
+    yield Measurement("LongestRunSeconds", longest.total_seconds(), "Seconds", at, _ALL)
+
+
 def data_measurements(
     card: Scorecard, ages: Sequence[Freshness], judged_since: datetime | None
 ) -> Iterator[Measurement]:

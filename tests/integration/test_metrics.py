@@ -21,6 +21,8 @@ from resources.platform import PlatformResource
 from sensors import data_metrics, run_metrics
 from tests.town import StandingClock, bad_trees, good_trees, trees_csv
 
+IN_PROGRESS = {(RUNS, "RunsInProgress"), (RUNS, "LongestRunSeconds")}
+
 
 class Taken:
     """Metrics that are kept for looking at; while `busy`, none are taken."""
@@ -56,6 +58,17 @@ def withered() -> None:
     dies()
 
 
+def test_a_run_in_progress_is_measured_while_it_is() -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = instance.create_run_for_job(withered)
+        began = dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, job_name=run.job_name)
+        instance.report_dagster_event(began, run_id=run.run_id)
+        taken, later = Taken(), StandingClock(datetime.now(UTC) + timedelta(hours=2))
+        assert run_metrics.measure(instance, taken, later, None)[0] == 0
+    assert taken.figures[RUNS, "RunsInProgress"] == [1]
+    assert 7190 < taken.figures[RUNS, "LongestRunSeconds"][0] < 7210
+
+
 def test_every_run_that_ended_is_measured_once_whatever_became_of_it() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         assert dg.materialize([planted], instance=instance, raise_on_error=False).success
@@ -84,7 +97,7 @@ def test_runs_of_long_ago_are_not_measured_at_the_first_look() -> None:
         later = StandingClock(datetime.now(UTC) + run_metrics.FIRST_LOOK)
         taken = Taken()
         count, cursor = run_metrics.measure(instance, taken, later, None)
-        assert (count, taken.figures) == (0, {})
+        assert (count, set(taken.figures)) == (0, IN_PROGRESS)
         withered.execute_in_process(instance=instance, raise_on_error=False)
         assert run_metrics.measure(instance, taken, later, cursor)[0] == 1
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from city_platform.aws.metrics import CloudWatchMetrics
 from city_platform.aws.settings import IncompleteSettings
 from city_platform.deployment.metrics import open_metrics
 from city_platform.governance.audit import Head
@@ -19,6 +20,7 @@ from city_platform.governance.metrics import (
     RunOutcome,
     Use,
     data_measurements,
+    progress_measurements,
     run_measurements,
     use_measurements,
 )
@@ -52,6 +54,12 @@ def test_a_run_that_never_began_has_no_duration() -> None:
     from dataclasses import replace
 
     assert "RunSeconds" not in {one.name for one in run_measurements(replace(RUN, seconds=None))}
+
+
+def test_runs_in_progress_are_counted_also_where_there_are_none() -> None:
+    began = [AT - timedelta(minutes=minutes) for minutes in (1, 90, 5)]
+    assert told(progress_measurements(began, AT)) == {("RunsInProgress",): 3, ("LongestRunSeconds",): 5400}
+    assert told(progress_measurements([], AT)) == {("RunsInProgress",): 0, ("LongestRunSeconds",): 0}
 
 
 def test_data_are_measured_by_dataset_partition_and_worst_rule() -> None:
@@ -143,6 +151,7 @@ def test_a_file_that_cannot_be_written_is_worth_another_attempt(tmp_path: Path) 
 
 def test_a_deployment_on_aws_says_which_it_is(tmp_path: Path) -> None:
     assert isinstance(open_metrics(tmp_path, {}), FileMetrics)
-    aws = {"CITY_PLATFORM_DEPLOYMENT": "aws", "CITY_PLATFORM_ALERTS_TOPIC": "t", "AWS_REGION": "ca-central-1"}
+    aws = {"CITY_PLATFORM_DEPLOYMENT": "aws"}
     with pytest.raises(IncompleteSettings, match="CITY_PLATFORM_ENVIRONMENT"):
-        open_metrics(tmp_path, aws | {"CITY_PLATFORM_BUCKET": "b"})
+        open_metrics(tmp_path, aws)
+    assert isinstance(open_metrics(tmp_path, aws | {"CITY_PLATFORM_ENVIRONMENT": "dev"}), CloudWatchMetrics)
