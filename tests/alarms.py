@@ -44,7 +44,7 @@ _OUTSIDE: Mapping[str, Callable[[float], bool]] = {
 }
 _SINGLE = "metric"
 _REACH = 2  # points beyond N that the evaluation range has
-_TRIED = (0.0, 1.0, 50.0, 1e9)  # figures that fire or clear an expression
+_TRIED = (0.0, 1.0, 50.0, 1e15)  # figures that fire or clear an expression
 
 
 @dataclass(frozen=True)
