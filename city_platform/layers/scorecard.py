@@ -1,7 +1,7 @@
 """The scorecard of all datasets, published in the lake as JSON and as a page, a new version a week."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from zoneinfo import ZoneInfo
 
 from city_platform.datasets import Dataset
@@ -22,17 +22,23 @@ LAYER, SUBJECT = "scorecard", "governance"  # the second stands where a dataset'
 EVALUATIONS = 60  # of each partition, the newest: a year of weeks and some
 
 
-def scorecard(platform: Platform, datasets: Sequence[Dataset]) -> Scorecard:
-    """How everything stands now."""
+def scorecard(
+    platform: Platform,
+    datasets: Sequence[Dataset],
+    *,
+    evaluations: int = EVALUATIONS,
+    among: Callable[[Dataset, Sequence[str]], Sequence[str]] = lambda _, known: known,
+) -> Scorecard:
+    """How everything stands now, with the newest evaluations of each partition; `among` chooses from a dataset's."""
     decisions = read_decisions(platform.audit)
     history = EvaluationHistory(platform.lake.store)
     states = []
     for dataset in datasets:
-        for partition in platform.lake.partitions(quality_checked.LAYER, dataset.name):
+        for partition in among(dataset, platform.lake.partitions(quality_checked.LAYER, dataset.name)):
             verdict = quality_checked.verdict_of(platform.lake.latest(quality_checked.LAYER, dataset.name, partition))
             standing = gate(platform, dataset, partition, decisions)
             if verdict is not None and standing is not None:
-                records = tuple(history.of(dataset.name, partition, EVALUATIONS))
+                records = tuple(history.of(dataset.name, partition, evaluations))
                 states.append(PartitionState(verdict, standing, records, next_steps(dataset, partition, standing)))
     return scored(platform.clock.now(), states, platform.audit.read().head, decisions.doubts)
 
