@@ -54,8 +54,9 @@ class Deployment:
         check(self.environment, self.templates)
         if unknown := set(names) - set(self.templates):
             raise BadTemplate(f"there are no stacks {sorted(unknown)}; there are: {', '.join(self.templates)}")
-        ordered = in_order(self.templates, self.environment.identity, self.environment.after(self.templates))
-        left_out = self.environment.file.without
+        environment = self.environment
+        ordered = in_order(self.templates, environment.identity, environment.after(self.templates), environment.region)
+        left_out = environment.file.without
         return [
             one for one in ordered if (one.name in names if names else one.by_hand is None and one.name not in left_out)
         ]

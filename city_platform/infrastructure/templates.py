@@ -5,7 +5,7 @@ A template's stack is called `{Project}-{Environment}-{template}`. Values travel
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -24,7 +24,7 @@ class BadTemplate(PermanentError):
     """A file is no template, or its stacks cannot be put in order; the message says which and why."""
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.CSafeLoader):
     """YAML with the short forms of CloudFormation's functions."""
 
 
@@ -107,24 +107,29 @@ def read_templates(folder: Path) -> Mapping[str, Template]:
 
 
 def in_order(
-    templates: Mapping[str, Template], values: Mapping[str, str], after: Mapping[str, Iterable[str]]
+    templates: Mapping[str, Template],
+    values: Mapping[str, str],
+    after: Mapping[str, Iterable[str]],
+    region: Callable[[str], str] = lambda _: "",
 ) -> Sequence[Template]:
     """The templates so that each comes after those whose exports it takes, and after those that `after` names for it.
 
-    Among those that could come next, the first by name. Raises BadTemplate for a circle, for an export that nobody
-    makes and for one that two make.
+    Exports are a region's; `region` says where a template's stack stands. Among those that could come next, the first
+    by name. Raises BadTemplate for a circle, for an export that nobody makes and for one that two make.
     """
-    makers: dict[str, str] = {}
+    makers: dict[tuple[str, str], str] = {}
     problems = []
     for name, template in templates.items():
         for export in sorted(template.exports(values)):
-            if export in makers:
-                problems.append(f"{makers[export]}.yaml and {name}.yaml both export {export}")
-            makers[export] = name
+            where = (region(name), export)
+            if where in makers:
+                problems.append(f"{makers[where]}.yaml and {name}.yaml both export {export}")
+            makers[where] = name
     needs = {}
     for name, template in templates.items():
-        wanted = template.imports(values)
-        problems += [f"{name}.yaml imports {one}, which no template exports" for one in sorted(wanted - makers.keys())]
+        wanted = {(region(name), one) for one in template.imports(values)}
+        lost = sorted(one for _, one in wanted - makers.keys())
+        problems += [f"{name}.yaml imports {one}, which no template exports in its region" for one in lost]
         needs[name] = {makers[one] for one in wanted & makers.keys()} | set(after.get(name, ()))
         problems += [
             f"{name} needs an output of {one}, and there is no such template" for one in needs[name] - set(templates)

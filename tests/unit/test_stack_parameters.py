@@ -1,6 +1,7 @@
 """Files of parameters: what they may say, what is missing, and how the three environments differ."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from city_platform.infrastructure.templates import Template, in_order, read_temp
 from tests.conftest import ROOT
 
 FOLDER = ROOT / "infrastructure"
+TEMPLATES = read_templates(FOLDER)
 PLAIN = {"region": "ca-central-1", "approval": False, "protected": False, "common": {}}
 
 
@@ -90,9 +92,37 @@ def test_a_file_with_mistakes_names_each(tmp_path: Path) -> None:
             read_environment(tmp_path, unknown)
 
 
+def accepts(declared: Mapping[str, Any], value: str) -> bool:
+    """Whether CloudFormation takes the value for a parameter."""
+    allowed, pattern = declared.get("AllowedValues"), declared.get("AllowedPattern")
+    number = declared.get("Type") == "Number"
+    return (
+        (allowed is None or value in map(str, allowed))
+        and (pattern is None or re.fullmatch(pattern, value) is not None)
+        and (
+            not number
+            or float(declared.get("MinValue", "-inf")) <= float(value) <= float(declared.get("MaxValue", "inf"))
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("declared", "right", "wrong"),
+    [
+        ({"AllowedValues": [30, 90]}, "30", "31"),
+        ({"AllowedPattern": "[a-z]+"}, "ab", "aB"),
+        ({"Type": "Number", "MinValue": 7}, "7", "6.9"),
+        ({"Type": "Number", "MaxValue": 7}, "7", "8"),
+    ],
+)
+def test_values_are_held_against_what_a_template_accepts(declared: Mapping[str, Any], right: str, wrong: str) -> None:
+    assert accepts(declared, right)
+    assert not accepts(declared, wrong)
+
+
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_every_template_gets_what_it_has_no_default_for(name: str) -> None:
-    one, templates = read_environment(FOLDER / "parameters", name), read_templates(FOLDER)
+    one, templates = read_environment(FOLDER / "parameters", name), TEMPLATES
     check(one, templates)
     variables = {
         value.variable: "x" for each in templates.values() for value in one.given(each).values()
@@ -103,14 +133,15 @@ def test_every_template_gets_what_it_has_no_default_for(name: str) -> None:
         found = resolve(one, each, built, variables, lambda _stack, name: name)
         assert not found.missing, (each.name, found.missing)
         for parameter, value in found.values.items():
-            allowed = each.parameters[parameter].get("AllowedValues")
-            assert allowed is None or value in map(str, allowed), (each.name, parameter, value)
+            given, declared = one.given(each).get(parameter), each.parameters[parameter]
+            if isinstance(given, str | int):
+                assert accepts(declared, value), (each.name, parameter, value)
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_the_stacks_of_an_environment_can_be_put_in_order(name: str) -> None:
-    one, templates = read_environment(FOLDER / "parameters", name), read_templates(FOLDER)
-    order = [each.name for each in in_order(templates, one.identity, one.after(templates))]
+    one, templates = read_environment(FOLDER / "parameters", name), TEMPLATES
+    order = [each.name for each in in_order(templates, one.identity, one.after(templates), one.region)]
     assert sorted(order) == sorted(templates)
     outputs = {
         (value.template, value.name) for each in templates.values() for value in one.given(each).values()

@@ -60,6 +60,14 @@ def test_exports_that_nobody_or_two_make_are_all_named() -> None:
         assert words in str(refusal.value)
 
 
+def test_exports_are_a_regions() -> None:
+    templates = {"a": template("a", ["A"], []), "b": template("b", ["A"], []), "c": template("c", [], ["A"])}
+    where = {"a": "west", "b": "east", "c": "east"}
+    assert [one.name for one in in_order(templates, VALUES, {}, where.__getitem__)] == ["a", "b", "c"]
+    with pytest.raises(BadTemplate, match=r"c\.yaml imports city-dev-A, which no template exports in its region"):
+        in_order(templates, VALUES, {}, (where | {"c": "north"}).__getitem__)
+
+
 def test_a_name_that_depends_on_what_nobody_gave_is_refused() -> None:
     lost = template("a", [], [])
     lost = Template("a", "", {**lost.body, "Outputs": {"O": {"Export": {"Name": {"Fn::Sub": "${Nobody}-X"}}}}})
