@@ -11,8 +11,6 @@ import typer
 from city_platform.cli.session import CHECKOUT, FAILED, OK, REFUSED, USAGE, Session, size
 
 if TYPE_CHECKING:
-    import boto3
-
     from city_platform.infrastructure.deployment import Deployment, Waiting
     from city_platform.infrastructure.stacks import ChangeSet
 
@@ -113,7 +111,7 @@ def up(
         chosen = deployment.chosen(stack or [])
         deployment.require(chosen)
         asks = deployment.environment.file.approval and not approved
-        if asks and not sys.stdin.isatty():
+        if asks and not _on_terminal():
             session.fail(USAGE, f"{environment} wants its changes approved: answer on a terminal, or give --approved")
         for proposal in deployment.proposals(chosen):
             _show(session, proposal)
@@ -219,17 +217,11 @@ def _clients(role: str | None) -> Callable[[str, str], Any]:
     from botocore.config import Config
 
     settings = Config(connect_timeout=5, read_timeout=60, retries={"mode": "adaptive", "total_max_attempts": 8})
-    opened: list[boto3.Session] = []
-
-    def session() -> "boto3.Session":
-        if not opened:
-            opened.append(_session_of(role) if role else boto3.Session())
-        return opened[0]
-
-    return lambda service, region: session().client(service, region_name=region, config=settings)  # type: ignore[call-overload]
+    session = _session_of(role) if role else boto3
+    return lambda service, region: session.client(service, region_name=region, config=settings)
 
 
-def _session_of(role: str) -> "boto3.Session":
+def _session_of(role: str) -> Any:
     import boto3
 
     from city_platform.infrastructure.stacks import aws_errors
@@ -241,6 +233,10 @@ def _session_of(role: str) -> "boto3.Session":
         aws_secret_access_key=keys["SecretAccessKey"],
         aws_session_token=keys["SessionToken"],
     )
+
+
+def _on_terminal() -> bool:
+    return sys.stdin.isatty()
 
 
 def _show(session: Session, proposal: "ChangeSet | Waiting") -> None:

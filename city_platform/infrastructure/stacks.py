@@ -60,11 +60,10 @@ class ChangeSet:
 class Stacks:
     """The stacks of one account, region by region."""
 
-    def __init__(self, connect: "Callable[[str], CloudFormationClient]", pause_s: float = _CHANGE_SET_S) -> None:
-        """`connect` gives a client for a region; it is called once each. `pause_s`: between looks at what AWS does."""
+    def __init__(self, connect: "Callable[[str], CloudFormationClient]") -> None:
+        """`connect` gives a client for a region; it is called once each."""
         self._connect = connect
         self._clients: dict[str, CloudFormationClient] = {}
-        self._pause_s = pause_s
 
     def propose(
         self,
@@ -97,7 +96,7 @@ class Stacks:
             )["Id"]
             with suppress(WaiterError):  # of a failure the description tells the reason
                 client.get_waiter("change_set_create_complete").wait(
-                    ChangeSetName=identifier, StackName=stack, WaiterConfig=self._patience(self._pause_s)
+                    ChangeSetName=identifier, StackName=stack, WaiterConfig=_patience(_CHANGE_SET_S)
                 )
             found = client.describe_change_set(ChangeSetName=identifier, StackName=stack)
         proposed = ChangeSet(stack, region, creates, [], identifier)
@@ -124,10 +123,12 @@ class Stacks:
             client.execute_change_set(ChangeSetName=change_set.identifier, StackName=stack)
             waiter = "stack_create_complete" if change_set.creates else "stack_update_complete"
             try:
-                client.get_waiter(waiter).wait(StackName=stack, WaiterConfig=self._patience(_STACK_S))  # type: ignore[call-overload]
+                client.get_waiter(waiter).wait(StackName=stack, WaiterConfig=_patience(_STACK_S))  # type: ignore[call-overload]
             except WaiterError as error:
                 raise StackFailed(f"{stack} failed:\n{self._reasons(stack, change_set.region)}") from error
-            client.update_termination_protection(StackName=stack, EnableTerminationProtection=protected)
+            made = self._described(stack, change_set.region) or {}
+            if made.get("EnableTerminationProtection", False) != protected:
+                client.update_termination_protection(StackName=stack, EnableTerminationProtection=protected)
 
     def remove(self, stack: str, region: str) -> bool:
         """Deletes the stack; what its template retains stays. False where there is none. Raises StackFailed."""
@@ -137,7 +138,7 @@ class Stacks:
         with aws_errors(stack):
             client.delete_stack(StackName=stack)
             try:
-                client.get_waiter("stack_delete_complete").wait(StackName=stack, WaiterConfig=self._patience(_STACK_S))
+                client.get_waiter("stack_delete_complete").wait(StackName=stack, WaiterConfig=_patience(_STACK_S))
             except WaiterError as error:
                 raise StackFailed(f"{stack} was not deleted:\n{self._reasons(stack, region)}") from error
         return True
@@ -188,9 +189,9 @@ class Stacks:
             self._clients[region] = self._connect(region)
         return self._clients[region]
 
-    def _patience(self, pause_s: float) -> Any:
-        pause = min(pause_s, self._pause_s)
-        return {"Delay": pause, "MaxAttempts": int(_LONGEST_S / max(pause, 1))}
+
+def _patience(pause_s: int) -> Any:
+    return {"Delay": pause_s, "MaxAttempts": _LONGEST_S // max(pause_s, 1)}
 
 
 def _change(one: "ChangeTypeDef") -> Change:
