@@ -9,7 +9,7 @@ from moto.kms.models import KmsBackend
 
 
 def mend(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Imports, outputs and exports of stacks that change sets make; tags of keys, which it takes in KMS's own form alone."""
+    """Imports, outputs and exports of stacks that change sets make; tags of keys, taken in KMS's form alone."""
     execute, create_key = CloudFormationBackend.execute_change_set, KmsBackend.create_key
 
     def with_outputs(self: Any, change_set_name: str, stack_name: str | None = None) -> None:
