@@ -90,6 +90,17 @@ def test_what_is_needed_comes_with_what_it_depends_on_and_the_extras_asked_for()
     assert "ruff" not in distributions(found, lock)
 
 
+def test_data_beside_modules_come_along_and_other_modules_do_not(tmp_path: Path) -> None:
+    write(tmp_path, ours__a="", ours__other__b="")
+    for name in ("ours/t.yaml", "ours/schemas/deep/s.json", "ours/other/o.yaml", "ours/__pycache__/a.pyc", "top.toml"):
+        tmp_path.joinpath(name).parent.mkdir(parents=True, exist_ok=True)
+        tmp_path.joinpath(name).touch()
+    found = package.data_files(tmp_path, [tmp_path / "ours" / "a.py"])
+    assert [one.relative_to(tmp_path).as_posix() for one in found] == ["ours/schemas/deep/s.json", "ours/t.yaml"]
+    with_other = package.data_files(tmp_path, [tmp_path / "ours" / "a.py", tmp_path / "ours" / "other" / "b.py"])
+    assert len(with_other) == 3
+
+
 def test_requirements_keep_the_hashes_of_what_is_needed() -> None:
     blocks = [
         "boto3==1 \\\n    --hash=sha256:a \\\n    --hash=sha256:b\n",
