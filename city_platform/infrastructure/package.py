@@ -29,7 +29,7 @@ _UNSAID: Mapping[str, Sequence[str]] = {
     "zoneinfo": ["tzdata"],  # the platform asks for no other time zones, see city_platform/__init__.py
 }
 # Imported on paths that no function takes: functions run no SQL, and Lambda has no room for the engine beside Arrow.
-# What is cut here must not be missed: tests/integration/test_packaged_functions.py calls the handlers without it.
+# What is cut here must not be missed: tests/slow/test_packaged_functions.py calls the handlers without it.
 NEVER_CALLED = ("city_platform.engines.duckdb", "duckdb")
 _LEFT_OUT = re.compile(
     r"(^|/)(tests?|include|__pycache__)/|^bin/|\.(pyc|pyi|pyx|pxd|pxi|h|hpp|c|cpp|cmake)$"

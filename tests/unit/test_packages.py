@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from city_platform.infrastructure import package
-from city_platform.infrastructure.imports import NoSuchModule, clients, closure
+from city_platform.infrastructure.imports import NoSuchModule, _imported, clients, closure
 from city_platform.infrastructure.package import PackageTooLarge, distributions, imported, requirements, zipped
 from tests.conftest import ROOT
 from tests.packaged import HANDLERS
@@ -66,6 +66,20 @@ def test_no_function_carries_the_orchestrator_or_the_engine() -> None:
     assert not {"dagster", "dagster_aws", "duckdb", "amqtt", "matplotlib", "pandas"} & set(found.external)
     modules = {file.relative_to(ROOT).as_posix() for file in found.modules}
     assert not {one for one in modules if one.startswith(("assets/", "sensors/", "city_platform/cli/"))}
+
+
+def test_what_is_left_out_is_asked_for_only_where_functions_never_come() -> None:
+    """Who asks for more would fail on AWS at the first call; tests/slow/test_packaged_functions.py calls them all."""
+    asking = {
+        file.relative_to(ROOT).as_posix()
+        for file in imported(ROOT, HANDLERS).modules
+        if {part for name in _imported(file) for part in (name, name.partition(".")[0])} & set(package.NEVER_CALLED)
+    }
+    assert asking == {
+        "city_platform/aws/platform.py",  # Platform.engine
+        "city_platform/local/platform.py",
+        "city_platform/protection/masking.py",  # register_pseudonym, with a session of the engine
+    }
 
 
 def test_the_function_of_the_traffic_stream_stays_small() -> None:
