@@ -78,6 +78,7 @@ def test_a_stack_has_the_shards_functions_and_units_of_its_load(name: str) -> No
     for function, source in (("LiveFunction", "LiveMapping"), ("ArchiveFunction", "ArchiveMapping")):
         reserved = stack[function].properties["ReservedConcurrentExecutions"]
         assert reserved >= given["Shards"] * stack[source].properties["ParallelizationFactor"]
+    assert all("ReservedConcurrentExecutions" in one.properties for one in stack.resources("AWS::Lambda::Function"))
     throughput = stack["TrafficTable"].properties["ProvisionedThroughput"]
     assert throughput == {"ReadCapacityUnits": given["ReadUnits"], "WriteCapacityUnits": given["WriteUnits"]}
     for kind, target in (("Write", "TableWrites"), ("Read", "TableReads")):
@@ -94,6 +95,13 @@ def test_a_stream_on_demand_has_no_shards_and_a_table_paid_by_request_no_units()
     assert "ProvisionedThroughput" not in stack["TrafficTable"].properties
     assert not stack.resources("AWS::ApplicationAutoScaling::ScalableTarget")
     assert not any("ReservedConcurrentExecutions" in one.properties for one in stack.resources("AWS::Lambda::Function"))
+
+
+def test_a_stream_on_demand_finds_functions_for_more_shards_than_it_begins_with() -> None:
+    stack = TRAFFIC.deploy(StreamMode="ON_DEMAND")
+    most = TRAFFIC.body["Mappings"]["Capacities"]["messages"]["Functions"]
+    for name in ("LiveFunction", "ArchiveFunction"):
+        assert stack[name].properties["ReservedConcurrentExecutions"] == most
 
 
 def test_the_function_that_counts_is_what_the_cost_model_prices() -> None:
@@ -326,6 +334,22 @@ def test_nobody_but_the_relay_speaks_for_traffic() -> None:
     assert properties("RelayFunction")["Role"] == "${RelayRole.Arn}"
 
 
+@pytest.mark.parametrize("name", ["iot-analytics-system", "keys"])
+def test_the_key_of_the_bus_lets_it_its_archive_and_alarms_work(name: str) -> None:
+    """Source: Encrypting EventBridge archives with AWS KMS keys, Amazon EventBridge User Guide."""
+    policy = template(name).deploy()["LogsKey"].properties["KeyPolicy"]
+    needed = {"events.amazonaws.com": {"ReEncryptFrom", "ReEncryptTo"}, "cloudwatch.amazonaws.com": set[str]()}
+    for service, more in needed.items():
+        actions = {
+            action
+            for one in policy["Statement"]
+            if isinstance(one["Principal"], dict) and service in one["Principal"].get("Service", ())
+            for action in one["Action"]
+            if one["Condition"] == {"StringEquals": {"aws:SourceAccount": "${AWS::AccountId}"}}
+        }
+        assert {f"kms:{one}" for one in {"Decrypt", "DescribeKey", "GenerateDataKey"} | more} <= actions
+
+
 def test_the_schemas_are_those_the_code_writes() -> None:
     text = FILE.read_text("utf-8")
     assert event_schemas.written(text) == text, "python -m city_platform.deployment.event_schemas " + str(FILE)
@@ -383,6 +407,8 @@ def test_functions_stand_in_the_subnets_they_are_given_but_those_that_must_not()
     stack = TRAFFIC.deploy(PrivateSubnetIds="subnet-1,subnet-2", WorkloadSecurityGroupIds="sg-1")
     inside = {one.name for one in stack.resources("AWS::Lambda::Function") if "VpcConfig" in one.properties}
     assert inside == set(FUNCTIONS) - {"AlertsFunction", "HookFunction"}
+    roles = {one.name for one in stack.resources("AWS::IAM::Role") if "${SubnetPolicy}" in walk(one.properties)}
+    assert roles == {name.replace("Function", "Role") for name in inside}
     assert stack["LiveFunction"].properties["VpcConfig"] == {
         "SubnetIds": ["subnet-1", "subnet-2"],
         "SecurityGroupIds": ["sg-1"],
