@@ -68,10 +68,11 @@ def test_data_are_measured_by_dataset_partition_and_worst_rule() -> None:
     ages = [
         Freshness("business_licences", timedelta(hours=27), timedelta(hours=36)),
         Freshness("parking_tickets", timedelta(days=101), timedelta(days=100)),
+        Freshness("police_incidents", timedelta(days=11), timedelta(days=10)),
         Freshness("trees", None, timedelta(days=1)),
     ]
     found = told(data_measurements(card, ages, None))
-    assert (found["StaleDatasets",], found["EmptyDatasets",], found["StaleEvaluations",]) == (1, 1, 0)
+    assert (found["StaleDatasets",], found["EmptyDatasets",], found["StaleEvaluations",]) == (2, 1, 0)
     assert (found["GatesClosed",], found["GatesClosed", "business_licences"]) == (1, 1)
     assert found["DataAge", "business_licences"] == 27 * 3600
     assert found["FreshnessUsed", "business_licences"] == 75
