@@ -49,7 +49,10 @@ def test_the_trail_is_whole_and_cannot_be_changed_unseen() -> None:
     assert STACK["TrailBucket"].properties["ObjectLockConfiguration"]["Rule"]["DefaultRetention"]["Days"] == 365
 
 
-def test_data_events_cover_every_bucket_of_the_lake_and_the_incident_table() -> None:
+TABLES = "arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/city-platform-dev-Incident"
+
+
+def test_data_events_cover_every_bucket_of_the_lake_and_the_tables_of_incidents() -> None:
     selected = [
         {field["Field"]: field.get("Equals", field.get("StartsWith")) for field in one["FieldSelectors"]}
         for one in TRAIL["AdvancedEventSelectors"]
@@ -59,8 +62,18 @@ def test_data_events_cover_every_bucket_of_the_lake_and_the_incident_table() -> 
     buckets = ("RawBucket", "TransformBucket", "CuratedBucket", "CrawlerBucket")
     assert data == {
         "AWS::S3::Object": [f"arn:${{AWS::Partition}}:s3:::${{import:city-platform-dev-{one}}}/" for one in buckets],
-        "AWS::DynamoDB::Table": ["${import:city-platform-dev-IncidentTableArn}"],
+        "AWS::DynamoDB::Table": [TABLES],
     }
+
+
+def test_every_table_of_incidents_is_among_them() -> None:
+    tables = template("incidents").deploy().resources("AWS::DynamoDB::Table")
+    assert tables
+    for one in tables:
+        arn = (
+            f"arn:${{AWS::Partition}}:dynamodb:${{AWS::Region}}:${{AWS::AccountId}}:table/{one.properties['TableName']}"
+        )
+        assert arn.startswith(TABLES)
 
 
 def test_only_this_trail_may_write_to_the_bucket_and_with_the_key() -> None:

@@ -1,5 +1,6 @@
 """Dashboards and alarms: each looks at something that is measured, and the alarms that have to be there are."""
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
@@ -117,6 +118,16 @@ def test_sizes_are_asked_for_by_the_day_and_class() -> None:
         assert one == {"BucketName", "StorageType"}
     cost = sized[-1].lines[-1][0]["expression"]
     assert cost == "SUM(sizes) / 1073741824 * 0.025"
+
+
+@pytest.mark.parametrize(
+    ("board", "name"), [("IncidentsDashboard", "incidents"), ("TrafficDashboard", "iot-analytics-system")]
+)
+def test_gigabyte_seconds_are_those_of_every_function(board: str, name: str) -> None:
+    (query,) = [one.properties["query"] for one in WIDGETS if one.dashboard == board and one.body["type"] == "log"]
+    asked = set(re.findall(r"SOURCE '([^']+)'", query))
+    groups = {one.properties["LogGroupName"] for one in template(name).deploy().resources("AWS::Logs::LogGroup")}
+    assert asked == {one for one in groups if one.startswith("/aws/lambda/")}
 
 
 def test_traffic_shows_what_the_handler_tells() -> None:
