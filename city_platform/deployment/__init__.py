@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 DEPLOYMENT = "CITY_PLATFORM_DEPLOYMENT"
 DEPLOYMENTS = ("local", "aws")
 PUBLIC_URL = "CITY_PLATFORM_PUBLIC_URL"  # where readers find the API
+ALLOWED_ORIGINS = "CITY_PLATFORM_ALLOWED_ORIGINS"  # other sites whose pages may use the API, with blanks between
 
 
 class UnknownDeployment(PermanentError):
