@@ -55,6 +55,11 @@ AWS_METRICS: Mapping[str, Mapping[str, frozenset[Names]]] = {
         "GetRecords.IteratorAgeMilliseconds",
         "StreamName",
     ),
+    # Monitor Amazon Data Firehose using CloudWatch metrics, Developer Guide
+    "AWS/Firehose": _of(
+        "DeliveryToS3.DataFreshness DeliveryToS3.Success DeliveryToS3.Records ThrottledRecords IncomingRecords",
+        "DeliveryStreamName",
+    ),
     # AWS IoT metrics and dimensions, AWS IoT Core Developer Guide
     "AWS/IoT": {
         **_of("PublishIn.Success PublishIn.AuthError PublishIn.Throttle Connect.AuthError", "Protocol"),
