@@ -19,6 +19,8 @@ from city_platform.local.clock import SystemClock
 from city_platform.ports import Measurement, MetricsRefused, MetricsUnavailable
 from resources.platform import PlatformResource
 from sensors import data_metrics, run_metrics
+from tests.alarms import Alarm, Points, State
+from tests.templates import template
 from tests.town import StandingClock, bad_trees, good_trees, trees_csv
 
 IN_PROGRESS = {(RUNS, "RunsInProgress"), (RUNS, "LongestRunSeconds")}
@@ -129,6 +131,33 @@ def test_data_are_measured_as_they_stand(
     data_metrics.measure(platform, [trees], again, arrived + timedelta(seconds=1), sizes=True)
     assert (DATA, "QualityScore", "trees") in again.figures
     assert (DATA, "QualityScore", "trees", "2024") not in again.figures  # not judged since
+
+
+def test_an_ingestion_that_is_late_is_told_until_it_came(
+    platform: Platform, trees: Dataset, clock: StandingClock, tmp_path: Path
+) -> None:
+    alarm = Alarm.of(template("monitoring").deploy()["IngestionLateAlarm"].properties)
+    series: list[Points] = []
+
+    def arrives(year: int) -> None:
+        landing.land(platform, trees, trees_csv(tmp_path / f"{year}.csv", good_trees(year)))
+        raw.materialize(platform, trees, str(year))
+
+    def after(ticks: int, before: State) -> State:
+        for _ in range(ticks):
+            taken = Taken()
+            data_metrics.measure(platform, [trees], taken, None, sizes=False)
+            series.append({alarm.metrics[0]: taken.figures[DATA, "StaleDatasets"][0]})
+        return alarm.after(series, before)
+
+    arrives(2023)
+    assert after(4, State.INSUFFICIENT_DATA) is State.OK
+    clock.time += trees.contract.freshness + timedelta(seconds=1)
+    assert after(2, State.OK) is State.ALARM
+    series += [{alarm.metrics[0]: None}] * 5  # nobody looks any more: still late, for all that is known
+    assert alarm.after(series, State.ALARM) is State.ALARM
+    arrives(2024)
+    assert after(4, State.ALARM) is State.OK
 
 
 def test_ticks_write_the_file_of_this_machine(home: Path, trees: Dataset) -> None:
