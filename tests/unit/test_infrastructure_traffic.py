@@ -336,7 +336,7 @@ def test_the_key_of_the_bus_lets_it_its_archive_and_alarms_work(name: str) -> No
         actions = {
             action
             for one in policy["Statement"]
-            if service in one["Principal"].get("Service", ())
+            if isinstance(one["Principal"], dict) and service in one["Principal"].get("Service", ())
             for action in one["Action"]
             if one["Condition"] == {"StringEquals": {"aws:SourceAccount": "${AWS::AccountId}"}}
         }
@@ -400,6 +400,8 @@ def test_functions_stand_in_the_subnets_they_are_given_but_those_that_must_not()
     stack = TRAFFIC.deploy(PrivateSubnetIds="subnet-1,subnet-2", WorkloadSecurityGroupIds="sg-1")
     inside = {one.name for one in stack.resources("AWS::Lambda::Function") if "VpcConfig" in one.properties}
     assert inside == set(FUNCTIONS) - {"AlertsFunction", "HookFunction"}
+    roles = {one.name for one in stack.resources("AWS::IAM::Role") if "${SubnetPolicy}" in walk(one.properties)}
+    assert roles == {name.replace("Function", "Role") for name in inside}
     assert stack["LiveFunction"].properties["VpcConfig"] == {
         "SubnetIds": ["subnet-1", "subnet-2"],
         "SecurityGroupIds": ["sg-1"],
