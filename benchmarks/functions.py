@@ -32,7 +32,7 @@ REGION = "ca-central-1"
 WHOLE_PROCESSOR = 1769  # MB
 INCIDENTS = 1_000
 CHILD = """
-import importlib, json, resource, sys, time, tracemalloc
+import importlib, json, sys, time, tracemalloc
 asked = json.load(sys.stdin)
 module, _, name = asked["handler"].rpartition(".")
 handler = getattr(importlib.import_module(module), name)
@@ -47,7 +47,8 @@ if asked["trace"]:
     tracemalloc.start()
 warm = [call(event) for event in asked["events"][1:]]
 traced = tracemalloc.get_traced_memory()[1] / 1e6 if asked["trace"] else 0
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+# Not getrusage: it counts what the parent had before this program took its place.
+peak = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 1e3
 sys.__stdout__.write(json.dumps({"start": start, "warm": warm, "peak": peak, "traced": traced}))
 """
 
@@ -150,7 +151,7 @@ def cases(stack: Any) -> Iterator[Case]:
     for rows in (500, 20_000):
         yield Case("ExportFunction", f"a day of {rows:,} rows", [_day(stack, changes, rows)] * 4)
     yield Case("DeadlinesFunction", f"none due of {INCIDENTS:,}", [{}] * 4)
-    yield Case("PublishingFunction", f"{INCIDENTS:,} incidents", [{}] * 4)
+    yield Case("PublishingFunction", f"{INCIDENTS:,} incidents", [{}] * 2)
     person = {"userAttributes": {"email": "Kim@city.example", "custom:districts": "downtown"}}
     yield Case("SignInFunction", "a citizen", [{"request": person, "userPoolId": "p", "userName": "kim"}] * 12)
 

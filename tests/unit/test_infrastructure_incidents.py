@@ -124,6 +124,8 @@ def test_queues_are_called_as_the_code_calls_them(tmp_path: Path) -> None:
     (source,) = STACK["DeadJobs"].properties["RedriveAllowPolicy"]["sourceQueueArns"]
     assert source.endswith(f":{jobs['QueueName']}")
     assert STACK.exports[f"{PREFIX}-IncidentDeadLettersQueueName"] == "${DeadChanges.QueueName}"
+    undelivered: Any = deployment._undelivered(environ)
+    assert undelivered._queue._name == STACK["UndeliveredChanges"].properties["QueueName"]
 
 
 def test_whole_records_are_under_the_key_of_personal_data() -> None:
