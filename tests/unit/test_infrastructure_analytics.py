@@ -208,6 +208,17 @@ def test_readers_have_no_personal_key_and_no_cleaned_rows() -> None:
         assert "Policies" not in stack("STANDARD")[role].properties
 
 
+def test_services_take_a_role_for_this_account_alone() -> None:
+    roles = {one.name: one.properties for one in stack("ENTERPRISE").resources("AWS::IAM::Role")}
+    for name, role in roles.items():
+        (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
+        if name != "AnalystRole":
+            assert set(statement["Principal"]) == {"Service"}, name
+            assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": "${AWS::AccountId}"}}, name
+    readers = ("crawler", "databrew", "quality", "quicksight", "spectrum", "analyst")  # the buckets' policies know them
+    assert {role.get("RoleName") for role in roles.values()} - {None} == {f"city-platform-dev-{one}" for one in readers}
+
+
 def test_the_questions_are_there_in_athenas_words_but_for_encrypted_columns() -> None:
     named = {one["Name"]: one for one in of_kind("Athena::NamedQuery").values()}
     for dataset in datasets():
