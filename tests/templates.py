@@ -8,7 +8,8 @@
 
 Resolving gives readable text: parameters by their value or default, pseudo parameters and references to resources as
 `${AWS::Region}`, `${RawBucket}`, `${InternalKey.Arn}`, imports as `${import:city-platform-dev-RawBucket}`. Give a
-pseudo parameter a value like any other: `resolve(value, {"AWS::Region": "ca-central-1"})`.
+pseudo parameter a value like any other: `resolve(value, {"AWS::Region": "ca-central-1"})`. A parameter with NoEcho
+shows as `${secret:Name}`, whatever its value.
 """
 
 import re
@@ -253,6 +254,8 @@ class _Resolver:
     def _ref(self, name: str) -> Any:
         if name == "AWS::NoValue":
             return NOTHING
+        if str(self._template.parameters.get(name, {}).get("NoEcho", "false")).lower() == "true":
+            return f"${{secret:{name}}}"
         if name in self._parameters:
             return _typed(self._template.parameters.get(name, {}), self._parameters[name])
         if name in self._template.parameters:

@@ -6,47 +6,33 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.infrastructure_rules.model import rule
+from tests.infrastructure_rules.schemas import tag_property
 from tests.templates import Resource, Stack
 
 TAGS = {"Project", "Environment", "DataClassification"}
-# What cannot carry tags; a type that is not here has to.
-UNTAGGED = re.compile(
-    r"AWS::(S3::BucketPolicy|KMS::Alias|SNS::(Subscription|TopicPolicy)|SQS::QueuePolicy"
-    r"|IAM::(Policy|ManagedPolicy|InstanceProfile)"
-    r"|Lambda::(Permission|EventInvokeConfig|Version|Alias|LayerVersion|LayerVersionPermission|Url)"
-    r"|EC2::(SecurityGroup(Ingress|Egress)|SubnetRouteTableAssociation|VPCGatewayAttachment|Route)"
-    r"|Logs::(MetricFilter|QueryDefinition|SubscriptionFilter|ResourcePolicy|LogStream)"
-    r"|ApiGatewayV2::(Integration|Route|Authorizer|Deployment|ApiMapping|Model|RouteResponse)"
-    r"|Cognito::(UserPool(Client|Domain|Group|IdentityProvider|ResourceServer|User)|IdentityPoolRoleAttachment)"
-    r"|Glue::(Table|Database|Partition|SecurityConfiguration|DataCatalogEncryptionSettings|Classifier)"
-    r"|IoT::(PolicyPrincipalAttachment|ThingPrincipalAttachment|Thing|Certificate|Logging)"
-    r"|Events::(Rule|Archive|EventBusPolicy|Connection|ApiDestination)|EventSchemas::RegistryPolicy"
-    r"|Scheduler::Schedule|Athena::NamedQuery|CloudWatch::(Dashboard|AnomalyDetector)"
-    r"|ECS::ClusterCapacityProviderAssociations|EFS::MountTarget|Backup::BackupSelection"
-    r"|SecretsManager::(SecretTargetAttachment|RotationSchedule|ResourcePolicy)"
-    r"|ElasticLoadBalancingV2::ListenerRule|WAFv2::WebACLAssociation|Kinesis::(StreamConsumer|ResourcePolicy)"
-    r"|AppSync::.*|LakeFormation::.*|ApplicationAutoScaling::.*|CloudFormation::.*|QuickSight::RefreshSchedule)|Custom::.*"
-)
+CLASSES = {"public", "internal", "personal"}
 _ARN = re.compile(r"\barn:(aws[\w-]*):")
 _ACCOUNT = re.compile(r"(?<![\w.])\d{12}(?![\w.])")
 _REGION = re.compile(r"\b(?:af|ap|ca|eu|il|me|mx|sa|us)-(?:gov-)?(?:central|north|south|east|west)(?:east|west)?-\d\b")
 
 
-def tags(resource: Resource) -> dict[str, Any]:
-    """A resource's tags, whichever of the forms its type uses."""
-    for name in ("Tags", "UserPoolTags", "HostedZoneTags", "FileSystemTags"):
-        found = resource.properties.get(name)
-        if isinstance(found, list):
-            return {one["Key"]: one["Value"] for one in found}
-        if isinstance(found, dict):
-            return found
-    return {}
-
-
 @rule("tags")
 def tagged(resource: Resource, _: Stack) -> Iterator[str]:
-    if not UNTAGGED.fullmatch(resource.kind) and (missing := TAGS - set(tags(resource))):
-        yield f"has no tags {', '.join(sorted(missing))}"
+    name = tag_property(resource.kind)
+    if name is None:
+        return
+    found = tags(resource.properties.get(name))
+    if missing := TAGS - set(found):
+        yield f"has no tags {', '.join(sorted(missing))} in {name}"
+    elif found["DataClassification"] not in CLASSES:
+        yield f"is classified {found['DataClassification']}, which is none of {', '.join(sorted(CLASSES))}"
+
+
+def tags(written: Any) -> dict[str, Any]:
+    """Tags, whichever of the forms the type uses."""
+    if isinstance(written, list):
+        return {one["Key"]: one["Value"] for one in written}
+    return dict(written or {})
 
 
 @rule("no-literals")
@@ -57,26 +43,33 @@ def no_literals(resource: Resource, _: Stack) -> Iterator[str]:
             yield f"names a {what}: {found.group()}"
 
 
-STATEFUL = {
-    "AWS::S3::Bucket",
-    "AWS::DynamoDB::Table",
-    "AWS::DynamoDB::GlobalTable",
-    "AWS::KMS::Key",
-    "AWS::KMS::ReplicaKey",
-    "AWS::Cognito::UserPool",
-    "AWS::Kinesis::Stream",
-    "AWS::RDS::DBInstance",
-    "AWS::RDS::DBCluster",
-    "AWS::EFS::FileSystem",
-    "AWS::Logs::LogGroup",
-    "AWS::SecretsManager::Secret",
+STATEFUL = (
     "AWS::Backup::BackupVault",
     "AWS::CloudTrail::EventDataStore",
-}
+    "AWS::Cognito::UserPool",
+    "AWS::DynamoDB::GlobalTable",
+    "AWS::DynamoDB::Table",
+    "AWS::EFS::FileSystem",
+    "AWS::KMS::Key",
+    "AWS::KMS::ReplicaKey",
+    "AWS::Kinesis::Stream",
+    "AWS::Logs::LogGroup",
+    "AWS::RDS::DBCluster",
+    "AWS::RDS::DBInstance",
+    "AWS::S3::Bucket",
+    "AWS::SecretsManager::Secret",
+)
 
 
-@rule("retain", *sorted(STATEFUL))
+@rule("retain", *STATEFUL)
 def retained(resource: Resource, _: Stack) -> Iterator[str]:
     for policy in ("DeletionPolicy", "UpdateReplacePolicy"):
         if resource.body.get(policy) not in {"Retain", "RetainExceptOnCreate"}:
             yield f"has {policy} {resource.body.get(policy)}, not Retain"
+
+
+@rule("no-secrets")
+def no_secrets(resource: Resource, _: Stack) -> Iterator[str]:
+    """A secret belongs into Secrets Manager, whose name may be said; in a property everybody reads it who describes."""
+    if resource.kind != "AWS::SecretsManager::Secret" and "${secret:" in json.dumps(resource.properties):
+        yield "holds a parameter that is secret (NoEcho)"

@@ -1,13 +1,31 @@
 """The rules that hold over all templates of infrastructure/, and that each of them can fail."""
 
+import copy
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
 import pytest
-import yaml
 
 from tests.conftest import ROOT
-from tests.infrastructure_rules import general  # noqa: F401 - registers its rules
 from tests.infrastructure_rules.model import RULES, Exclusion, broken, broken_in, excepted, exclusions
-from tests.templates import Stack, Template, parse, resources, template, template_names, templates
+from tests.templates import Template, parse, resources, template, template_names, templates, walk
 
+PARAMETERS = {"Password": {"Type": "String", "NoEcho": True}}  # what examples may refer to
+# Deployed into regions of their own, so that names may be there again.
+ELSEWHERE = ("replica", "billing")
+NAMES = (
+    "AliasName",
+    "AlarmName",
+    "BucketName",
+    "FunctionName",
+    "LogGroupName",
+    "Name",
+    "QueueName",
+    "RoleName",
+    "TableName",
+    "TopicName",
+)
 EXAMPLES = {
     name: example
     for file in sorted((ROOT / "tests/fixtures/infrastructure_rules").glob("*.yaml"))
@@ -44,21 +62,32 @@ def test_every_rule_has_examples() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(RULES))
-def test_a_rule_passes_what_is_right_and_finds_what_is_wrong(name: str) -> None:
-    def findings(example: object) -> list[str]:
-        only = {name: RULES[name]}
-        return [one.what for one in broken(stack(example), only)]
-
+def test_a_rule_passes_what_is_right_and_finds_each_thing_that_is_wrong(name: str) -> None:
     example = EXAMPLES[name]
     for right in example["right"]:
-        assert not findings(right)
+        assert not findings(name, right)
     assert example["wrong"]
     for wrong in example["wrong"]:
-        assert findings(wrong), yaml.safe_dump(wrong)
+        assert findings(name, changed(example["right"][0], wrong)), wrong
 
 
-def stack(example: object) -> Stack:
-    return Template("example", {"Resources": example}).deploy()
+def findings(rule: str, resources: object) -> list[str]:
+    stack = Template("example", {"Parameters": PARAMETERS, "Resources": resources}).deploy()
+    return [one.what for one in broken(stack, {rule: RULES[rule]})]
+
+
+def changed(right: Any, wrong: Mapping[str, Any]) -> Any:
+    """The first example that is right, with values changed at dotted paths; null takes something away."""
+    found = copy.deepcopy(right)
+    for path, value in wrong.items():
+        at, *steps = found, *(int(step) if step.isdecimal() else step for step in path.split("."))
+        for step in steps[:-1]:
+            at = at[step]
+        if value is None:
+            del at[steps[-1]]
+        else:
+            at[steps[-1]] = value
+    return found
 
 
 @pytest.mark.parametrize("name", template_names())
@@ -73,3 +102,40 @@ def test_every_template_has_the_common_parameters_and_a_description(name: str) -
 def test_every_resource_is_in_some_variant(name: str) -> None:
     made = {each for stack in template(name).variants() for each in stack.by_name}
     assert made == set(template(name).body["Resources"])
+
+
+@pytest.mark.parametrize("name", template_names())
+def test_what_is_put_out_is_exported_under_the_name_that_others_import(name: str) -> None:
+    for output, body in template(name).outputs.items():
+        assert body["Export"]["Name"] == {"Fn::Sub": f"${{Project}}-${{Environment}}-{output}"}, output
+
+
+def test_every_import_is_an_export_of_another_template() -> None:
+    exported = {each.name: exports(each) for each in templates()}
+    for each in templates():
+        others = {name for other, names in exported.items() if other != each.name for name in names}
+        missing = imports(each) - others
+        assert not missing, f"{each.name} imports what no other template exports: {', '.join(sorted(missing))}"
+
+
+@pytest.mark.parametrize("name", [name for name in template_names() if name not in ELSEWHERE])
+def test_no_other_template_of_the_region_exports_or_names_the_same(name: str) -> None:
+    for other in set(template_names()) - {name, *ELSEWHERE}:
+        assert not named(name) & named(other), other
+
+
+@cache
+def named(name: str) -> set[tuple[str, str]]:
+    """What an account and region can hold only once: exports, and names of resources by their type."""
+    stack = template(name).deploy()
+    given = [(one.kind, one.properties[key]) for one in stack.resources() for key in NAMES if key in one.properties]
+    return {("export", export) for export in stack.exports} | {(kind, str(value)) for kind, value in given}
+
+
+def exports(of: Template) -> set[str]:
+    return {name for stack in of.variants() for name in stack.exports}
+
+
+def imports(of: Template) -> set[str]:
+    asked = [one["Fn::ImportValue"] for one in walk(of.body) if isinstance(one, dict) and "Fn::ImportValue" in one]
+    return {of.resolve(one, {"Environment": "dev"}) for one in asked}
