@@ -116,6 +116,7 @@ def refresh_after_export(queries: Sequence[Query]) -> Resource:
                     "DeadLetterConfig": {"Arn": attribute("UndeliveredEvents", "Arn")},
                 }
             ],
+            "Tags": tags("internal"),
         },
         CONDITION,
     )
