@@ -94,7 +94,7 @@ class GlueCatalog:
             if known:
                 current = self._glue.get_table(DatabaseName=database, Name=table.name)["Table"]
                 self._glue.update_table(
-                    DatabaseName=database, TableInput=_table_input(table), VersionId=current.get("VersionId", "")
+                    DatabaseName=database, TableInput=table_input(table), VersionId=current.get("VersionId", "")
                 )
                 return
             try:
@@ -103,7 +103,7 @@ class GlueCatalog:
                 if _code(error) != _EXISTS:
                     raise
             try:
-                self._glue.create_table(DatabaseName=database, TableInput=_table_input(table))
+                self._glue.create_table(DatabaseName=database, TableInput=table_input(table))
             except ClientError as error:
                 if _code(error) == _EXISTS:
                     raise CatalogChanged(f"{name} got a version {table.version} meanwhile") from error
@@ -162,7 +162,8 @@ class GlueCatalog:
         return self._connect()
 
 
-def _table_input(table: CatalogTable) -> "TableInputTypeDef":
+def table_input(table: CatalogTable) -> "TableInputTypeDef":
+    """A table as Glue takes it: Parquet, external, columns in small letters."""
     return {
         "Name": table.name,
         "Description": table.description[:_DESCRIPTION],
