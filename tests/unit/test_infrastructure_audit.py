@@ -97,6 +97,15 @@ def test_the_named_queries_are_the_files() -> None:
         assert (one["WorkGroup"], one["Database"]) == ("${AuditWorkGroup}", "${AuditDatabase}")
 
 
+@pytest.mark.parametrize("environment", ["dev", "staging", "prod"])
+def test_questions_are_asked_where_changes_of_rights_are_recorded(environment: str) -> None:
+    """IAM is a global service: its calls are recorded in us-east-1, wherever the stack is."""
+    told = json.loads((FOLDER / "parameters" / f"{environment}.json").read_text("utf-8"))["stacks"]["audit"]
+    table = template("audit").deploy({"AWS::Region": "ca-central-1"}, Suffix="demo", OtherRegions=told["OtherRegions"])
+    regions = table["TrailTable"].properties["TableInput"]["Parameters"]["projection.region.values"].split(",")
+    assert {"ca-central-1", "us-east-1"} <= set(regions)
+
+
 # The questions, asked of a trail as Athena's table shows it.
 
 
