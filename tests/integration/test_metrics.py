@@ -1,22 +1,19 @@
-"""Runs that ended and data that stand, measured as the sensors do it; and the same figures in CloudWatch."""
+"""Runs that ended and data that stand, measured as the sensors do it, and the alarm on data that are late."""
 
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from uuid import uuid4
 
-import boto3
 import dagster as dg
 import pytest
 
-from city_platform.aws.metrics import CloudWatchMetrics
 from city_platform.datasets import Dataset
 from city_platform.governance.metrics import DATA, RUNS
 from city_platform.layers import cleaned, landing, quality_checked, raw
 from city_platform.layers.platform import Platform
 from city_platform.local.clock import SystemClock
-from city_platform.ports import Measurement, MetricsRefused, MetricsUnavailable
+from city_platform.ports import Measurement, MetricsUnavailable
 from resources.platform import PlatformResource
 from sensors import data_metrics, run_metrics
 from tests.alarms import Alarm, Points, State
@@ -171,23 +168,3 @@ def test_ticks_write_the_file_of_this_machine(home: Path, trees: Dataset) -> Non
     assert (runs.skip_reason or dg.SkipReason()).skip_message == "0 runs measured"
     lines = [json.loads(line) for line in (home / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     assert {"Environment": "local", "StaleDatasets": 0.0, "EmptyDatasets": 1.0}.items() <= lines[0].items()
-
-
-@pytest.mark.usefixtures("aws_environment")
-def test_cloudwatch_takes_them_under_the_deployments_name() -> None:
-    name, at = uuid4().hex, datetime.now(UTC)
-    sent = [Measurement(name, value, "Seconds", at, {"Job": "trees"}) for value in range(1001)]
-    CloudWatchMetrics("dev").put(RUNS, sent)
-    dimensions = [{"Name": "Environment", "Value": "dev"}, {"Name": "Job", "Value": "trees"}]
-    (point,) = boto3.client("cloudwatch").get_metric_statistics(
-        Namespace=RUNS,
-        MetricName=name,
-        Dimensions=dimensions,
-        StartTime=at - timedelta(hours=1),
-        EndTime=at + timedelta(hours=1),
-        Period=7200,
-        Statistics=["SampleCount", "Maximum"],
-    )["Datapoints"]
-    assert (point["SampleCount"], point["Maximum"], point["Unit"]) == (1001, 1000, "Seconds")
-    with pytest.raises(MetricsRefused, match="CloudWatch"):
-        CloudWatchMetrics("dev").put(RUNS, [Measurement(name, float("nan"), "Seconds", at, {})])
