@@ -55,6 +55,11 @@ AWS_METRICS: Mapping[str, Mapping[str, frozenset[Names]]] = {
         "GetRecords.IteratorAgeMilliseconds",
         "StreamName",
     ),
+    # Monitor Amazon Data Firehose using CloudWatch metrics, Developer Guide
+    "AWS/Firehose": _of(
+        "DeliveryToS3.DataFreshness DeliveryToS3.Success DeliveryToS3.Records ThrottledRecords IncomingRecords",
+        "DeliveryStreamName",
+    ),
     # AWS IoT metrics and dimensions, AWS IoT Core Developer Guide
     "AWS/IoT": {
         **_of("PublishIn.Success PublishIn.AuthError PublishIn.Throttle Connect.AuthError", "Protocol"),
@@ -72,6 +77,12 @@ AWS_METRICS: Mapping[str, Mapping[str, frozenset[Names]]] = {
     "AWS/Athena": _of("ProcessedBytes TotalExecutionTime EngineExecutionTime", "QueryState QueryType WorkGroup"),
     # Amazon ECS CloudWatch metrics, Amazon ECS Developer Guide
     "AWS/ECS": _of("CPUUtilization MemoryUtilization", "ClusterName ServiceName", "ClusterName"),
+    # Amazon ECS Container Insights metrics, Amazon CloudWatch User Guide
+    "ECS/ContainerInsights": _of(
+        "RunningTaskCount DesiredTaskCount PendingTaskCount", "ClusterName ServiceName", "ClusterName"
+    ),
+    # Amazon CloudWatch metrics for Amazon RDS, Amazon RDS User Guide
+    "AWS/RDS": _of("CPUUtilization FreeStorageSpace FreeableMemory DatabaseConnections", "DBInstanceIdentifier"),
     # Create a billing alarm to monitor your estimated AWS charges, Amazon CloudWatch User Guide
     "AWS/Billing": _of("EstimatedCharges", "Currency", "Currency ServiceName"),
 }

@@ -1,9 +1,12 @@
 """The analytics stack against the code that lives with it: declared tables, refreshed by the platform; emulated AWS."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import boto3
 import pyarrow.parquet as pq
@@ -23,6 +26,7 @@ from city_platform.layers import freshness, landing
 from city_platform.layers.platform import Platform
 from city_platform.ports import CatalogColumn, CatalogTable
 from city_platform.samples import generate
+from schedules import catalog, governance
 from tests.templates import FOLDER, Stack, Template, parse, template
 from tests.town import ROOT, good_trees, trees_csv
 
@@ -46,16 +50,16 @@ def test_the_first_refresh_takes_declared_tables_over(platform: Platform, trees:
     landing.land(platform, trees, trees_csv(tmp_path / "trees.csv", good_trees(2024, 5)))
     for one in freshness.LAYERS:
         one.materialize(platform, trees, "2024")
-    catalog = GlueCatalog(glue_client, prefix=OURS)
-    for report in crawl(catalog, platform.lake, trees):
+    tables = GlueCatalog(glue_client, prefix=OURS)
+    for report in crawl(tables, platform.lake, trees):
         # Sources and classifications come now, which CloudFormation cannot declare; nothing else is another.
         assert {change.kind for change in report.changes} == {"described"}
         assert (report.held, report.held_partitions, report.registered) == ((), {}, ("2024",))
-        first, second = catalog.versions(report.database, report.name)
+        first, second = tables.versions(report.database, report.name)
         assert [one.version for one in (first, second)] == [1, 2]
         assert first.changes == ("the table is there",)
         assert _told(first) == _told(second)
-    assert not any(one.changes or one.registered for one in crawl(catalog, platform.lake, trees))
+    assert not any(one.changes or one.registered for one in crawl(tables, platform.lake, trees))
 
 
 def _told(declared: CatalogTable) -> CatalogTable:
@@ -94,6 +98,18 @@ def test_catalog_template_and_parquet_say_the_same(name: str, platform: Platform
 def _facts(declared: CatalogTable) -> tuple[Any, ...]:
     columns = {column.name: column for column in declared.columns}
     return (columns, declared.partition_keys, declared.description, declared.owner, declared.parameters)
+
+
+def test_the_weekly_crawl_comes_after_the_platforms_own_governance_summer_and_winter() -> None:
+    crawled = template("analytics").parameters["CrawlSchedule"]["Default"]
+    found = re.fullmatch(r"cron\((\d+) (\d+) \? \* MON \*\)", crawled)
+    assert found
+    minute, hour = map(int, found.groups())
+    for monday in (datetime(2026, 1, 5, hour, minute, tzinfo=UTC), datetime(2026, 7, 6, hour, minute, tzinfo=UTC)):
+        for cron in (governance.CRON, governance.SCORECARD_CRON, catalog.CRON):
+            local_minute, local_hour = map(int, cron.split()[:2])
+            begins = monday.astimezone(ZoneInfo(governance.TIMEZONE)).replace(hour=local_hour, minute=local_minute)
+            assert timedelta(minutes=20) <= monday - begins <= timedelta(hours=5), cron
 
 
 @pytest.mark.usefixtures("aws_environment")

@@ -1,24 +1,23 @@
-"""Runs that ended and data that stand, measured as the sensors do it; and the same figures in CloudWatch."""
+"""Runs that ended and data that stand, measured as the sensors do it, and the alarm on data that are late."""
 
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from uuid import uuid4
 
-import boto3
 import dagster as dg
 import pytest
 
-from city_platform.aws.metrics import CloudWatchMetrics
 from city_platform.datasets import Dataset
 from city_platform.governance.metrics import DATA, RUNS
 from city_platform.layers import cleaned, landing, quality_checked, raw
 from city_platform.layers.platform import Platform
 from city_platform.local.clock import SystemClock
-from city_platform.ports import Measurement, MetricsRefused, MetricsUnavailable
+from city_platform.ports import Measurement, MetricsUnavailable
 from resources.platform import PlatformResource
 from sensors import data_metrics, run_metrics
+from tests.alarms import Alarm, Points, State
+from tests.templates import template
 from tests.town import StandingClock, bad_trees, good_trees, trees_csv
 
 IN_PROGRESS = {(RUNS, "RunsInProgress"), (RUNS, "LongestRunSeconds")}
@@ -42,8 +41,8 @@ class Taken:
     name="trees__raw", specs=[dg.AssetSpec("raw")], check_specs=[dg.AssetCheckSpec(name, asset="raw") for name in "ab"]
 )
 def planted(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
-    if context.retry_number == 0:
-        raise dg.RetryRequested(max_retries=1)
+    if context.retry_number < 2:
+        raise dg.RetryRequested(max_retries=2)
     yield dg.MaterializeResult(metadata={"dagster/row_count": 40, "bytes": 900})
     yield dg.AssetCheckResult(check_name="a", passed=True)
     yield dg.AssetCheckResult(check_name="b", passed=False)
@@ -86,7 +85,8 @@ def test_every_run_that_ended_is_measured_once_whatever_became_of_it() -> None:
     assert sorted(figures[RUNS, "RunsFailed"]) == [0, 1]
     assert sorted(figures[RUNS, "RowsWritten"]) == [0, 40]
     assert sorted(figures[RUNS, "BytesWritten"]) == [0, 900]
-    assert sorted(figures[RUNS, "ChecksFailed"]) == sorted(figures[RUNS, "StepRetries"]) == [0, 1]
+    assert sorted(figures[RUNS, "ChecksFailed"]) == [0, 1]
+    assert sorted(figures[RUNS, "StepRetries"]) == [0, 2]
     assert all(seconds > 0 for seconds in figures[RUNS, "RunSeconds"])
     assert [seconds > 0 for seconds in figures[RUNS, "StepSeconds", "raw"]] == [True]
 
@@ -130,6 +130,33 @@ def test_data_are_measured_as_they_stand(
     assert (DATA, "QualityScore", "trees", "2024") not in again.figures  # not judged since
 
 
+def test_an_ingestion_that_is_late_is_told_until_it_came(
+    platform: Platform, trees: Dataset, clock: StandingClock, tmp_path: Path
+) -> None:
+    alarm = Alarm.of(template("monitoring").deploy()["IngestionLateAlarm"].properties)
+    series: list[Points] = []
+
+    def arrives(year: int) -> None:
+        landing.land(platform, trees, trees_csv(tmp_path / f"{year}.csv", good_trees(year)))
+        raw.materialize(platform, trees, str(year))
+
+    def after(ticks: int, before: State) -> State:
+        for _ in range(ticks):
+            taken = Taken()
+            data_metrics.measure(platform, [trees], taken, None, sizes=False)
+            series.append({alarm.metrics[0]: taken.figures[DATA, "StaleDatasets"][0]})
+        return alarm.after(series, before)
+
+    arrives(2023)
+    assert after(4, State.INSUFFICIENT_DATA) is State.OK
+    clock.time += trees.contract.freshness + timedelta(seconds=1)
+    assert after(2, State.OK) is State.ALARM
+    series += [{alarm.metrics[0]: None}] * 5  # nobody looks any more: still late, for all that is known
+    assert alarm.after(series, State.ALARM) is State.ALARM
+    arrives(2024)
+    assert after(4, State.ALARM) is State.OK
+
+
 def test_ticks_write_the_file_of_this_machine(home: Path, trees: Dataset) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         context = dg.build_sensor_context(instance, resources={"platform": PlatformResource(home=str(home))})
@@ -141,23 +168,3 @@ def test_ticks_write_the_file_of_this_machine(home: Path, trees: Dataset) -> Non
     assert (runs.skip_reason or dg.SkipReason()).skip_message == "0 runs measured"
     lines = [json.loads(line) for line in (home / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     assert {"Environment": "local", "StaleDatasets": 0.0, "EmptyDatasets": 1.0}.items() <= lines[0].items()
-
-
-@pytest.mark.usefixtures("aws_environment")
-def test_cloudwatch_takes_them_under_the_deployments_name() -> None:
-    name, at = uuid4().hex, datetime.now(UTC)
-    sent = [Measurement(name, value, "Seconds", at, {"Job": "trees"}) for value in range(1001)]
-    CloudWatchMetrics("dev").put(RUNS, sent)
-    dimensions = [{"Name": "Environment", "Value": "dev"}, {"Name": "Job", "Value": "trees"}]
-    (point,) = boto3.client("cloudwatch").get_metric_statistics(
-        Namespace=RUNS,
-        MetricName=name,
-        Dimensions=dimensions,
-        StartTime=at - timedelta(hours=1),
-        EndTime=at + timedelta(hours=1),
-        Period=7200,
-        Statistics=["SampleCount", "Maximum"],
-    )["Datapoints"]
-    assert (point["SampleCount"], point["Maximum"], point["Unit"]) == (1001, 1000, "Seconds")
-    with pytest.raises(MetricsRefused, match="CloudWatch"):
-        CloudWatchMetrics("dev").put(RUNS, [Measurement(name, float("nan"), "Seconds", at, {})])

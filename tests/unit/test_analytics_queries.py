@@ -14,7 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from city_platform.datasets import Dataset, load_dataset
-from city_platform.deployment.analytics.athena import Query, dashboard_queries, over_tables, questions, warehouse
+from city_platform.deployment.analytics.athena import (
+    Query,
+    dashboard_queries,
+    over_tables,
+    questions,
+    readable,
+    warehouse,
+)
 from city_platform.deployment.analytics.quicksight import column_type
 from city_platform.errors import InvalidDefinition
 from tests.conftest import ROOT
@@ -152,6 +159,31 @@ def test_the_line_chart_of_licences() -> None:
     ]
     assert query.charted == ("Most Employees", "Average Fee Paid")
     assert [column_type(kind) for kind in query.columns.values()] == ["INTEGER"] * 2 + ["DECIMAL"] + ["INTEGER"] * 2
+
+
+VALUES = {"VARCHAR": "Issued", "DATE": "2026-03-01", "BOOLEAN": True, "DOUBLE": 1.5}
+
+
+@pytest.mark.parametrize("name", sorted(SHOWN))
+def test_athena_is_asked_the_same_as_duckdb(name: str) -> None:
+    query = SHOWN[name]
+    dataset = next(one for one in (INCIDENTS, TRAFFIC, LICENCES) if one.name == query.dataset)
+    layer = "curated" if "city_curated" in query.sql else "encrypted"
+    now = datetime.now(UTC)
+
+    def value(column: str, kind: str, number: int) -> Any:
+        if column == "hour":
+            return now.strftime("%Y-%m-%d-%H")
+        if column == "day":
+            return "2026-03-01"
+        return now if kind.startswith("TIMESTAMP") else VALUES.get(kind, number)
+
+    rows = [
+        {column: value(column, kind, number) for column, kind in readable(dataset, layer).items()}
+        for number in range(7)
+    ]
+    with filled(dataset, layer, rows) as connection:
+        assert asked(connection, query)
 
 
 def test_encrypted_columns_are_not_there_to_ask_for() -> None:

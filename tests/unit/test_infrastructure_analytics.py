@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import sqlglot
+from hypothesis import given, settings
 
 from city_platform.aws.catalog import PREFIX
 from city_platform.catalog.describe import LAYERS
@@ -20,10 +21,12 @@ from city_platform.deployment.analytics.tables import catalog_table, layer_schem
 from city_platform.deployment.analytics.template import MARKER, NoPlaceToWrite, TemplateTooLarge, analytics_template
 from city_platform.engines.duckdb import DuckDBEngine
 from city_platform.protection.masking import masked_type
-from city_platform.quality.model import Ruleset
+from city_platform.quality.model import Ruleset, leaves
 from city_platform.quality.parser import parse_ruleset
 from tests.conftest import ROOT
-from tests.templates import FOLDER, Stack, template
+from tests.rulesets import rulesets
+from tests.templates import FOLDER, Stack, parse, template
+from tests.town import FIXTURES
 
 DASHBOARDS = FOLDER / "quicksight"
 
@@ -47,6 +50,16 @@ def of_kind(kind: str, edition: str = "none") -> Mapping[str, Mapping[str, Any]]
 def test_the_template_is_as_the_datasets_need_it() -> None:
     text = (FOLDER / "analytics.yaml").read_text("utf-8")
     assert analytics_template(text, datasets(), DASHBOARDS) == text, "run `city-platform datasets template`"
+
+
+def test_a_dataset_more_is_its_folder_more() -> None:
+    (trees,) = load_datasets(FIXTURES)
+    text = analytics_template(f"Resources:\n{MARKER}\n", [trees], FOLDER / "none")
+    made = parse(text)["Resources"]
+    assert {name for name in made if "Database" not in name} == {
+        *("CleanedTrees", "RejectedTrees", "CuratedTrees", "EncryptedTrees", "TreesRulesQuality"),
+        *("TreesBrewSrc", "TreesBrewRcp", "TreesBrewPrj", "TreesBrewCln", "TreesBrewPrf"),
+    }
 
 
 def test_a_template_without_its_marker_or_with_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,19 +125,29 @@ def test_the_rulesets_are_the_stewards() -> None:
 
 
 def test_rules_that_need_more_than_the_table_are_left_out_with_the_reason() -> None:
-    given, left_out = for_glue(
+    kept, left_out = for_glue(
         ruleset(
             'Rules = [ RowCount > 0, ReferentialIntegrity "A" "b.A" = 1.0, FileSize > 1 KB, '
             '((RowCount > 1) OR (RowCountMatch "b" >= 0.9)), DetectAnomalies "RowCount" ]'
         )
     )
-    assert given == ruleset("Rules = [ RowCount > 0 ]")
+    assert kept == ruleset("Rules = [ RowCount > 0 ]")
     assert [one.rpartition("(")[2] for one in left_out] == [
         "it compares with another dataset)",
         "it looks at the source's files)",
         "it compares with another dataset)",
         "it learns from the platform's earlier evaluations)",
     ]
+
+
+@settings(max_examples=60)
+@given(rulesets)
+def test_no_rule_gets_lost_on_its_way_to_glue(any_ruleset: Ruleset) -> None:
+    given_to_glue, left_out = for_glue(any_ruleset)
+    assert len(given_to_glue.rules) + len(left_out) == len(any_ruleset.rules) + len(any_ruleset.analyzers)
+    assert [one for one in any_ruleset.rules if one in given_to_glue.rules] == list(given_to_glue.rules)
+    kept = {rule.type for item in given_to_glue.rules for rule in leaves(item)}
+    assert not kept & {"ReferentialIntegrity", "DatasetMatch", "RowCountMatch", "FileSize", "DetectAnomalies"}
 
 
 def test_databrew_has_the_steps_of_the_recipes_under_the_names_that_were_there_before() -> None:
@@ -206,6 +229,17 @@ def test_readers_have_no_personal_key_and_no_cleaned_rows() -> None:
     for role in ("AnalystRole", "QuickSightRole", "SpectrumRole"):
         assert stack("STANDARD")[role].properties["ManagedPolicyArns"] == ["${ReaderPolicy}"]
         assert "Policies" not in stack("STANDARD")[role].properties
+
+
+def test_services_take_a_role_for_this_account_alone() -> None:
+    roles = {one.name: one.properties for one in stack("ENTERPRISE").resources("AWS::IAM::Role")}
+    for name, role in roles.items():
+        (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
+        if name != "AnalystRole":
+            assert set(statement["Principal"]) == {"Service"}, name
+            assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": "${AWS::AccountId}"}}, name
+    readers = ("crawler", "databrew", "quality", "quicksight", "spectrum", "analyst")  # the buckets' policies know them
+    assert {role.get("RoleName") for role in roles.values()} - {None} == {f"city-platform-dev-{one}" for one in readers}
 
 
 def test_the_questions_are_there_in_athenas_words_but_for_encrypted_columns() -> None:

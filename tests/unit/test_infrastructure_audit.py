@@ -49,7 +49,10 @@ def test_the_trail_is_whole_and_cannot_be_changed_unseen() -> None:
     assert STACK["TrailBucket"].properties["ObjectLockConfiguration"]["Rule"]["DefaultRetention"]["Days"] == 365
 
 
-def test_data_events_cover_every_bucket_of_the_lake_and_the_incident_table() -> None:
+TABLES = "arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/city-platform-dev-Incident"
+
+
+def test_data_events_cover_every_bucket_of_the_lake_and_the_tables_of_incidents() -> None:
     selected = [
         {field["Field"]: field.get("Equals", field.get("StartsWith")) for field in one["FieldSelectors"]}
         for one in TRAIL["AdvancedEventSelectors"]
@@ -59,8 +62,18 @@ def test_data_events_cover_every_bucket_of_the_lake_and_the_incident_table() -> 
     buckets = ("RawBucket", "TransformBucket", "CuratedBucket", "CrawlerBucket")
     assert data == {
         "AWS::S3::Object": [f"arn:${{AWS::Partition}}:s3:::${{import:city-platform-dev-{one}}}/" for one in buckets],
-        "AWS::DynamoDB::Table": ["${import:city-platform-dev-IncidentTableArn}"],
+        "AWS::DynamoDB::Table": [TABLES],
     }
+
+
+def test_every_table_of_incidents_is_among_them() -> None:
+    tables = template("incidents").deploy().resources("AWS::DynamoDB::Table")
+    assert tables
+    for one in tables:
+        arn = (
+            f"arn:${{AWS::Partition}}:dynamodb:${{AWS::Region}}:${{AWS::AccountId}}:table/{one.properties['TableName']}"
+        )
+        assert arn.startswith(TABLES)
 
 
 def test_only_this_trail_may_write_to_the_bucket_and_with_the_key() -> None:
@@ -82,6 +95,15 @@ def test_the_named_queries_are_the_files() -> None:
     for name, one in named.items():
         assert QUERIES[name].startswith(f"-- {one['Description']}\n")
         assert (one["WorkGroup"], one["Database"]) == ("${AuditWorkGroup}", "${AuditDatabase}")
+
+
+@pytest.mark.parametrize("environment", ["dev", "staging", "prod"])
+def test_questions_are_asked_where_changes_of_rights_are_recorded(environment: str) -> None:
+    """IAM is a global service: its calls are recorded in us-east-1, wherever the stack is."""
+    told = json.loads((FOLDER / "parameters" / f"{environment}.json").read_text("utf-8"))["stacks"]["audit"]
+    table = template("audit").deploy({"AWS::Region": "ca-central-1"}, Suffix="demo", OtherRegions=told["OtherRegions"])
+    regions = table["TrailTable"].properties["TableInput"]["Parameters"]["projection.region.values"].split(",")
+    assert {"ca-central-1", "us-east-1"} <= set(regions)
 
 
 # The questions, asked of a trail as Athena's table shows it.

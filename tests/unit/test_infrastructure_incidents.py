@@ -22,6 +22,7 @@ from city_platform.incidents.export import LEASE
 from city_platform.incidents.pictures import BYTES_LIMIT
 from city_platform.lake.zones import zone_of
 from city_platform.protection.classification import master_keys
+from tests import templates
 from tests.incident_stack import PARAMETERS, table_definitions
 from tests.templates import Resource, Stack, template, walk
 from tests.town import ROOT, StandingClock, one_bucket
@@ -37,6 +38,32 @@ def deployed(**parameters: str) -> Stack:
 
 STACK = deployed()
 PREFIX = "city-platform-dev"
+
+
+def refusals(**parameters: str) -> list[str]:
+    """What CloudFormation would say of these parameters before it makes anything."""
+    resolver = templates._Resolver(TEMPLATE, PARAMETERS | parameters)
+    return [
+        assertion["AssertDescription"]
+        for rule in TEMPLATE.body["Rules"].values()
+        if "RuleCondition" not in rule or resolver._holds(rule["RuleCondition"])
+        for assertion in rule["Assertions"]
+        if not resolver._holds(assertion["Assert"])
+    ]
+
+
+def test_parameters_that_do_not_fit_together_are_refused() -> None:
+    named = {"DomainName": "api.city.example", "CertificateArn": "c"}
+    assert refusals() == refusals(Environment="prod", **named) == []
+    assert [one.split(" ")[0] for one in refusals(Environment="staging", DomainName="api.city.example")] == ["staging"]
+    (unprotected,) = refusals(Environment="prod", DeletionProtection="false", **named)
+    assert "never deleted" in unprotected
+    whole = {"IdentityProviderIssuer": "https://id.city.example", "IdentityProviderSecret": "idp"}
+    assert len(refusals(IdentityProviderType="OIDC")) == 1
+    assert len(refusals(IdentityProviderType="OIDC", IdentityProviderIssuer="https://id.city.example")) == 1
+    assert refusals(IdentityProviderType="OIDC", **whole) == []
+    assert len(refusals(IdentityProviderType="SAML", **whole)) == 1
+    assert refusals(IdentityProviderType="SAML", IdentityProviderMetadataUrl="https://id.city.example/m") == []
 
 
 # Tables
@@ -97,6 +124,8 @@ def test_queues_are_called_as_the_code_calls_them(tmp_path: Path) -> None:
     (source,) = STACK["DeadJobs"].properties["RedriveAllowPolicy"]["sourceQueueArns"]
     assert source.endswith(f":{jobs['QueueName']}")
     assert STACK.exports[f"{PREFIX}-IncidentDeadLettersQueueName"] == "${DeadChanges.QueueName}"
+    undelivered: Any = deployment._undelivered(environ)
+    assert undelivered._queue._name == STACK["UndeliveredChanges"].properties["QueueName"]
 
 
 def test_whole_records_are_under_the_key_of_personal_data() -> None:

@@ -1,5 +1,6 @@
 """Dashboards and alarms: each looks at something that is measured, and the alarms that have to be there are."""
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
@@ -119,6 +120,16 @@ def test_sizes_are_asked_for_by_the_day_and_class() -> None:
     assert cost == "SUM(sizes) / 1073741824 * 0.025"
 
 
+@pytest.mark.parametrize(
+    ("board", "name"), [("IncidentsDashboard", "incidents"), ("TrafficDashboard", "iot-analytics-system")]
+)
+def test_gigabyte_seconds_are_those_of_every_function(board: str, name: str) -> None:
+    (query,) = [one.properties["query"] for one in WIDGETS if one.dashboard == board and one.body["type"] == "log"]
+    asked = set(re.findall(r"SOURCE '([^']+)'", query))
+    groups = {one.properties["LogGroupName"] for one in template(name).deploy().resources("AWS::Logs::LogGroup")}
+    assert asked == {one for one in groups if one.startswith("/aws/lambda/")}
+
+
 def test_traffic_shows_what_the_handler_tells() -> None:
     shown = {name for namespace, name in drawn("TrafficDashboard") if namespace == "CityPlatform/Traffic"}
     told = {
@@ -201,12 +212,17 @@ def test_every_alarm_of_every_stack_watches_what_is_measured(name: str) -> None:
             assert (one.namespace, one.name) in filters or known(one), f"{alarm} watches {one}"
 
 
-def test_values_of_dimensions_are_names_and_not_numbers_of_things() -> None:
-    """An API's metrics are under its name; a reference to it gives its id."""
-    for each in templates():
-        for alarm in each.deploy(_given(each)).resources("AWS::CloudWatch::Alarm"):
-            for one in watched(alarm):
-                assert one.dimensions.get("ApiName") != "${RestApi}", f"{alarm} watches the id of an API"
+def test_alarms_on_an_api_look_under_its_name_and_not_its_id() -> None:
+    stack = template("incidents").deploy()
+    names = {one.properties["Name"] for one in stack.resources("AWS::ApiGateway::RestApi")}
+    apis = [
+        one.dimensions["ApiName"]
+        for alarm in stack.resources("AWS::CloudWatch::Alarm")
+        for one in watched(alarm)
+        if one.namespace == "AWS/ApiGateway"
+    ]
+    assert apis
+    assert set(apis) <= names
 
 
 # What it costs.

@@ -45,7 +45,8 @@ def quicksight(queries: Sequence[Query], titles: Mapping[str, str]) -> list[Reso
         for query in of_dataset:
             made += [data_set(query), refresh(query)]
         made += [_template(name, of_dataset), *_shown(name, titles[name], of_dataset)]
-    return [*made, refresh_after_export([query for query in queries if query.dataset in FREQUENT])]
+    frequent = [query for query in queries if query.dataset in FREQUENT]
+    return [*made, *([refresh_after_export(frequent)] if frequent else [])]
 
 
 def data_set(query: Query) -> Resource:
@@ -116,6 +117,7 @@ def refresh_after_export(queries: Sequence[Query]) -> Resource:
                     "DeadLetterConfig": {"Arn": attribute("UndeliveredEvents", "Arn")},
                 }
             ],
+            "Tags": tags("internal"),
         },
         CONDITION,
     )

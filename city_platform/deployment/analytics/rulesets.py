@@ -50,10 +50,10 @@ def _ruleset(dataset: Dataset, name: str, ruleset: Ruleset) -> Resource:
 
 def for_glue(ruleset: Ruleset) -> tuple[Ruleset, list[str]]:
     """The rules that Glue can evaluate of one table, and each of the others with the reason why not."""
-    reasons = {item: reason for item in ruleset.rules for reason in _reasons(item)}
-    left_out = [f"{print_rule(item, labels=False)} ({reason})" for item, reason in reasons.items()]
+    judged = [(item, next(_reasons(item), "")) for item in ruleset.rules]
+    left_out = [f"{print_rule(item, labels=False)} ({reason})" for item, reason in judged if reason]
     left_out += [f"{print_rule(one, labels=False)} (figures are the platform's profile)" for one in ruleset.analyzers]
-    kept = tuple(item for item in ruleset.rules if item not in reasons)
+    kept = tuple(item for item, reason in judged if not reason)
     return replace(ruleset, rules=kept, analyzers=(), sources=()), left_out
 
 
@@ -65,5 +65,7 @@ def _reasons(item: Item) -> Iterator[str]:
             yield "it looks at the source's files"
         elif rule.type == "DetectAnomalies":
             yield "it learns from the platform's earlier evaluations"
+        elif rule.type not in RULE_TYPES:
+            yield "no such type is known"
         elif not RULE_TYPES[rule.type].evaluated:
             yield "it demands nothing"

@@ -34,6 +34,8 @@ _APIS: Schema = ("AWS/ApiGateway", ("ApiName",))
 _RULES: Schema = ("AWS/Events", ("EventBusName", "RuleName"))
 _SERVICES: Schema = ("AWS/ECS", ("ClusterName", "ServiceName"))
 _QUERIES: Schema = ("AWS/Athena", ("QueryState", "QueryType", "WorkGroup"))
+_OF_INCIDENTS = ("api", "stream", "export", "deadlines", "publishing", "sign-in")
+_OF_TRAFFIC = ("live", "archive", "watch", "relay", "alerts", "provisioning")
 _TRAFFIC = "CityPlatform/Traffic"  # as city_platform.traffic.metrics has it, which the command line need not load
 
 
@@ -71,7 +73,7 @@ def incidents() -> Board:
     )
     latency = search(_APIS, "Latency", "p95", FIVE_MINUTES, requests)
     board.chart("Milliseconds of a request, of a hundred the 95th", latency, stat="p95")
-    _functions(board, "incident")
+    _functions(board, "incident", *_OF_INCIDENTS)
     _table(board)
     board.heading("Export to the lake, and what waits")
     machine = {"StateMachineArn": "${Machine}"}
@@ -105,7 +107,7 @@ def traffic() -> Board:
     told = ("PublishIn.Success", "PublishIn.AuthError", "PublishIn.Throttle")
     messages = (metric("AWS/IoT", name, {"Protocol": "MQTT"}) for name in told)
     board.chart("Messages of devices: taken, refused, held back", *messages, period=_MINUTE)
-    _functions(board, "traffic")
+    _functions(board, "traffic", *_OF_TRAFFIC)
     _table(board)
     board.heading("Events, and what waits")
     bus = 'EventBusName="${Bus}"'
@@ -217,8 +219,8 @@ def _readings(board: Board) -> None:
     )
 
 
-def _functions(board: Board, word: str) -> None:
-    """Those whose names go on with the word."""
+def _functions(board: Board, word: str, *names: str) -> None:
+    """Those whose names go on with the word, and then with one of the names."""
     named = f"FunctionName={_OURS}-{word}"
 
     def found(name: str, stat: str, period: int = FIVE_MINUTES, **options: Any) -> Line:
@@ -231,8 +233,15 @@ def _functions(board: Board, word: str) -> None:
     board.chart("Milliseconds of a call, of a hundred the 95th", found("Duration", "p95"), stat="p95")
     board.chart("Age of what is read from streams, milliseconds", found("IteratorAge", "Maximum"), stat="Maximum")
     board.chart("Calls at once", found("ConcurrentExecutions", "Maximum"), stat="Maximum")
-    times, total = found("Duration", "Sum", HOUR, id="times", visible=False), "SUM(times) / 1000"
-    board.chart("Seconds of function time an hour", times, calculated("seconds", total, "all"), period=HOUR)
+    # A function's last line says what it is billed for, in one of two forms; its metrics leave out the memory.
+    board.answer(
+        "Gigabyte-seconds of functions an hour",
+        [f"/aws/lambda/{_OURS}-{word}-{name}" for name in names],
+        "fields coalesce(record.metrics.billedDurationMs, @billedDuration) as ms",
+        "fields coalesce(record.metrics.memorySizeMB, @memorySize / 1000000) as mb",
+        'filter @type = "REPORT" or type = "platform.report"',
+        "stats sum(ms / 1000 * mb / 1024) as gigabyte_seconds by bin(1h)",
+    )
 
 
 def _table(board: Board) -> None:

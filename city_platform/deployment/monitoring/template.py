@@ -58,6 +58,12 @@ Parameters:
 
 Resources:
 """
+_TAGS = """\
+      Tags:
+        - {Key: Project, Value: !Ref Project}
+        - {Key: Environment, Value: !Ref Environment}
+        - {Key: DataClassification, Value: internal}
+"""
 _ALARM = """\
   {name}Alarm:
     Type: AWS::CloudWatch::Alarm
@@ -72,11 +78,7 @@ _ALARM = """\
       TreatMissingData: {missing}
       AlarmActions: [{{"Fn::ImportValue": !Sub "${{Project}}-${{Environment}}-OperationsTopicArn"}}]
       OKActions: [{{"Fn::ImportValue": !Sub "${{Project}}-${{Environment}}-OperationsTopicArn"}}]
-      Tags:
-        - {{Key: Project, Value: !Ref Project}}
-        - {{Key: Environment, Value: !Ref Environment}}
-        - {{Key: DataClassification, Value: internal}}
-
+{tags}
 """
 _METRIC = """\
       Namespace: {namespace}
@@ -111,7 +113,7 @@ _DASHBOARD = """\
     Type: AWS::CloudWatch::Dashboard
     Properties:
       DashboardName: !Sub ${{Project}}-${{Environment}}-{slug}
-      DashboardBody: !Sub
+{tags}      DashboardBody: !Sub
         - |
 {body}
 {imports}
@@ -229,7 +231,9 @@ def _of_boards() -> Iterator[str]:
         ]
         values = "".join(f"{'- ' if place == 0 else '  '}{one}\n" for place, one in enumerate(found))
         body = indent(board.body(), " " * 10)
-        yield _DASHBOARD.format(name=name, slug=slug, body=body, imports=indent(values, " " * 8).rstrip("\n") + "\n")
+        yield _DASHBOARD.format(
+            name=name, slug=slug, tags=_TAGS, body=body, imports=indent(values, " " * 8).rstrip("\n") + "\n"
+        )
 
 
 def _alarm(
@@ -244,6 +248,7 @@ def _alarm(
 ) -> str:
     slug = "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in name).removeprefix("-")
     return _ALARM.format(
+        tags=_TAGS,
         name=name,
         slug=slug,
         say=say,
