@@ -11,10 +11,11 @@ _PENDING_DAYS = 30
 
 @rule("kms-key", "AWS::KMS::Key")
 def symmetric_and_rotating(key: Resource, _: Stack) -> Iterator[str]:
-    expected = {"KeySpec": "SYMMETRIC_DEFAULT", "KeyUsage": "ENCRYPT_DECRYPT", "EnableKeyRotation": True}
-    for name, value in expected.items():
+    for name, value in {"KeySpec": "SYMMETRIC_DEFAULT", "EnableKeyRotation": True}.items():
         if key.properties.get(name) != value:
             yield f"does not say {name}: {value}"
+    if key.properties.get("KeyUsage", "ENCRYPT_DECRYPT") != "ENCRYPT_DECRYPT":
+        yield "is not for encrypting"
 
 
 @rule("kms-deletion", "AWS::KMS::Key", "AWS::KMS::ReplicaKey")

@@ -231,8 +231,9 @@ def test_master_keys_of_all_datasets_have_their_names() -> None:
 @pytest.mark.parametrize("name", ["Public", "Internal", "Personal", "Logs"])
 def test_administering_a_key_is_not_using_it(name: str) -> None:
     key = template("keys").deploy()[f"{name}Key"].properties["KeyPolicy"]["Statement"]
-    administered, used, handed_on = key[:3]
+    administered, used, handed_on, kept = key[:4]
     assert not set(administered["Action"]) & {*used["Action"], handed_on["Action"]} - {"kms:DescribeKey"}
     assert {"kms:Decrypt", "kms:GenerateDataKey"} <= set(used["Action"])
     assert "kms:PutKeyPolicy" in administered["Action"]
-    assert handed_on["Condition"]["Bool"] == {"kms:GrantIsForAWSResource": True}
+    assert handed_on["Condition"]["Bool"] == {"kms:GrantIsForAWSResource": "true"}
+    assert (kept["Effect"], kept["Action"]) == ("Deny", handed_on["Action"])
