@@ -128,7 +128,7 @@ def test_emulated_services_take_what_the_template_declares() -> None:
     (group,) = whole.resources("AWS::Athena::WorkGroup")
     settings = dict(group.properties["WorkGroupConfiguration"])
     athena.create_work_group(Name=group.properties["Name"], Configuration=settings)
-    told = athena.get_work_group(WorkGroup="city-platform-dev-analytics")["WorkGroup"]["Configuration"]
+    told = athena.get_work_group(WorkGroup="city-platform-dev")["WorkGroup"]["Configuration"]
     assert told["EnforceWorkGroupConfiguration"] is True
     assert told["BytesScannedCutoffPerQuery"] == 10 << 30
     for query in whole.resources("AWS::Athena::NamedQuery"):

@@ -67,7 +67,7 @@ def make_stack(endpoint: str, name: str, **parameters: str) -> None:
 
 def answer(athena: Any, sql: str) -> list[list[str | None]]:
     """The rows of an answer, as texts."""
-    started = athena.start_query_execution(QueryString=sql, WorkGroup="city-platform-dev-analytics")["QueryExecutionId"]
+    started = athena.start_query_execution(QueryString=sql, WorkGroup="city-platform-dev")["QueryExecutionId"]
     for _ in range(100):
         told = athena.get_query_execution(QueryExecutionId=started)["QueryExecution"]["Status"]
         if told["State"] not in {"QUEUED", "RUNNING"}:
