@@ -34,7 +34,7 @@ _ALIAS = """\
     Type: AWS::KMS::Alias
     Properties:
       AliasName: {alias}
-      TargetKeyId: {{Fn::ImportValue: !Sub "${{Project}}-${{Environment}}-{key}KeyArn"}}
+      TargetKeyId: !ImportValue {{"Fn::Sub": "${{Project}}-${{Environment}}-{key}KeyArn"}}
 """
 
 

@@ -31,6 +31,7 @@ from city_platform.incidents.service import IncidentService
 from city_platform.layers import open_incidents
 from city_platform.layers.platform import Platform
 from city_platform.local.incidents import SqliteIncidentRepository
+from tests.incident_stack import table_definitions
 from tests.incidents import NOW, change, incident, reference
 from tests.town import StandingClock
 
@@ -43,9 +44,10 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, clock: StandingClock) 
     if request.param == "local":
         return SqliteIncidentRepository(tmp_path / "incidents.sqlite", clock)
     url = request.getfixturevalue("aws_environment")["AWS_ENDPOINT_URL"]
-    tables = IncidentTables(f"test-{uuid4().hex}")
+    project = f"test-{uuid4().hex}"
+    tables = IncidentTables(f"{project}-dev")
     client = dynamodb_client("ca-central-1", url)
-    for definition in tables.definitions():
+    for definition in table_definitions(project):  # of the template: whatever it lacks is missing here
         client.create_table(**definition)
     return DynamoDBIncidentRepository(tables, clock, lambda: client)
 
