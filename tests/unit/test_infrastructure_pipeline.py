@@ -14,7 +14,7 @@ import yaml
 from city_platform.infrastructure.parameters import ENVIRONMENTS, Variable, read_environment
 from tests.commands import NoSuchCommand, check, shell_lines
 from tests.conftest import ROOT
-from tests.templates import template, template_names
+from tests.templates import template, template_names, templates
 
 BUILDSPECS = {
     file.name: yaml.safe_load(file.read_text("utf-8")) for file in (ROOT / "infrastructure/buildspecs").iterdir()
@@ -93,6 +93,26 @@ def test_a_release_can_take_on_the_role_of_its_environment_alone(environment: st
         taking = STACK[f"{other.title()}Role"].properties["RoleName"]
         matches = re.fullmatch(pattern.rpartition("/")[2].replace("*", ".*"), taking) is not None
         assert matches == (other == environment)
+
+
+def test_stacks_may_give_roles_to_the_services_that_their_templates_name_and_to_no_other() -> None:
+    trusted = {
+        service
+        for each in templates()
+        if "DeployedByHand" not in each.body.get("Metadata", {})
+        for stack in each.variants()
+        for role in stack.resources("AWS::IAM::Role")
+        for one in role.properties["AssumeRolePolicyDocument"]["Statement"]
+        for service in listed(one["Principal"].get("Service", []))
+    }
+    role = template("bootstrap").deploy()["ExecutionRole"].properties
+    statements = role["Policies"][0]["PolicyDocument"]["Statement"]
+    (passing,) = (one for one in statements if one["Action"] == "iam:PassRole")
+    assert set(passing["Condition"]["StringEquals"]["iam:PassedToService"]) == trusted
+
+
+def listed(value: Any) -> Sequence[str]:
+    return value if isinstance(value, list) else [value]
 
 
 def test_only_the_image_is_built_with_privileges() -> None:
