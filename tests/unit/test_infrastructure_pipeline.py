@@ -21,6 +21,7 @@ BUILDSPECS = {
 }
 ACCOUNTS = {"DevAccount": "111111111111", "StagingAccount": "222222222222", "ProdAccount": "333333333333"}
 STACK = template("pipeline").deploy({"AWS::Region": "ca-central-1", "AWS::Partition": "aws", **ACCOUNTS})
+GUIDE = (ROOT / "infrastructure" / "README.md").read_text("utf-8")
 STAGES = STACK["Pipeline"].properties["Stages"]
 ORDER = ["Source", "Verify", "Package", "Dev", "Staging", "Prod"]
 
@@ -151,7 +152,9 @@ def test_the_image_is_built_as_its_file_says() -> None:
     said = next(
         line for line in (ROOT / "infrastructure/image/Dockerfile").read_text().splitlines() if "docker build" in line
     )
-    assert said.removeprefix("#   ") in commands("image.yml")
+    built = [line.removeprefix('test -n "$BUILT" || ') for line in commands("image.yml")]
+    assert said.removeprefix("#   ") in built
+    assert said.removeprefix("#   ") in shell_lines(GUIDE)
     assert BUILDSPECS["image.yml"]["env"]["exported-variables"] == ["CITY_PLATFORM_IMAGE"]
 
 
@@ -191,9 +194,6 @@ def test_packages_are_handed_on_from_where_they_are_built() -> None:
 def test_a_command_that_does_not_exist_is_found(line: str) -> None:
     with pytest.raises(NoSuchCommand):
         check(line)
-
-
-GUIDE = (ROOT / "infrastructure" / "README.md").read_text("utf-8")
 
 
 def test_the_guide_names_every_variable_that_parameters_ask_for() -> None:
