@@ -61,7 +61,7 @@ def test_what_runs_code_says_all_that_the_code_asks_for(container: str) -> None:
 
 
 def test_figures_go_to_the_namespaces_that_they_may_go_to() -> None:
-    statements = STACK["DataPolicy"].properties["PolicyDocument"]["Statement"]
+    statements = STACK["HostPolicy"].properties["PolicyDocument"]["Statement"]
     (allowed,) = (one for one in statements if one["Action"] == "cloudwatch:PutMetricData")
     assert set(allowed["Condition"]["StringEquals"]["cloudwatch:namespace"]) == {DATA, RUNS}
 
