@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from city_platform.aws.settings import BUCKETS
+
 ROOT = Path(__file__).parents[1]
 FIXTURES = ROOT / "tests" / "fixtures" / "datasets"
 
@@ -18,6 +20,11 @@ class StandingClock:
 
     def now(self) -> datetime:
         return self.time
+
+
+def one_bucket(name: str) -> dict[str, str]:
+    """The settings of a deployment on AWS whose four zones share a bucket."""
+    return dict.fromkeys(BUCKETS.values(), name)
 
 
 def trees_csv(path: Path, rows: list[Tree]) -> Path:

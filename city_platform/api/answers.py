@@ -147,6 +147,10 @@ class MapAnswer(BaseModel):
     truncated: bool
 
 
+# Of an operation's description: nobody without a token ever gets what it does. All others answer anybody, some of them
+# with less.
+SIGNED_IN: dict[str, Any] = {"security": [{"token": []}]}
+
 _PROBLEMS: Mapping[int, str] = {
     400: "The request is wrong; `errors` names every field that is",
     401: "Sign in, or the token does not count",
@@ -193,4 +197,4 @@ def body_of(model: type[BaseModel], **example: Any) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": content}}}
 
 
-__all__ = ["MediaView", "answers", "body_of", "problem_answer"]
+__all__ = ["SIGNED_IN", "MediaView", "answers", "body_of", "problem_answer"]

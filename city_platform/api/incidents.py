@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from city_platform.api.answers import (
+    SIGNED_IN,
     BulkAnswer,
     ContactAnswer,
     HistoryAnswer,
@@ -131,7 +132,7 @@ def list_incidents(
 @router.post(
     "/incidents/transitions",
     summary="Close many incidents for one reason",
-    openapi_extra=body_of(BulkTransitionRequest),
+    openapi_extra=body_of(BulkTransitionRequest) | SIGNED_IN,
     **answers(200, BulkAnswer, "What became of each", 400, 403, 413),
 )
 def close_in_bulk(desk: TheDesk, actor: Who, payload: Json) -> Response:
@@ -165,7 +166,7 @@ def get_incident(
 @router.patch(
     "/incidents/{incident_id}",
     summary="Change an incident's fields",
-    openapi_extra=body_of(EditRequest, title="Deep pothole in the bicycle lane"),
+    openapi_extra=body_of(EditRequest, title="Deep pothole in the bicycle lane") | SIGNED_IN,
     **answers(200, IncidentView, "The incident after the change", 400, 403, 404, 412, 413, 428, headers=_ETAG),
 )
 def edit(incident_id: str, desk: TheDesk, actor: Who, payload: Json, if_match: IfMatch = None) -> Response:
@@ -181,7 +182,7 @@ def edit(incident_id: str, desk: TheDesk, actor: Who, payload: Json, if_match: I
 @router.post(
     "/incidents/{incident_id}/transitions",
     summary="Change an incident's status",
-    openapi_extra=body_of(TransitionRequest, to="acknowledged"),
+    openapi_extra=body_of(TransitionRequest, to="acknowledged") | SIGNED_IN,
     **answers(200, IncidentView, "The incident after the change", 400, 403, 404, 409, 412, 413, headers=_ETAG),
 )
 def change_status(incident_id: str, desk: TheDesk, actor: Who, payload: Json, if_match: IfMatch = None) -> Response:
@@ -202,7 +203,7 @@ def change_status(incident_id: str, desk: TheDesk, actor: Who, payload: Json, if
 @router.post(
     "/incidents/{incident_id}/comments",
     summary="Add a note",
-    openapi_extra=body_of(CommentRequest, note="The crew comes on Tuesday.", public=True),
+    openapi_extra=body_of(CommentRequest, note="The crew comes on Tuesday.", public=True) | SIGNED_IN,
     **answers(201, IncidentView, "The incident after the note", 400, 403, 404, 413, headers=_ETAG),
 )
 def comment(incident_id: str, desk: TheDesk, actor: Who, payload: Json) -> Response:
@@ -215,6 +216,7 @@ def comment(incident_id: str, desk: TheDesk, actor: Who, payload: Json) -> Respo
 @router.post(
     "/incidents/{incident_id}/support",
     summary="Say that you have seen it too",
+    openapi_extra=dict(SIGNED_IN),
     **answers(200, IncidentView, "The incident", 403, 404, headers=_ETAG),
 )
 def support(incident_id: str, desk: TheDesk, actor: Who) -> Response:
@@ -244,6 +246,7 @@ def history(incident_id: str, desk: TheDesk, actor: Who) -> Response:
 @router.get(
     "/incidents/{incident_id}/contact",
     summary="Read how to reach the reporter",
+    openapi_extra=dict(SIGNED_IN),
     **answers(200, ContactAnswer, "What the reporter left", 403, 404),
 )
 def contact(incident_id: str, desk: TheDesk, actor: Who) -> Response:

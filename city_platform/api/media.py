@@ -10,7 +10,7 @@ from datetime import timedelta
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from city_platform.api.answers import UploadAnswer, UploadInstructions, answers, body_of
+from city_platform.api.answers import SIGNED_IN, UploadAnswer, UploadInstructions, answers, body_of
 from city_platform.api.desk import Desk, json_response
 from city_platform.api.incidents import Json, TheDesk, Who
 from city_platform.api.problems import Problem
@@ -35,7 +35,7 @@ router = APIRouter(tags=["pictures"])
 @router.post(
     "/v1/incidents/{incident_id}/media",
     summary="Ask for an upload address for a picture",
-    openapi_extra=body_of(MediaRequest, content_type="image/jpeg", bytes=245_760),
+    openapi_extra=body_of(MediaRequest, content_type="image/jpeg", bytes=245_760) | SIGNED_IN,
     **answers(201, UploadAnswer, "Where the picture goes", 400, 403, 404, 413),
 )
 def offer(incident_id: str, desk: TheDesk, actor: Who, payload: Json) -> Response:
@@ -46,6 +46,7 @@ def offer(incident_id: str, desk: TheDesk, actor: Who, payload: Json) -> Respons
 @router.post(
     "/v1/incidents/{incident_id}/media/{name}",
     summary="Add the picture that was uploaded",
+    openapi_extra=dict(SIGNED_IN),
     **answers(201, IncidentView, "The incident with the picture", 400, 403, 404),
 )
 def finish(incident_id: str, name: str, desk: TheDesk, actor: Who) -> Response:
@@ -76,6 +77,7 @@ def picture(incident_id: str, name: str, desk: TheDesk, actor: Who) -> Response:
 @router.post(
     "/v1/incidents/{incident_id}/media/{name}/approval",
     summary="Show a picture to everybody",
+    openapi_extra=dict(SIGNED_IN),
     **answers(200, IncidentView, "The incident", 403, 404),
 )
 def approve(incident_id: str, name: str, desk: TheDesk, actor: Who) -> Response:

@@ -22,7 +22,7 @@ def aws_platform(home: Path, settings: AwsSettings, clock: Clock, *, threads: in
         config |= {"endpoint": settings.endpoint, "virtual_hosted_style_request": False}
         config["client_options"] = {"allow_http": settings.endpoint.startswith("http://")}
     return Platform(
-        lake=Lake(S3ObjectStore(settings.bucket, home / "cache", config), clock),
+        lake=Lake(S3ObjectStore(settings.buckets, home / "cache", config), clock),
         engine=DuckDBEngine(home / "cache" / "scratch" / "engine", threads=threads or os.cpu_count() or 2),
         keys=KmsKeyService(lambda: kms_client(settings.region, settings.endpoint)),
         clock=clock,

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from city_platform.errors import PermanentError
+from city_platform.lake.zones import Zone
 
-BUCKET = "CITY_PLATFORM_BUCKET"
+BUCKETS: Mapping[Zone, str] = {zone: f"CITY_PLATFORM_{zone.name}_BUCKET" for zone in Zone}
 ALERTS_TOPIC = "CITY_PLATFORM_ALERTS_TOPIC"
 REGION = "AWS_REGION"
 TRAFFIC_TABLE = "CITY_PLATFORM_TRAFFIC_TABLE"
@@ -19,9 +20,9 @@ class IncompleteSettings(PermanentError):
 
 @dataclass(frozen=True, slots=True)
 class AwsSettings:
-    """The lake's bucket, the SNS topic that people listen to, the region; `endpoint` only where AWS is emulated."""
+    """The lake's buckets, the SNS topic that people listen to, the region; `endpoint` only where AWS is emulated."""
 
-    bucket: str
+    buckets: Mapping[Zone, str]
     alerts_topic: str
     region: str
     endpoint: str | None = None
@@ -29,11 +30,13 @@ class AwsSettings:
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> "AwsSettings":
         """Raises IncompleteSettings. Credentials are not among them: they come as AWS clients find them."""
-        needed = {BUCKET: "the bucket of the lake", ALERTS_TOPIC: "the ARN of the SNS topic for alerts"}
+        needed = {name: f"the bucket of the lake's {zone} zone" for zone, name in BUCKETS.items()}
+        needed[ALERTS_TOPIC] = "the ARN of the SNS topic for alerts"
         missing = [f"{name} ({what})" for name, what in needed.items() if not environ.get(name)]
         region = environ.get(REGION) or environ.get("AWS_DEFAULT_REGION")
         if not region:
-            missing.append(f"{REGION} (the region of both)")
+            missing.append(f"{REGION} (the region of all)")
         if missing or region is None:
             raise IncompleteSettings(f"a deployment on AWS needs in its environment: {', '.join(missing)}")
-        return cls(environ[BUCKET], environ[ALERTS_TOPIC], region, environ.get("AWS_ENDPOINT_URL") or None)
+        buckets = {zone: environ[name] for zone, name in BUCKETS.items()}
+        return cls(buckets, environ[ALERTS_TOPIC], region, environ.get("AWS_ENDPOINT_URL") or None)

@@ -1,4 +1,4 @@
-"""Objects in S3, through obstore (Rust object_store): one bucket, SSE-KMS by the bucket's default.
+"""Objects in S3, through obstore (Rust object_store): a bucket for each zone, SSE-KMS by the bucket's default.
 
 Files are read from a content cache on this machine: objects are immutable, so a cached one is never stale.
 """
@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,69 +16,106 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 from obstore.store import S3Store
 
+from city_platform.lake.zones import UnknownPlace, Zone, zone_of, zones_under
 from city_platform.ports import ObjectExists, ObjectNotFound, StoreUnavailable
 
 _LARGE = 32 << 20
 
 
 class S3ObjectStore:
-    """An ObjectStore in one S3 bucket. Create-only writes use `If-None-Match: *`."""
+    """An ObjectStore in the S3 buckets of the lake's zones. Create-only writes use `If-None-Match: *`."""
 
-    def __init__(self, bucket: str, cache: Path, config: Mapping[str, Any] | None = None) -> None:
-        """`config` goes to obstore's S3Store: region, endpoint, client options. Credentials are the environment's."""
-        self._bucket = bucket
+    def __init__(self, buckets: Mapping[Zone, str], cache: Path, config: Mapping[str, Any] | None = None) -> None:
+        """`buckets` names one for each zone, and may name the same one again.
+
+        `config` goes to obstore's S3Store: region, endpoint, client options. Credentials are the environment's.
+        """
+        self._buckets = {zone: buckets[zone] for zone in Zone}
         self._cache = cache.absolute()
-        self._store = S3Store(bucket, **dict(config or {}))
+        self._stores = {name: S3Store(name, **dict(config or {})) for name in set(self._buckets.values())}
 
     def get(self, key: str) -> bytes:
         with _typed(key):
-            return bytes(obstore.get(self._store, key).bytes())
+            return bytes(obstore.get(self._holding(key), key).bytes())
 
     def put(self, key: str, data: bytes, *, create_only: bool = False) -> None:
+        store = self._stores[self._buckets[zone_of(key)]]
         with _typed(key):
             if create_only:
-                obstore.put(self._store, key, data, mode="create")
+                obstore.put(store, key, data, mode="create")
             else:
-                obstore.put(self._store, key, data)
+                obstore.put(store, key, data)
 
     def put_file(self, key: str, file: Path) -> None:
+        store = self._stores[self._buckets[zone_of(key)]]
         with _typed(key):
-            obstore.put(self._store, key, file)
+            obstore.put(store, key, file)
 
     def local_path(self, key: str) -> Path:
-        target = self._cache / "objects" / quote(key, safe="/=")
+        target = self._cached(key)
         if target.is_file():
             return target
+        store = self._holding(key)
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle, name = tempfile.mkstemp(dir=self.scratch())
         with _typed(key), os.fdopen(handle, "wb") as file:
-            for piece in obstore.get(self._store, key).stream(min_chunk_size=_LARGE):
+            for piece in obstore.get(store, key).stream(min_chunk_size=_LARGE):
                 file.write(piece)
         Path(name).replace(target)
         return target
 
     def size(self, key: str) -> int:
         with _typed(key):
-            return int(obstore.head(self._store, key)["size"])
+            return int(obstore.head(self._holding(key), key)["size"])
+
+    def modified(self, key: str) -> datetime:
+        with _typed(key):
+            return obstore.head(self._holding(key), key)["last_modified"].astimezone(UTC)
 
     def keys(self, prefix: str) -> Iterator[str]:
-        # S3 lists by folder here; a prefix that ends inside a name is filtered on this side.
+        # S3 lists by folder here; a prefix that ends inside a name is filtered on this side, and so is what others
+        # put into the buckets.
         folder, _, _ = prefix.rpartition("/")
-        with _typed(prefix):
-            found = [item["path"] for page in obstore.list(self._store, folder or None) for item in page]
-        yield from sorted(key for key in found if key.startswith(prefix))
+        zones = zones_under(prefix)
+        found: list[str] = []
+        for bucket in sorted({self._buckets[zone] for zone in zones}):
+            with _typed(prefix):
+                for page in obstore.list(self._stores[bucket], folder or None):
+                    found += [key for item in page if self._lies_in(bucket, key := item["path"], prefix)]
+        yield from sorted(found)
 
     def delete(self, key: str) -> None:
+        try:
+            store = self._holding(key)
+        except ObjectNotFound:
+            return
         with _typed(key):
-            obstore.delete(self._store, key)
+            obstore.delete(store, key)
+        self._cached(key).unlink(missing_ok=True)
+
+    def _cached(self, key: str) -> Path:
+        return self._cache / "objects" / quote(key, safe="/=")
 
     def uri(self, key: str) -> str:
-        return f"s3://{self._bucket}/{key}"
+        return f"s3://{self._buckets[zone_of(key)]}/{key}"
 
     def scratch(self) -> Path:
         folder = self._cache / "scratch" / str(os.getpid())
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return folder
+
+    def _holding(self, key: str) -> S3Store:
+        """Where the object is, if it is anywhere; raises ObjectNotFound for what is nobody's."""
+        try:
+            return self._stores[self._buckets[zone_of(key)]]
+        except UnknownPlace as error:
+            raise ObjectNotFound(key) from error
+
+    def _lies_in(self, bucket: str, key: str, prefix: str) -> bool:
+        try:
+            return key.startswith(prefix) and self._buckets[zone_of(key)] == bucket
+        except UnknownPlace:
+            return False
 
 
 @contextmanager

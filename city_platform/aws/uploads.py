@@ -1,6 +1,6 @@
 """Upload addresses in S3: a presigned POST, which fixes key, type and size and needs no other right."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -8,6 +8,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
+from city_platform.lake.zones import Zone, zone_of
 from city_platform.ports import Clock, StoreUnavailable, Upload
 
 
@@ -17,10 +18,10 @@ def s3_client(region: str, endpoint_url: str | None = None) -> Any:
 
 
 class S3Uploads:
-    """Uploads straight into the bucket. An object that was not claimed is the bucket's lifecycle rule to remove."""
+    """Uploads straight into the lake's bucket. What was not claimed is the bucket's lifecycle rule to remove."""
 
-    def __init__(self, bucket: str, clock: Clock, connect: Callable[[], Any]) -> None:
-        self._bucket = bucket
+    def __init__(self, buckets: Mapping[Zone, str], clock: Clock, connect: Callable[[], Any]) -> None:
+        self._buckets = buckets
         self._clock = clock
         self._connect = connect
         self._client: Any = None
@@ -29,7 +30,7 @@ class S3Uploads:
         self._client = self._client or self._connect()
         try:
             given = self._client.generate_presigned_post(
-                self._bucket,
+                self._buckets[zone_of(key)],
                 key,
                 Fields={"Content-Type": content_type},
                 Conditions=[{"Content-Type": content_type}, ["content-length-range", 1, limit]],

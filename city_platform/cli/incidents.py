@@ -106,12 +106,13 @@ def list_letters(limit: Limit = 50, home: Home = None, as_json: Json = False) ->
     with session.errors():
         path = _open(session)
         letters = path.dead_letters.look(limit)
+        undelivered = path.undelivered.look(limit) if path.undelivered else []
         jobs = path.dead_jobs.receive(limit, timedelta(seconds=30))
         path.dead_jobs.release(jobs)
         zone = _timezone()
-    found = [("record", one.sent_at, f"{one.event} {one.event_id}", one.sequence, one.reason) for one in letters] + [
-        ("job", one.sent_at, one.body[:200], "", one.reason or "no reason given") for one in jobs
-    ]
+    found = [("record", one.sent_at, f"{one.event} {one.event_id}", one.sequence, one.reason) for one in letters]
+    found += [("undelivered", one.sent_at, one.event_id, one.sequence, one.reason) for one in undelivered]
+    found += [("job", one.sent_at, one.body[:200], "", one.reason or "no reason given") for one in jobs]
     names = ("kind", "at", "what", "sequence", "reason")
     session.result({"dead_letters": [dict(zip(names, one, strict=True)) for one in found]})
     if not as_json:
@@ -131,14 +132,18 @@ def redrive(limit: Limit = 1_000, home: Home = None, as_json: Json = False) -> N
     session = Session.start(home, as_json=as_json)
     with session.errors():
         path = _open(session)
-        result = path.dead_letters.redrive(path.processor.replay, limit)
+        results = [path.dead_letters.redrive(path.processor.replay, limit)]
+        if path.undelivered:
+            results.append(path.undelivered.redrive(path.processor.replay, limit))
         jobs = path.redrive_jobs(limit)
-    session.result({"replayed": result.replayed, "jobs": jobs, "refused": list(result.refused)})
+    replayed = sum(one.replayed for one in results)
+    refused = [reason for one in results for reason in one.refused]
+    session.result({"replayed": replayed, "jobs": jobs, "refused": refused})
     if not as_json:
-        session.out.print(f"{result.replayed:,} records and {jobs:,} jobs are on their way to the lake again.")
-        for reason in result.refused:
+        session.out.print(f"{replayed:,} records and {jobs:,} jobs are on their way to the lake again.")
+        for reason in refused:
             session.err.print(f"stays: {reason}", style="yellow", markup=False, highlight=False)
-    raise SystemExit(FAILED if result.refused else OK)
+    raise SystemExit(FAILED if refused else OK)
 
 
 def _open(session: Session) -> "IncidentPath":

@@ -13,6 +13,7 @@ from city_platform.ports import Clock
 DEPLOYMENT = "CITY_PLATFORM_DEPLOYMENT"
 DEPLOYMENTS = ("local", "aws")
 PUBLIC_URL = "CITY_PLATFORM_PUBLIC_URL"  # where readers find the API
+ALLOWED_ORIGINS = "CITY_PLATFORM_ALLOWED_ORIGINS"  # other sites whose pages may use the API, with blanks between
 
 
 class UnknownDeployment(PermanentError):

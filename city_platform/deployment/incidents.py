@@ -14,7 +14,7 @@ from city_platform.layers.platform import Platform
 from city_platform.ports import Claims, Clock, Queue, Uploads
 
 if TYPE_CHECKING:
-    from city_platform.incidents.dead_letters import DeadLetters
+    from city_platform.incidents.dead_letters import DeadLetters, Undelivered
     from city_platform.incidents.export import IncidentExport
     from city_platform.incidents.processor import StreamProcessor
     from city_platform.incidents.reference import Reference
@@ -92,7 +92,7 @@ def open_uploads(platform: Platform, environ: Mapping[str, str] = os.environ) ->
         from city_platform.aws.uploads import S3Uploads, s3_client
 
         settings = AwsSettings.of(environ)
-        return S3Uploads(settings.bucket, platform.clock, lambda: s3_client(settings.region, settings.endpoint))
+        return S3Uploads(settings.buckets, platform.clock, lambda: s3_client(settings.region, settings.endpoint))
     from city_platform.local.uploads import SignedUploads
 
     return SignedUploads(incident_secret(platform), platform.clock)
@@ -120,6 +120,7 @@ class IncidentPath:
     jobs: Queue
     dead_jobs: Queue
     dead_letters: "DeadLetters"
+    undelivered: "Undelivered | None"  # on this machine a record that its reader fails at is a dead letter
 
     def redrive_jobs(self, limit: int) -> int:
         """Puts dead jobs back into their queue; how many. Killed in between, one may be in both: that does no harm."""
@@ -179,6 +180,7 @@ def open_incident_path(home: Path, platform: Platform, environ: Mapping[str, str
         jobs=jobs,
         dead_jobs=dead_jobs,
         dead_letters=letters,
+        undelivered=_undelivered(environ),
     )
 
 
@@ -206,6 +208,19 @@ def _queues(home: Path, clock: Clock, environ: Mapping[str, str]) -> tuple[Claim
         SqliteQueue(path, names[1], clock),
         SqliteQueue(path, names[2], clock),
     )
+
+
+def _undelivered(environ: Mapping[str, str]) -> "Undelivered | None":
+    if deployment(environ) == "local":
+        return None
+    from city_platform.aws.queue import SqsQueue, sqs_client
+    from city_platform.aws.settings import AwsSettings
+    from city_platform.aws.undelivered import UndeliveredChanges, stream_client
+
+    settings = AwsSettings.of(environ)
+    place = (settings.region, settings.endpoint)
+    queue = SqsQueue(f"{_tables(environ)}-incident-changes-undelivered", lambda: sqs_client(*place))
+    return UndeliveredChanges(queue, lambda service: stream_client(service, *place))
 
 
 def _tables(environ: Mapping[str, str]) -> str:

@@ -12,6 +12,7 @@ from city_platform.deployment.incidents import (
 )
 from city_platform.incidents.repository import IncidentRepository
 from city_platform.incidents.service import IncidentService
+from city_platform.lake.lake import Lake
 from city_platform.ports import Clock
 
 
@@ -27,6 +28,13 @@ def incident_service() -> tuple[IncidentService, IncidentRepository, Clock]:
     platform = open_platform(home)
     repository = open_incident_repository(home, platform.clock)
     return open_incident_service(platform, repository), repository, platform.clock
+
+
+def incident_publishing() -> tuple[Lake, IncidentService]:
+    """The lake, and the service whose public incidents go there. Raises as `incident_path`."""
+    home = _home()
+    platform = open_platform(home)
+    return platform.lake, open_incident_service(platform, open_incident_repository(home, platform.clock))
 
 
 def _home() -> Path:

@@ -8,12 +8,15 @@ from functools import cache
 from typing import Any
 
 from city_platform.aws.dead_letters import S3Letters
-from city_platform.aws.settings import BUCKET, TRAFFIC_TABLE, IncompleteSettings
+from city_platform.aws.settings import BUCKETS, TRAFFIC_TABLE, IncompleteSettings
 from city_platform.aws.traffic_state import DynamoTrafficState
-from city_platform.traffic.dead_letters import StoredDeadLetters
+from city_platform.lake.zones import zone_of
+from city_platform.traffic.dead_letters import PREFIX, StoredDeadLetters
 from city_platform.traffic.handler import TrafficHandler
 from city_platform.traffic.metrics import Batch, document
 from city_platform.traffic.registry import registry_of
+
+BUCKET = BUCKETS[zone_of(f"{PREFIX}/")]
 
 
 def handler(event: Mapping[str, Any], context: object) -> dict[str, list[dict[str, str]]]:  # noqa: ARG001 Lambda gives it

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from city_platform.ports import Message, ObjectNotFound, ObjectStore, Queue
 
@@ -34,6 +34,18 @@ class Redriven:
 
     replayed: int
     refused: Sequence[str]
+
+
+class Undelivered(Protocol):
+    """Changes that are still in the stream, and that its reader failed at to the end."""
+
+    def look(self, limit: int) -> Sequence[DeadLetter]:
+        """Some of them; they stay."""
+        ...
+
+    def redrive(self, replay: Callable[[Mapping[str, Any]], Sequence[str]], limit: int) -> Redriven:
+        """As DeadLetters.redrive; `limit` is in deliveries."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from city_platform.incidents.contact import CONTACT_KEY
 from city_platform.layers import open_incidents
 from tests.incidents import NOW, report
 from tests.integration.conftest import REGION
-from tests.town import StandingClock
+from tests.town import StandingClock, one_bucket
 
 REST_API: dict[str, Any] = {
     "resource": "/{proxy+}",
@@ -141,7 +141,7 @@ def test_on_aws_it_counts_what_was_published_and_wants_a_mailbox(
         dynamodb_client(REGION, aws_environment["AWS_ENDPOINT_URL"]).create_table(**definition)
     environ = aws_environment | {
         "CITY_PLATFORM_DEPLOYMENT": "aws",
-        "CITY_PLATFORM_BUCKET": name,
+        **one_bucket(name),
         "CITY_PLATFORM_ALERTS_TOPIC": boto3.client("sns").create_topic(Name=name)["TopicArn"],
         "CITY_PLATFORM_TABLES": name,
         "CITY_PLATFORM_OIDC_ISSUER": "https://issuer.city.internal",

@@ -11,6 +11,7 @@ from PIL import Image
 from city_platform.aws.uploads import S3Uploads, s3_client
 from city_platform.incidents import pictures
 from city_platform.incidents.report import InvalidRequest
+from city_platform.lake.zones import Zone
 from tests.api import Town, town
 from tests.incidents import NOW
 from tests.town import StandingClock
@@ -135,7 +136,7 @@ def test_the_bucket_takes_what_a_presigned_form_allows(aws: str, aws_environment
     region = aws_environment["AWS_REGION"]
     client = s3_client(region, aws)
     client.create_bucket(Bucket="pictures", CreateBucketConfiguration={"LocationConstraint": region})
-    uploads = S3Uploads("pictures", StandingClock(NOW), lambda: client)
+    uploads = S3Uploads(dict.fromkeys(Zone, "pictures"), StandingClock(NOW), lambda: client)
     offered = uploads.offer("incidents/incoming/a/b", "image/png", 10_000, NOW + timedelta(minutes=15))
     assert offered.method == "POST"
     assert {"key", "Content-Type", "policy", "x-amz-signature"} <= set(offered.fields)

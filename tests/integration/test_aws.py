@@ -15,7 +15,7 @@ from city_platform.local.platform import local_platform
 from city_platform.ports import KeyNotFound, NotificationRefused
 from city_platform.protection.classification import master_keys
 from tests.integration.conftest import REGION
-from tests.town import StandingClock, good_trees, trees_csv
+from tests.town import StandingClock, good_trees, one_bucket, trees_csv
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def cloud(aws_environment: dict[str, str], tmp_path: Path, clock: StandingClock)
     topic = boto3.client("sns").create_topic(Name="alerts")["TopicArn"]
     deployment = {
         "CITY_PLATFORM_DEPLOYMENT": "aws",
-        "CITY_PLATFORM_BUCKET": bucket,
+        **one_bucket(bucket),
         "CITY_PLATFORM_ALERTS_TOPIC": topic,
     }
     return open_platform(tmp_path, aws_environment | deployment, clock)
@@ -88,7 +88,7 @@ def test_a_topic_that_is_not_there_refuses(
 ) -> None:
     wrong = {
         "CITY_PLATFORM_DEPLOYMENT": "aws",
-        "CITY_PLATFORM_BUCKET": "none",
+        **one_bucket("none"),
         "CITY_PLATFORM_ALERTS_TOPIC": f"arn:aws:sns:{REGION}:123456789012:nobody",
     }
     with pytest.raises(NotificationRefused, match="nobody: NotFound"):

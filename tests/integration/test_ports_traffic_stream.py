@@ -31,7 +31,7 @@ from city_platform.traffic.stream import (
     StreamUnavailable,
 )
 from tests.integration.conftest import REGION
-from tests.town import StandingClock
+from tests.town import StandingClock, one_bucket
 
 SHARDS = 3
 
@@ -368,7 +368,7 @@ def test_the_deployment_says_which_stream(tmp_path: Path) -> None:
     assert (len(stream.shards()), isinstance(stream, SqliteEventStream)) == (4, True)
     aws = {
         "CITY_PLATFORM_DEPLOYMENT": "aws",
-        "CITY_PLATFORM_BUCKET": "b",
+        **one_bucket("b"),
         "CITY_PLATFORM_ALERTS_TOPIC": "arn",
         "AWS_REGION": REGION,
     }

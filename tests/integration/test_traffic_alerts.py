@@ -30,6 +30,7 @@ from city_platform.traffic.registry import generate
 from city_platform.traffic.slack import SlackNotifier
 from city_platform.traffic.state import TrafficState
 from tests import traffic_minutes
+from tests.town import one_bucket
 from tests.traffic_minutes import Clock, due, fill, watching
 
 SMALL = generate(11, 20, 2)
@@ -160,7 +161,7 @@ def test_the_functions_judge_relay_and_tell(monkeypatch: pytest.MonkeyPatch, sla
     boto3.client("secretsmanager").create_secret(Name=name, SecretString=slack.address)
     for variable, value in {
         "CITY_PLATFORM_DEPLOYMENT": "aws",
-        "CITY_PLATFORM_BUCKET": "unused",
+        **one_bucket("unused"),
         "CITY_PLATFORM_TRAFFIC_TABLE": name,
         "CITY_PLATFORM_EVENT_BUS": name,
         "CITY_PLATFORM_TABLES": name,
@@ -215,7 +216,7 @@ def test_functions_say_everything_their_environment_lacks(
     environ = {
         **aws_environment,
         "CITY_PLATFORM_DEPLOYMENT": "aws",
-        "CITY_PLATFORM_BUCKET": "b",
+        **one_bucket("b"),
         "CITY_PLATFORM_ALERTS_TOPIC": "arn:t",
     }
     with pytest.raises(IncompleteSettings, match=r"TABLES .*SMS_TOPIC .*SLACK_WEBHOOK_SECRET"):

@@ -21,6 +21,7 @@ from city_platform.lake.lake import Lake
 from city_platform.local.platform import local_platform
 from city_platform.traffic.registry import generate
 from city_platform.traffic.stream import Entry
+from tests.town import one_bucket
 from tests.traffic import NOON, Told, event, lines, record
 from tests.traffic_lake import HOUR, identities
 
@@ -105,7 +106,8 @@ def test_the_function_takes_a_batch_to_the_bucket_however_often(
     where = {"LocationConstraint": aws_environment["AWS_REGION"]}
     objects.create_bucket(Bucket="traffic-archive", CreateBucketConfiguration=where)
     monkeypatch.setenv("CITY_PLATFORM_DEPLOYMENT", "aws")
-    monkeypatch.setenv("CITY_PLATFORM_BUCKET", "traffic-archive")
+    for variable, value in one_bucket("traffic-archive").items():
+        monkeypatch.setenv(variable, value)
     monkeypatch.setenv("CITY_PLATFORM_ALERTS_TOPIC", "arn:aws:sns:ca-central-1:123456789012:alerts")
     monkeypatch.setenv("CITY_PLATFORM_HOME", str(tmp_path))
     traffic_archive.cache_clear()

@@ -28,7 +28,7 @@ def test_the_function_counts_a_batch_and_keeps_what_it_refused(
     where = {"LocationConstraint": aws_environment["AWS_REGION"]}
     objects.create_bucket(Bucket="traffic-function", CreateBucketConfiguration=where)
     monkeypatch.setenv("CITY_PLATFORM_TRAFFIC_TABLE", table)
-    monkeypatch.setenv("CITY_PLATFORM_BUCKET", "traffic-function")
+    monkeypatch.setenv("CITY_PLATFORM_TRANSFORM_BUCKET", "traffic-function")
     traffic_handler.cache_clear()
     told = [Told(0, 100 + at, NOON + at, at) for at in range(5)]
     batch = event(record(columns(told, city), 1), record(b"rubbish", 2), record(columns(told[2:], city), 3))
@@ -46,7 +46,7 @@ def test_the_function_counts_a_batch_and_keeps_what_it_refused(
 
 
 def test_a_function_says_everything_its_environment_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("CITY_PLATFORM_TRAFFIC_TABLE", "CITY_PLATFORM_BUCKET"):
+    for name in ("CITY_PLATFORM_TRAFFIC_TABLE", "CITY_PLATFORM_TRANSFORM_BUCKET"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("CITY_PLATFORM_TRAFFIC_REGISTRY", "1:5:9")
     traffic_handler.cache_clear()

@@ -2,18 +2,12 @@
 
 import io
 import json
-import os
-import signal
-import socket
-import subprocess
 import sys
 import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
-from urllib.request import urlopen
 from uuid import uuid4
 
 import boto3
@@ -28,7 +22,8 @@ from city_platform.local.clock import SystemClock
 from city_platform.protection.classification import Classification, master_key
 from tests.incident_stream import following, record
 from tests.incidents import NOW, change, incident
-from tests.town import ROOT
+from tests.ministack import ministack
+from tests.town import ROOT, one_bucket
 
 REGION = "ca-central-1"
 ROLE = "arn:aws:iam::000000000000:role/test"
@@ -56,42 +51,10 @@ while True:
 """
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An emulated AWS on loopback that runs functions with this interpreter."""
-    port = free_port()
-    log = tmp_path_factory.mktemp("emulator") / "log"
-    environment = os.environ | {
-        "GATEWAY_PORT": str(port),
-        "BIND_HOST": "127.0.0.1",
-        "IOT_MTLS_ENABLED": "0",
-        "SFTP_ENABLED": "0",
-        "MINISTACK_REGION": REGION,
-        "SFN_WAIT_SCALE": "0.05",
-    }
-    with log.open("wb") as told:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "ministack"], env=environment, stdout=told, stderr=told, cwd=log.parent
-        )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(300):
-            try:
-                urlopen(f"{url}/_ministack/health", timeout=1).close()  # noqa: S310 -- loopback
-                break
-            except (URLError, OSError):
-                assert server.poll() is None, log.read_text()[-2000:]
-                time.sleep(0.1)
+    with ministack(tmp_path_factory.mktemp("emulator"), REGION) as url:
         yield url
-    finally:
-        server.send_signal(signal.SIGTERM)
-        server.wait(20)
 
 
 class Cloud:
@@ -130,7 +93,7 @@ class Cloud:
             keys.create_alias(AliasName=alias, TargetKeyId=keys.create_key()["KeyMetadata"]["KeyId"])
         self.environment = {
             "CITY_PLATFORM_DEPLOYMENT": "aws",
-            "CITY_PLATFORM_BUCKET": self.prefix,
+            **one_bucket(self.prefix),
             "CITY_PLATFORM_ALERTS_TOPIC": topic,
             "CITY_PLATFORM_TABLES": self.prefix,
             "CITY_PLATFORM_HOME": str(home / "function"),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from city_platform.aws.settings import IncompleteSettings
+from city_platform.aws.settings import BUCKETS, IncompleteSettings
 from city_platform.deployment import UnknownDeployment, open_platform
 from city_platform.deployment.incidents import NobodyToWriteTo, open_reference, require_contact
 from city_platform.incidents.reference import BadReference
@@ -21,7 +21,7 @@ def test_the_embedded_default_needs_no_settings(environ: dict[str, str], tmp_pat
 def test_aws_names_every_missing_setting_at_once(tmp_path: Path) -> None:
     with pytest.raises(IncompleteSettings) as refusal:
         open_platform(tmp_path, {"CITY_PLATFORM_DEPLOYMENT": "aws"})
-    for name in ("CITY_PLATFORM_BUCKET", "CITY_PLATFORM_ALERTS_TOPIC", "AWS_REGION"):
+    for name in (*BUCKETS.values(), "CITY_PLATFORM_ALERTS_TOPIC", "AWS_REGION"):
         assert name in str(refusal.value)
 
 

@@ -1,0 +1,140 @@
+"""The functions of incidents over what their template makes, with the environment that it gives them."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import boto3
+import pytest
+
+from city_platform.functions import (
+    api,
+    incident_deadlines,
+    incident_export,
+    incident_publishing,
+    incident_stream,
+    sign_in,
+)
+from city_platform.incidents.model import Severity
+from tests.incident_stack import IncidentStack, environment_of
+from tests.incident_stream import following, record
+from tests.incidents import incident, report
+from tests.integration.conftest import REGION
+from tests.integration.test_api_lambda import event
+
+HOME = "CITY_PLATFORM_HOME"
+STEPS: list[dict[str, Any]] = [{"step": "lock", "holder": "run"}, {"step": "list"}]
+
+
+@pytest.fixture(scope="module")
+def stack(aws: str) -> Iterator[IncidentStack]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "testing")
+        for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+            patch.setenv(name, REGION)
+        patch.setenv("AWS_ENDPOINT_URL", aws)
+        yield IncidentStack.create(f"city-{uuid4().hex[:8]}", REGION)
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """New containers of all functions."""
+    caches = [api._application, sign_in._parts, incident_stream._path, incident_export._path]
+    caches += [incident_deadlines._parts, incident_publishing._parts]
+    for one in caches:
+        one.cache_clear()
+    monkeypatch.setattr(api, "log_to", lambda: None)
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    asyncio.set_event_loop(None)
+    loop.close()
+    for one in caches:
+        one.cache_clear()
+
+
+def test_from_a_report_to_the_lake_by_the_functions_of_the_template(
+    stack: IncidentStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unread: dict[str, set[str]] = {}
+
+    def called(function: str, handler: Any, *events: dict[str, Any]) -> list[Any]:
+        given = stack.environment(function)
+        with environment_of(given | {HOME: str(tmp_path)}, monkeypatch) as read:
+            answers = [handler(one, None) for one in events]
+        unread[function] = unread.get(function, set(given)) - read
+        return answers
+
+    body = json.dumps(report(severity="low", contact={"email": "kim@example.org"}))
+    made, listed, early = called(
+        "ApiFunction",
+        api.handler,
+        event(1, "POST", "/v1/incidents", body),
+        event(1, "GET", "/v1/incidents", None, "district=mount-pleasant&status=reported"),
+        event(1, "GET", "/v1/stats"),
+    )
+    assert (made["statusCode"], early["statusCode"]) == (201, 503)
+    name = json.loads(made["body"])["incident_id"]
+    assert [one["incident_id"] for one in json.loads(listed["body"])["incidents"]] == [name]
+
+    (published,) = called("PublishingFunction", incident_publishing.handler, {})
+    assert sum(published.values()) == 1
+    (stats,) = called("ApiFunction", api.handler, event(1, "GET", "/v1/stats"))
+    assert json.loads(stats["body"])["total"] == 1
+
+    calm = incident()
+    critical = following(calm, severity=Severity.CRITICAL)
+    bad = record(incident(1))
+    bad["dynamodb"]["NewImage"]["status"] = {"S": "lost"}
+    heard = subscribed(stack)
+    (delivered,) = called(
+        "StreamFunction", incident_stream.handler, {"Records": [record(calm), record(critical, calm, 2), bad]}
+    )
+    assert delivered == {"batchItemFailures": []}
+    (message,) = boto3.client("sqs").receive_message(QueueUrl=heard)["Messages"]
+    assert critical.public_ref in message["Body"]
+    assert waiting(stack, "DeadChanges") == waiting(stack, "ExportJobs") == 1
+
+    _, listed = called("ExportFunction", incident_export.handler, *STEPS)
+    days = [
+        called("ExportFunction", incident_export.handler, {"step": "export", "day": one})[0] for one in listed["days"]
+    ]
+    written, _ = called(
+        "ExportFunction",
+        incident_export.handler,
+        {"step": "write_manifests", "days": days},
+        {"step": "clear", "days": days},
+    )
+    assert [one["rows"] for one in written["published"]] == [2]
+    assert waiting(stack, "ExportJobs") == 0
+
+    (due,) = called("DeadlinesFunction", incident_deadlines.handler, {})
+    assert due == {"rejected": 0, "anonymised": 0}
+    called("SignInFunction", sign_in.handler, {"request": {"userAttributes": {}}, "userPoolId": "p", "userName": "n"})
+    assert not any(unread.values()), unread
+
+
+def subscribed(stack: IncidentStack) -> str:
+    """A queue that hears what the alerts' topic says."""
+    sqs = boto3.client("sqs")
+    queue: str = sqs.create_queue(QueueName=f"{stack.prefix}-heard")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    boto3.client("sns").subscribe(TopicArn=stack.values["AlertsTopic"], Protocol="sqs", Endpoint=arn)
+    return queue
+
+
+def waiting(stack: IncidentStack, queue: str) -> int:
+    asked = {"QueueUrl": stack.values[queue], "AttributeNames": ["ApproximateNumberOfMessages"]}
+    return int(boto3.client("sqs").get_queue_attributes(**asked)["Attributes"]["ApproximateNumberOfMessages"])
+
+
+def test_jobs_that_nobody_can_do_become_dead_letters(stack: IncidentStack) -> None:
+    sqs = boto3.client("sqs")
+    attributes = sqs.get_queue_attributes(QueueUrl=stack.values["ExportJobs"], AttributeNames=["All"])["Attributes"]
+    policy = json.loads(attributes["RedrivePolicy"])
+    dead = sqs.get_queue_attributes(QueueUrl=stack.values["DeadJobs"], AttributeNames=["QueueArn"])["Attributes"]
+    assert (policy["deadLetterTargetArn"], int(policy["maxReceiveCount"])) == (dead["QueueArn"], 5)
