@@ -10,6 +10,7 @@ from city_platform.cli.audit import app as audit_app
 from city_platform.cli.catalog import app as catalog_app
 from city_platform.cli.changes import app as changes_app
 from city_platform.cli.deploy import app as deploy_app
+from city_platform.cli.erase import app as erase_app
 from city_platform.cli.fetch import app as fetch_app
 from city_platform.cli.incidents import app as incidents_app
 from city_platform.cli.keys import app as keys_app
@@ -36,11 +37,11 @@ app = typer.Typer(
 )
 datasets_app = typer.Typer(help="The datasets' folders.", no_args_is_help=True)
 datasets_app.command("template", epilog="Example: city-platform datasets template --check")(write_template)
-keys_app = typer.Typer(help="The keys of the encrypted layer.", no_args_is_help=True)
 app.add_typer(datasets_app, name="datasets")
 app.add_typer(keys_app, name="keys")
 app.add_typer(fetch_app)
 app.add_typer(changes_app)
+app.add_typer(erase_app)
 app.add_typer(profile_app)
 app.add_typer(questions_app)
 app.add_typer(serve_app)
