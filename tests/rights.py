@@ -19,7 +19,7 @@ from tests.api_calls import ApiCalls, Calls
 from tests.policies import statements, texts
 from tests.source.call_graph import CallGraph
 from tests.source.modules import Sources
-from tests.templates import FOLDER, Resource, Stack, Template, templates
+from tests.templates import FOLDER, Resource, Stack, Template, template, templates
 
 REVIEWED = FOLDER / "rights" / "reviewed.yaml"
 
@@ -108,12 +108,16 @@ class Function:
         return next((code for _, one in self.resources if (code := one.properties["Code"].get("ZipFile"))), None)
 
 
+@cache
+def stacks_of(name: str) -> Sequence[Stack]:
+    """What a template becomes, with every side of its conditions; worked out once."""
+    return list(template(name).variants())
+
+
 def functions() -> Iterator[Function]:
-    for template in templates():
-        found = template.resources("AWS::Lambda::Function")
-        stacks = list(template.variants()) if found else []
-        for one in found:
-            yield Function(template, one.name, str(one.properties["Handler"]), stacks)
+    for one in templates():
+        for function in one.resources("AWS::Lambda::Function"):
+            yield Function(one, function.name, str(function.properties["Handler"]), stacks_of(one.name))
 
 
 def reference(value: Any) -> str:
@@ -139,9 +143,9 @@ def documents(stack: Stack, role: str) -> Iterator[Mapping[str, Any]]:
 def _exported() -> Mapping[str, Sequence[Mapping[str, Any]]]:
     """The documents of managed policies that other stacks export, by their exports' names."""
     found: dict[str, Sequence[Mapping[str, Any]]] = {}
-    for template in templates():
-        policies = {one.name for one in template.resources("AWS::IAM::ManagedPolicy")}
-        stack = template.deploy()
+    for each in templates():
+        policies = {one.name for one in each.resources("AWS::IAM::ManagedPolicy")}
+        stack = stacks_of(each.name)[0]
         for name, value in stack.exports.items():
             if reference(value) in policies:
                 found[name] = [stack[reference(value)].properties["PolicyDocument"]]

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 
+from tests.rights import stacks_of
 from tests.templates import templates
 
 # Where a resource's name is unique within an account and region, or everywhere.
@@ -29,7 +30,7 @@ ELSEWHERE = {"replica", "billing"}  # in regions of their own
 def test_no_two_stacks_of_a_region_make_a_thing_of_the_same_name() -> None:
     makers: dict[tuple[str, str], set[str]] = defaultdict(set)
     for template in templates():
-        for stack in template.variants():
+        for stack in stacks_of(template.name):
             for one in stack.resources():
                 name = one.properties.get(NAMES.get(one.kind, ""))
                 if name is not None and template.name not in ELSEWHERE:
@@ -41,7 +42,7 @@ def test_no_two_stacks_of_a_region_make_a_thing_of_the_same_name() -> None:
 def test_no_two_stacks_export_the_same_name() -> None:
     exporters: dict[str, set[str]] = defaultdict(set)
     for template in templates():
-        for stack in template.variants():
+        for stack in stacks_of(template.name):
             for name in stack.exports:
                 exporters[name].add(template.name)
     assert {name: by for name, by in exporters.items() if len(by) > 1 and "replica" not in by} == {}

@@ -10,7 +10,7 @@ import pytest
 
 from city_platform.lake.zones import Zone
 from tests.policies import Decision, Request, decide, statements
-from tests.rights import allowed
+from tests.rights import allowed, stacks_of
 from tests.templates import Stack, template, templates
 
 OWNER, REGION = "111122223333", "ca-central-1"
@@ -177,7 +177,7 @@ def _list(value: Any) -> list[str]:
 def test_a_service_takes_a_role_for_this_account_alone() -> None:
     wrong = []
     for one in templates():
-        for made in one.variants():
+        for made in stacks_of(one.name):
             for role in made.resources("AWS::IAM::Role"):
                 for statement in statements(role.properties["AssumeRolePolicyDocument"]):
                     services = set(_list(statement["Principal"].get("Service", [])))

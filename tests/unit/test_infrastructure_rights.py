@@ -22,9 +22,10 @@ from tests.rights import (
     of_keys,
     reference,
     reviews,
+    stacks_of,
 )
 from tests.rights import functions as read_functions
-from tests.templates import Template, template, templates
+from tests.templates import Template, templates
 
 # Lambda refuses a role that may do these on some interfaces and subnets alone (configuration-vpc.html of its guide);
 # what is limited to a dataset of CloudWatch is not the metrics of a namespace, which a condition limits.
@@ -62,13 +63,13 @@ def test_functions_may_do_what_they_call_and_nothing_else() -> None:
 )
 def test_dagster_may_do_what_its_code_calls_and_nothing_else(role: str, packages: Sequence[str]) -> None:
     rights = of_code(reading().entry(*functions_in(*packages)))
-    stacks = list(template("dagster").variants())
+    stacks = stacks_of("dagster")
     assert list(differences(f"dagster:{role}", rights, allowed(stacks, role))) == []
 
 
 def test_a_steward_may_erase_by_what_the_command_calls_and_nothing_else() -> None:
     rights = of_code(reading().entry("city_platform.cli.erase:erase"))
-    (policy,) = (one for one in template("incidents").deploy().resources() if one.name == "ErasurePolicy")
+    policy = stacks_of("incidents")[0]["ErasurePolicy"]
     has = {one for statement in statements(policy.properties["PolicyDocument"]) for one in texts(statement["Action"])}
     assert list(differences("incidents:ErasurePolicy", rights, has)) == []
 
@@ -124,7 +125,7 @@ def test_calls_become_actions_that_exist() -> None:
 
 def granted(of: Template) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The statements that roles and managed policies of a template hold, in any of its stacks."""
-    for stack in of.variants():
+    for stack in stacks_of(of.name):
         for kind in ("AWS::IAM::Role", "AWS::IAM::Policy", "AWS::IAM::ManagedPolicy"):
             for one in stack.resources(kind):
                 own = [one.properties["PolicyDocument"]] if "PolicyDocument" in one.properties else []
