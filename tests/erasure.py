@@ -74,6 +74,8 @@ class Place:
         if not dry_run:
             self.exported()
         erased = lake.erase(found.names(), found.person.subjects, "holder", dry_run=dry_run)
+        if not (dry_run or erased.remaining):
+            store.finish(found)
         return found, removed, erased
 
     def versions(self) -> dict[str, int]:

@@ -65,31 +65,34 @@ def erase(
     with session.errors():
         person = Person(frozenset(subject or ()), email)
         dry_run = confirm is None
-        if confirm not in {None, person.reference}:
-            session.fail(USAGE, f"this request is {person.reference}, not {confirm}: give it without --confirm first")
         dataset, platform = session.dataset(DATASET), session.platform()
         require_steward(dataset.contract, actor, platform.clock.now().date())
-        facts = {"dataset": DATASET, "reference": person.reference, "reason": reason}
+        store, lake = open_erasers(session.home, platform, dataset, _remake(session))
+        reference = person.reference(lake.pseudonym)
+        if confirm not in {None, reference}:
+            session.fail(USAGE, f"this request is {reference}, not {confirm}: give it without --confirm first")
+        facts = {"dataset": DATASET, "reference": reference, "reason": reason}
 
         def record(action: str, **more: object) -> None:
             platform.audit.append(actor=actor.strip(), account=session.account(), action=action, facts=facts | more)
 
         # Looking opens every contact: that is on record before it happens.
         record("erasure looked at" if dry_run else "erasure begun")
-        store, lake = open_erasers(session.home, platform, dataset, _remake(session))
         beyond = BEYOND[deployment(os.environ)]
         with _nothing_on_its_way(session, dry_run=dry_run or deployment(os.environ) != "local") as deliver:
             found = store.find(person)
             removed = store.erase(found, platform.clock.now(), dry_run=dry_run)
             deliver()
             erased = lake.erase(found.names(), found.person.subjects, uuid4().hex, dry_run=dry_run)
+            if not (dry_run or erased.remaining):
+                store.finish(found)
         told = asdict(erased)
         counts = {name: len(value) if isinstance(value, list | dict) else value for name, value in told.items()}
         if not dry_run:
             record("erasure done", store=removed.to_json(), lake=counts)
     session.result(
         {
-            "reference": person.reference,
+            "reference": reference,
             "dry_run": dry_run,
             "incidents": list(found.incidents),
             "store": removed.to_json(),
@@ -103,7 +106,7 @@ def erase(
         _show(session, erased.remaining)
         _show(session, {"kept": "; ".join(KEPT), "out of reach": "; ".join(beyond)})
         if dry_run:
-            session.out.print(f"Nothing was changed. To do it, give the same request --confirm {person.reference}")
+            session.out.print(f"Nothing was changed. To do it, give the same request --confirm {reference}")
     raise SystemExit(OK if dry_run or not erased.remaining else FAILED)
 
 

@@ -24,6 +24,6 @@ def open_erasers(
             open_incidents.publish(platform.lake, open_incident_service(platform, repository, environ))
 
     return (
-        Eraser(repository, platform.keys, platform.lake.store, path.dead_letters),
+        Eraser(repository, platform.keys, platform.lake.store, path.dead_letters, path.processor.pseudonym),
         LakeEraser(platform, dataset, path.export, path.processor.pseudonym, publish_open_data, remake),
     )

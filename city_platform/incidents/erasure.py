@@ -10,24 +10,25 @@ The lake is `city_platform/layers/erasure.py`.
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 from city_platform.errors import PermanentError
 from city_platform.incidents.codec import milliseconds
-from city_platform.incidents.contact import unseal
+from city_platform.incidents.contact import CONTACT_KEY, unseal
 from city_platform.incidents.dead_letters import DeadLetters
 from city_platform.incidents.model import PICTURES, HistoryEntry, Incident
 from city_platform.incidents.repository import Change, IncidentRepository, RepositoryUnavailable, VersionConflict
 from city_platform.incidents.retention import anonymised, forget
 from city_platform.incidents.roles import Role
 from city_platform.incidents.supporters import support_mark
-from city_platform.ports import KeyService, ObjectStore
+from city_platform.ports import KeyService, ObjectNotFound, ObjectStore
 
 _NOTE = "At the request of a person, what told of them was removed."
 _ATTEMPTS = 20  # at an incident that others change at the same time
 _READS = "incidents/contact-reads"
+_NOTES = "protection/incidents/erasures"
 _NAME_LIMIT = 320  # characters of an address or a subject
 
 
@@ -47,18 +48,24 @@ class Person:
         if not named or any(not 1 <= len(one.strip()) <= _NAME_LIMIT for one in named):
             raise NobodyNamed(f"name a token's subject, an e-mail address or both, of 1 to {_NAME_LIMIT} characters")
 
-    @property
-    def reference(self) -> str:
-        """Names the request in records that must not name the person: twelve hexadecimal digits."""
+    def reference(self, pseudonym: Callable[[str], str]) -> str:
+        """Names the request in records that must not name the person: twelve hexadecimal digits.
+
+        Keyed, as `pseudonym` is: whoever reads the records cannot try addresses until one fits.
+        """
         text = json.dumps([sorted(self.subjects), _plain(self.email)])
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return pseudonym(hashlib.sha256(text.encode()).hexdigest())[:12]
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The person's traces in the store: all their subjects, the incidents that name them, and those they reported."""
+    """The person's traces in the store: all their subjects, the incidents that name them, and those they reported.
+
+    `note` is where the request's own note lies while it is under way.
+    """
 
     person: Person
+    note: str
     incidents: Sequence[str]
     reported: frozenset[str]
 
@@ -92,18 +99,29 @@ class Eraser:
     keys: KeyService
     store: ObjectStore
     dead_letters: DeadLetters
+    pseudonym: Callable[[str], str]
 
     def find(self, person: Person) -> Found:
         """Looks at every contact, report and history entry."""
+        note = f"{_NOTES}/{person.reference(self.pseudonym)}"
         by_address = set(self._with_address(person.email)) if person.email else set()
-        subjects = {*person.subjects, *filter(None, map(self._citizen, by_address))}
+        subjects = {*person.subjects, *self._noted(note), *filter(None, map(self._citizen, by_address))}
         named = {incident_id for subject in subjects for incident_id in self.repository.naming(subject)}
         reported = {one for one in named | by_address if one in by_address or self._reporter(one) in subjects}
-        return Found(replace(person, subjects=frozenset(subjects)), sorted(named | by_address), frozenset(reported))
+        whole = replace(person, subjects=frozenset(subjects))
+        return Found(whole, note, sorted(named | by_address), frozenset(reported))
 
     def erase(self, found: Found, now: datetime, *, dry_run: bool) -> Removed:
-        """Killed at any moment and called again, from `find` on, it does what is left."""
+        """Killed at any moment and called again, from `find` on, it does what is left.
+
+        Contacts lead from an address to subjects, and go first of all: so the subjects stand in a note, sealed as
+        contacts are, until `finish`.
+        """
         done = Removed()
+        if not dry_run and found.person.subjects:
+            self.keys.ensure(CONTACT_KEY)  # nobody may have left an address so far
+            text = json.dumps(sorted(found.person.subjects)).encode()
+            self.store.put(found.note, self.keys.encrypt(CONTACT_KEY, text, {"purpose": found.note}))
         for incident_id in found.incidents:
             self._erase_incident(incident_id, found, now, done, dry_run=dry_run)
         for subject in found.person.subjects:
@@ -118,6 +136,19 @@ class Eraser:
             if not dry_run:
                 self.store.delete(key)
         return done
+
+    def finish(self, found: Found) -> None:
+        """Nothing is left, in the lake neither: the note goes, too."""
+        self.store.delete(found.note)
+
+    def _noted(self, note: str) -> Sequence[str]:
+        """The subjects that an erasure which did not finish had found."""
+        try:
+            sealed = self.store.get(note)
+        except ObjectNotFound:
+            return []
+        subjects: Sequence[str] = json.loads(self.keys.decrypt(CONTACT_KEY, sealed, {"purpose": note}))
+        return subjects
 
     def _erase_incident(self, incident_id: str, found: Found, now: datetime, done: Removed, *, dry_run: bool) -> None:
         for _ in range(_ATTEMPTS):

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from city_platform.datasets import load_dataset
-from city_platform.incidents.erasure import Person
+from city_platform.incidents.erasure import Person, pattern_of
 from city_platform.local.database import Database
 from city_platform.local.store import LocalObjectStore
-from tests.erasure import JO, Place
+from tests.erasure import ADDRESS, JO, Place
 from tests.incidents import NOW
 from tests.town import ROOT
 
-PERSON = Person(frozenset({JO.subject}))
+PERSON = Person(email=ADDRESS)  # which leads to their subject only while their contacts are there
 WRITES = ((LocalObjectStore, ("put", "put_file", "delete")), (Database, ("transaction",)))
 
 
@@ -65,6 +65,9 @@ def test_killed_anywhere_the_next_run_does_the_rest(tmp_path: Path, monkeypatch:
             place.town.lake.store.delete(key)
         _, _, erased = place.erase(PERSON)
         assert erased.remaining == {}, killed_at
+        named = pattern_of([place.town.path.processor.pseudonym(JO.subject or "")])
+        assert place.erasers()[1].search(named).found == [], killed_at
+        assert list(place.town.lake.store.keys("protection/incidents/erasures/")) == []
         mine, theirs = place.town.store.get(own), place.town.store.get(anns)
         assert mine is not None
         assert theirs is not None
