@@ -166,7 +166,9 @@ class DynamoDBIncidentRepository:
     def write(self, changes: Sequence[Change]) -> None:
         if not 1 <= len(changes) <= CHANGES_AT_ONCE:
             raise ValueError(f"1 to {CHANGES_AT_ONCE} changes at once, not {len(changes)}")
-        # A transaction holds a hundred items, and an incident's history may have more.
+        # A transaction holds a hundred items, and an incident's history may have more. Marks go first: only the history
+        # says whose they are, and whoever dies after it was revised could not find them.
+        self._drop_marks([key for change in changes for key in change.drops_marks])
         self._batch_write(
             self._tables.history,
             [
@@ -268,7 +270,8 @@ class DynamoDBIncidentRepository:
                     break
         return found[:limit]
 
-    def forget(self, incident_id: str) -> None:
+    def forget(self, incident_id: str, marks: Sequence[str] = ()) -> None:
+        self._drop_marks(marks)
         with _typed():
             pages = self._client.get_paginator("query").paginate(
                 TableName=self._tables.history,
@@ -281,6 +284,31 @@ class DynamoDBIncidentRepository:
         self._batch_write(self._tables.history, [{"DeleteRequest": {"Key": key}} for key in keys])
         with _typed():
             self._client.delete_item(TableName=self._tables.contacts, Key=_id(incident_id))
+
+    def naming(self, subject: str) -> Sequence[str]:
+        found = set()
+        for table, attribute in ((self._tables.incidents, "reported_by"), (self._tables.history, "actor")):
+            for item in self._scanned(table, "incident_id", f"{attribute} = :value", subject):
+                found.add(item["incident_id"]["S"])
+        return sorted(found)
+
+    def contacts(self) -> Iterator[tuple[str, bytes]]:
+        for item in self._scanned(self._tables.contacts, "incident_id, sealed"):
+            yield item["incident_id"]["S"], bytes(item["sealed"]["B"])
+
+    def drop_marks(self, fingerprint: str) -> int:
+        keys = list(self._scanned(self._tables.marks, "mark", "fingerprint = :value", fingerprint))
+        self._batch_write(self._tables.marks, [{"DeleteRequest": {"Key": key}} for key in keys])
+        return len(keys)
+
+    def _scanned(self, table: str, wanted: str, where: str | None = None, value: str = "") -> Iterator[Any]:
+        """The attributes `wanted` of a table's items, all or those for which `where` holds of `:value`."""
+        asked: dict[str, Any] = {"TableName": table, "ProjectionExpression": wanted, "ConsistentRead": True}
+        if where is not None:
+            asked |= {"FilterExpression": where, "ExpressionAttributeValues": {":value": {"S": value}}}
+        with _typed():
+            for page in self._client.get_paginator("scan").paginate(**asked):
+                yield from page["Items"]
 
     @cached_property
     def _client(self) -> "DynamoDBClient":
@@ -326,6 +354,10 @@ class DynamoDBIncidentRepository:
                 "TableName": self._tables.contacts,
                 "Item": {**_id(incident.incident_id), "sealed": {"B": change.sealed_contact}},
             }
+
+    def _drop_marks(self, keys: Sequence[str]) -> None:
+        requests = [{"DeleteRequest": {"Key": {"mark": {"S": key}}}} for key in dict.fromkeys(keys)]
+        self._batch_write(self._tables.marks, requests)
 
     def _batch_write(self, table: str, requests: Sequence[Any]) -> None:
         for start in range(0, len(requests), _WRITES):

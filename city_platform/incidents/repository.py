@@ -3,7 +3,7 @@
 One contract suite (`tests/integration/test_ports_incidents.py`) runs against both.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -104,7 +104,8 @@ class Change:
 
     `incident.version` is 1 for a new incident; otherwise the store must hold the version before it. `revised` are
     earlier entries of the history as they shall be from now on; where the change is refused, they may be so all the
-    same. `drops_contact` removes the sealed contact.
+    same. `drops_contact` removes the sealed contact, `drops_marks` the marks of these keys: before anything else, and
+    where the change is refused perhaps all the same.
     """
 
     incident: Incident
@@ -113,6 +114,7 @@ class Change:
     sealed_contact: bytes | None = None
     revised: tuple[HistoryEntry, ...] = ()
     drops_contact: bool = False
+    drops_marks: tuple[str, ...] = ()
 
 
 class IncidentRepository(Protocol):
@@ -162,8 +164,25 @@ class IncidentRepository(Protocol):
         """
         ...
 
-    def forget(self, incident_id: str) -> None:
-        """Removes history and contact of an incident that has left the store; nothing where that was done."""
+    def forget(self, incident_id: str, marks: Sequence[str] = ()) -> None:
+        """Removes the marks of these keys, history and contact of an incident that has left the store, in this order;
+        nothing where that was done.
+        """
+        ...
+
+    def naming(self, subject: str) -> Sequence[str]:
+        """Ids of the incidents that name this subject, as the reporter or in the history, in order.
+
+        Looks at all there is: for a person's request, not for a page.
+        """
+        ...
+
+    def contacts(self) -> Iterator[tuple[str, bytes]]:
+        """Every sealed contact with its incident's id, in no order."""
+        ...
+
+    def drop_marks(self, fingerprint: str) -> int:
+        """Removes the marks of that fingerprint; how many there were. Looks at all there is."""
         ...
 
 

@@ -160,6 +160,28 @@ def test_what_is_to_be_anonymised_is_past_its_day_and_not_past_its_end(store: In
     assert {one.incident_id for one in store.to_anonymise(NOW, 10)} == {one.incident_id for one in due[1:]}
 
 
+def test_marks_go_where_a_change_says_so_and_where_the_incident_is_forgotten(store: IncidentRepository) -> None:
+    names = [f"support#{number}" for number in range(30)]
+    version, before = incident(), None
+    for name in names:
+        store.write([change(version, before, marks=(Mark(name, "x"),))])
+        before, version = version, following(version)
+    dropped, kept = names[:28], names[28:]
+    for _ in range(2):  # what is gone may be dropped again
+        store.write([change(version, before, drops_marks=(*dropped, dropped[0]))])
+        before, version = version, following(version)
+    for name in kept:
+        with pytest.raises(AlreadyDone):
+            store.write([change(version, before, marks=(Mark(name, "x"),))])
+    for _ in range(2):
+        store.forget(version.incident_id, kept)
+    other = incident(1)
+    store.write([change(other)])
+    for name in (dropped[0], *kept):
+        before, other = other, following(other)
+        store.write([change(other, before, marks=(Mark(name, "y"),))])
+
+
 def test_what_is_left_of_an_incident_is_forgotten_and_nothing_of_others(store: IncidentRepository) -> None:
     gone, kept = incident(), incident(1)
     for one in (gone, kept):
@@ -171,6 +193,23 @@ def test_what_is_left_of_an_incident_is_forgotten_and_nothing_of_others(store: I
         store.forget(gone.incident_id)
     assert (store.history(gone.incident_id), store.sealed_contact(gone.incident_id)) == ([], None)
     assert (len(store.history(kept.incident_id)), store.sealed_contact(kept.incident_id)) == (28, b"sealed")
+
+
+def test_whoever_is_named_anywhere_is_found_and_their_marks_go_alone(store: IncidentRepository) -> None:
+    own, others, neither = (incident(number, reported_by=by) for number, by in enumerate(("jo", "ann", None)))
+    for one, contact in ((own, b"own"), (others, b"others"), (neither, None)):
+        store.write([change(one, marks=(Mark(f"a#{one.incident_id}", "ann"),), sealed_contact=contact)])
+    supported = change(following(others), others, marks=(Mark("support#1", "jo"), Mark("support#2", "jo")))
+    store.write([replace(supported, entry=replace(supported.entry, actor="jo"))])
+    assert store.naming("jo") == [own.incident_id, others.incident_id]
+    assert store.naming("ann") == [others.incident_id]
+    assert store.naming("nobody") == []
+    assert sorted(store.contacts()) == [(own.incident_id, b"own"), (others.incident_id, b"others")]
+    assert [store.drop_marks("jo") for _ in range(2)] == [2, 0]
+    again = following(following(others))
+    store.write([change(again, marks=(Mark("support#1", "jo"),))])
+    with pytest.raises(AlreadyDone):
+        store.write([change(following(again), marks=(Mark(f"a#{own.incident_id}", "ann"),))])
 
 
 def test_what_was_closed_expires_by_the_attribute_of_its_table(store: IncidentRepository) -> None:

@@ -209,6 +209,7 @@ def test_every_mistake_in_the_dashboards_queries_is_told(tmp_path: Path) -> None
         "incidents/nothing.sql": "SELECT 1 AS a FROM trusted",
         "incidents/unknown.sql": "-- How many?\nSELECT reporter FROM trusted",
         "bees/how_many.sql": "-- How many?\nSELECT 1 AS a FROM trusted",
+        "incidents/charted.sql": "-- How many?\n-- chart: a, b\nSELECT 1 AS a, 2 AS b FROM trusted",
     }.items():
         file = tmp_path / place
         file.parent.mkdir(exist_ok=True)
@@ -219,6 +220,7 @@ def test_every_mistake_in_the_dashboards_queries_is_told(tmp_path: Path) -> None
     assert told["incidents/nothing.sql"] == "the first line does not ask the question"
     assert told["bees/how_many.sql"] == "there is no dataset bees"
     assert "reporter" in told["incidents/unknown.sql"]
+    assert told["incidents/charted.sql"].startswith("the chart asks for 'a'")
 
 
 def test_a_schema_that_drifted_is_found() -> None:

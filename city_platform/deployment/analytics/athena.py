@@ -86,9 +86,14 @@ def dashboard_queries(folder: Path, datasets: Sequence[Dataset]) -> list[Query]:
                 findings.append(Finding(place, 1, 1, problem, "write it as '-- How many ...?'"))
             else:
                 try:
-                    found.append(_query(connection, known[file.parent.name], file.stem, title, text, charted))
+                    query = _query(connection, known[file.parent.name], file.stem, title, text, charted)
                 except (duckdb.Error, SqlglotError) as error:
                     findings.append(Finding(place, 1, 1, str(error).partition("\n")[0], "correct the query"))
+                    continue
+                found.append(query)
+                for name in (one for one in charted if one not in list(query.columns)[1:]):
+                    problem = f"the chart asks for '{name}', which the answer does not have beside its first column"
+                    findings.append(Finding(place, 1, 1, problem, f"write some of: {', '.join(query.columns)}"))
     if findings:
         raise InvalidDefinition(findings)
     return found

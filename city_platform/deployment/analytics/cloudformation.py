@@ -42,11 +42,6 @@ def either(condition: str, yes: Any, no: Any) -> Function:
 NO_VALUE = ref("AWS::NoValue")
 
 
-def literal(text: str) -> str:
-    """Text that `sub` leaves as it is."""
-    return text.replace("${", "${!")
-
-
 @dataclass(frozen=True, slots=True)
 class Resource:
     """One resource: its logical name, Type and Properties, and the Condition it is made under, if any."""
