@@ -24,7 +24,6 @@ _BATCH_ROWS = 16_384
 _BATCH_BYTES = 8 << 20
 # Arrow reads a record that begins in one block and ends in the next, and no longer one: none above MAX_LINE_BYTES.
 _BLOCK_BYTES = MAX_LINE_BYTES // 2
-_BLOCKS_A_BATCH = 8  # what is done once a batch would cost as much as reading if it were done once a block
 _SCAN_BYTES = 256 * 1024  # stays in the processor's cache: four times faster than a megabyte
 _LF, _CR, _QUOTE = 10, 13, 34
 _BROKEN_QUOTE = "a quote is never closed, or text follows a closing quote"
@@ -40,22 +39,18 @@ def flawless_rows(path: Path, form: SourceFormat, names: Sequence[str]) -> Itera
     Batches given out before that are to be thrown away.
     """
     # Arrow takes a blank line before the header for the header.
-    if form.header_line > 1 or not _quotes_hold(path, form):
+    lines = _lines_of_a_flawless_file(path, form) if form.header_line == 1 else None
+    if lines is None:
         raise NotFlawless
     rows = 0
     try:
-        waiting: list[pa.RecordBatch] = []
         for batch in read_blocks(path, form, len(names)):
             rows += batch.num_rows
-            waiting.append(batch)
-            if len(waiting) == _BLOCKS_A_BATCH:
-                yield _joined(waiting, names)
-                waiting = []
-        if waiting:
-            yield _joined(waiting, names)
+            yield pa.RecordBatch.from_arrays(batch.columns, names=list(names))
     except pa.ArrowInvalid as error:
         raise NotFlawless from error
-    if rows not in _record_counts(path, form, one_column=len(names) == 1):
+    # Where every line is a row none can be lost; only where not, the lines outside quotes are counted, which is slower.
+    if rows != lines - 1 and rows != _count_records(path, form, blank_counts=len(names) == 1) - 1:
         raise NotFlawless
 
 
@@ -76,19 +71,16 @@ def read_blocks(path: Path, form: SourceFormat, columns: int) -> Iterator[pa.Rec
         )
 
 
-def _joined(batches: Sequence[pa.RecordBatch], names: Sequence[str]) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays(pa.concat_batches(batches).columns, names=list(names))
-
-
-def _quotes_hold(path: Path, form: SourceFormat) -> bool:
-    """Whether quotes, two by two, stand where a cell begins and ends, and every line ends as the header's does.
+def _lines_of_a_flawless_file(path: Path, form: SourceFormat) -> int | None:
+    """How many lines the file has; None unless quotes, two by two, stand where a cell begins and ends, and every line
+    ends as the header's does.
 
     A quote inside a quoted cell is written twice, which is one cell's end beside another's beginning.
     """
     newline, stray = (_CR, _LF) if form.newline == "\r" else (_LF, _CR)
     edge = np.zeros(256, np.bool_)
     edge[[ord(form.delimiter), _LF, _CR, _QUOTE]] = True
-    quotes = 0
+    quotes = lines = 0
     before = np.array([newline], np.uint8)
     for block in chain(_blocks(path), [before]):
         # Looked at is every byte that has its neighbours here: the last one waits for the next block.
@@ -96,36 +88,19 @@ def _quotes_hold(path: Path, form: SourceFormat) -> bool:
         places = np.flatnonzero(tape[1:-1] == _QUOTE) + 1
         begins, ends = places[quotes % 2 :: 2], places[1 - quotes % 2 :: 2]
         if not (edge[tape[begins - 1]].all() and edge[tape[ends + 1]].all()):
-            return False
+            return None
         quotes += len(places)
+        lines += int(np.count_nonzero(tape[1:-1] == newline))
         strays = tape[1:-1] == stray
         if strays.any() and (newline == _CR or (strays & (tape[2:] != _LF)).any()):
-            return False
+            return None
         before = tape[-2:]
-    return quotes % 2 == 0
+    return None if quotes % 2 else lines + int(before[0] != newline)
 
 
-def _record_counts(path: Path, form: SourceFormat, *, one_column: bool) -> Iterator[int]:
-    """How many rows the file must have: first counted cheaply by lines, then exactly by lines outside quotes.
-
-    Where every line is a row no row can be lost, so the second count is only asked for if the first differs.
-    """
-    newline = _CR if form.newline == "\r" else _LF
-    yield _count_lines(path, newline) - 1
-    yield _count_records(path, newline, blank_counts=one_column) - 1
-
-
-def _count_lines(path: Path, newline: int) -> int:
-    lines = 0
-    last = newline
-    for block in _blocks(path):
-        lines += int(np.count_nonzero(block == newline))
-        last = int(block[-1])
-    return lines + (last != newline)
-
-
-def _count_records(path: Path, newline: int, *, blank_counts: bool) -> int:
+def _count_records(path: Path, form: SourceFormat, *, blank_counts: bool) -> int:
     """Line breaks outside quotes, without those that end a blank line; 0 if a quote stays open."""
+    newline = _CR if form.newline == "\r" else _LF
     records = 0
     inside = np.int8(0)
     before = np.array([newline, newline], np.uint8)

@@ -1,6 +1,6 @@
 """The physical lines of a file, however they end, and the record of those that could not be read."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from city_platform.ingestion.formats import BOM
 
 MAX_LINE_BYTES = 2 << 20  # one record; the longest polygon of the city's files has 60 KB
 _BLOCK_BYTES = 1 << 20
+_HANDFUL_BYTES = 8 << 20
 _KEPT_TEXT = 1_000
 _KEPT_TEXTS = 100_000  # of more broken lines only number and reason: such a file is refused anyway
 NOT_UTF8 = "not valid UTF-8"
@@ -67,3 +68,17 @@ def text_batch(names: Sequence[str], columns: Sequence[Sequence[str | None]]) ->
     """Columns of text as a batch, empty text as null."""
     arrays = [pa.array([cell or None for cell in column], pa.string()) for column in columns]
     return pa.RecordBatch.from_arrays(arrays, names=list(names))
+
+
+def handfuls(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """The batches in order, several at once: what is done with rows costs as much for a few as for many."""
+    waiting: list[pa.RecordBatch] = []
+    size = 0
+    for batch in batches:
+        waiting.append(batch)
+        size += batch.nbytes
+        if size >= _HANDFUL_BYTES:
+            yield pa.Table.from_batches(waiting)
+            waiting, size = [], 0
+    if waiting:
+        yield pa.Table.from_batches(waiting)

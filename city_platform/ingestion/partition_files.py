@@ -5,7 +5,7 @@ partition's rows alone: neither the batches the rows came in nor the speed of th
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -22,18 +22,20 @@ from city_platform.ingestion.unpacking import create_private
 ROW_GROUP_ROWS = 32_768
 ROW_GROUP_BYTES = 4 << 20
 LANES = 2
-_BATCHES_UNDERWAY = 2
+_UNDERWAY = 2
+_KEPT_ALIVE = 8  # calls of `add` whose rows may be kept in memory by the few of them that still wait
 _DICTIONARY_SHARE = 0.1  # a column with more distinct values than this in the sample is written plainly
 
 
 class PartitionFiles:
-    """Takes batches, and which of their rows go where; writes on two threads, each file always by the same one."""
+    """Takes rows, and which of them go where; writes on two threads, each file always by the same one."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lanes = [ThreadPoolExecutor(1, f"partition-files-{lane}") for lane in range(LANES)]
         self._files: dict[str, _PartitionFile] = {}
         self._underway: deque[list[Future[None]]] = deque()
+        self._added = 0
 
     def __enter__(self) -> Self:
         return self
@@ -46,15 +48,18 @@ class PartitionFiles:
         for file in self._files.values():
             file.abandon()
 
-    def add(self, batch: pa.RecordBatch, places: Sequence[tuple[str, npt.NDArray[np.int64]]]) -> None:
-        """Appends to each named file the batch's rows at those positions; a file's batches share one schema."""
+    def add(self, rows: pa.Table, places: Sequence[tuple[str, npt.NDArray[np.int64]]]) -> None:
+        """Appends to each named file the rows at those positions; the rows of a file share one schema."""
         tasks = []
-        for name, positions in places:
+        for name, pieces in _apart(rows, places):
             if name not in self._files:
                 self._files[name] = _PartitionFile(self._folder / f"{name}.parquet")
-            tasks.append(self._submit(name, self._files[name].add, batch, positions))
+            tasks.append(self._submit(name, self._files[name].add, pieces))
+        self._added += 1
+        if self._added % _KEPT_ALIVE == 0:
+            tasks += [self._submit(name, file.let_go) for name, file in self._files.items()]
         self._underway.append(tasks)
-        if len(self._underway) > _BATCHES_UNDERWAY:
+        if len(self._underway) > _UNDERWAY:
             _wait(self._underway.popleft())
 
     def finish(self) -> dict[str, tuple[Path, int]]:
@@ -69,6 +74,19 @@ class PartitionFiles:
         return self._lanes[lane].submit(work, *args)
 
 
+def _apart(
+    rows: pa.Table, places: Sequence[tuple[str, npt.NDArray[np.int64]]]
+) -> Iterator[tuple[str, list[pa.RecordBatch]]]:
+    """Each place's rows. They are put in order all at once and cut: one copy of everything instead of one a place."""
+    order = np.concatenate([positions for _, positions in places]) if places else np.empty(0, np.int64)
+    in_order = len(order) == rows.num_rows and bool((order == np.arange(len(order))).all())
+    ordered = rows if in_order else rows.take(int64_array(order))
+    start = 0
+    for name, positions in places:
+        yield name, ordered.slice(start, len(positions)).to_batches()
+        start += len(positions)
+
+
 def _wait(tasks: Sequence[Future[None]]) -> None:
     for task in tasks:
         task.result()
@@ -81,18 +99,26 @@ class _PartitionFile:
         self.path = path
         self.rows = 0
         self._waiting: list[pa.RecordBatch] = []
+        self._own = 0  # of these, the first so many are no part of anything larger
         self._waiting_rows = 0
         self._waiting_bytes = 0
         self._writer: pq.ParquetWriter | None = None
 
-    def add(self, batch: pa.RecordBatch, positions: npt.NDArray[np.int64]) -> None:
-        # A taken batch owns its memory: a slice would keep the whole source batch alive.
-        taken = batch if len(positions) == batch.num_rows else batch.take(int64_array(positions))
-        self._waiting.append(taken)
-        self._waiting_rows += taken.num_rows
-        self._waiting_bytes += int(_text_ends(taken)[-1])
+    def add(self, pieces: Sequence[pa.RecordBatch]) -> None:
+        for piece in pieces:
+            self._waiting.append(piece)
+            self._waiting_rows += piece.num_rows
+            self._waiting_bytes += int(_text_ends(piece)[-1])
         if self._waiting_rows >= ROW_GROUP_ROWS or self._waiting_bytes >= ROW_GROUP_BYTES:
             self._write_full_groups()
+
+    def let_go(self) -> None:
+        """Copies the rows that came since the last time, so that the rows they were a part of are not kept alive."""
+        if len(self._waiting) > self._own:
+            came = self._waiting[self._own :]
+            # An empty one beside it, because a single one would not be copied.
+            self._waiting[self._own :] = [pa.concat_batches([*came, came[0].slice(0, 0)])]
+            self._own = len(self._waiting)
 
     def close(self) -> None:
         if self._waiting_rows:
@@ -121,6 +147,7 @@ class _PartitionFile:
             start = stop
         rest = rows.slice(start)
         self._waiting = [rest] if rest.num_rows else []
+        self._own = 0
         self._waiting_rows = rest.num_rows
         self._waiting_bytes = int(ends[-1] - (ends[start - 1] if start else 0))
 

@@ -126,9 +126,9 @@ class Placement:
         self._partitioning = partitioning
         self._known: dict[str | None, str | None] = {None: None}
 
-    def of(self, column: pa.Array) -> list[tuple[str | None, npt.NDArray[np.int64]]]:
+    def of(self, column: pa.ChunkedArray) -> list[tuple[str | None, npt.NDArray[np.int64]]]:
         """The partitions that occur, in order, each with its rows' places in order; the unplaced (None) come last."""
-        encoded = pc.dictionary_encode(column, null_encoding="encode")
+        encoded = pc.dictionary_encode(column.combine_chunks(), null_encoding="encode")
         partitions = [self._partition(text) for text in encoded.dictionary.to_pylist()]
         order = sorted(set(partitions), key=lambda one: (one is None, one))
         if len(order) == 1:

@@ -18,7 +18,7 @@ from city_platform.ingestion.delimited import NotFlawless, exact_rows, flawless_
 from city_platform.ingestion.formats import FormatKind, UnreadableSource, recognise
 from city_platform.ingestion.headers import BreakingDrift, Drift, HeaderMatch, match_headers, named_headers
 from city_platform.ingestion.json_lines import spool_json_lines
-from city_platform.ingestion.lines import NOT_UTF8, Unreadable, UnreadableLine
+from city_platform.ingestion.lines import NOT_UTF8, Unreadable, UnreadableLine, handfuls
 from city_platform.ingestion.partition_files import PartitionFiles, int64_array
 from city_platform.ingestion.partitions import Placement, expected_text, snapshot_year
 from city_platform.ingestion.spreadsheet import open_sheet
@@ -161,22 +161,22 @@ def _write(
     placement = Placement(partitioning)
     rows = 0
     with PartitionFiles(out) as files:
-        for batch in batches:
-            numbers = np.arange(rows, rows + batch.num_rows, dtype=np.int64)
-            numbered = batch.append_column("_row", int64_array(numbers))
-            places = [(snapshot, np.arange(len(batch)))] if snapshot else placement.of(batch.column(header))
+        for handful in handfuls(batches):
+            numbers = np.arange(rows, rows + handful.num_rows, dtype=np.int64)
+            numbered = handful.append_column("_row", int64_array(numbers))
+            places = [(snapshot, np.arange(len(numbered)))] if snapshot else placement.of(handful.column(header))
             files.add(numbered, [(one, positions) for one, positions in places if one is not None])
             for positions in (positions for one, positions in places if one is None):
                 strays = numbered.take(int64_array(positions))
                 reasons = _reasons(strays.column(header), header, partitioning)
                 files.add(strays.append_column("_reason", reasons), [(_UNPLACED, np.arange(len(strays)))])
-            rows += batch.num_rows
+            rows += handful.num_rows
             if progress is not None:
                 progress(rows)
         return rows, files.finish()
 
 
-def _reasons(texts: pa.Array, header: str, partitioning: Partitioning) -> pa.Array:
+def _reasons(texts: pa.ChunkedArray, header: str, partitioning: Partitioning) -> pa.Array:
     empty = f"{header} is empty"
     wrong = f"{header} is not {expected_text(partitioning)}"
     return pa.array([wrong if valid else empty for valid in texts.is_valid().to_pylist()], pa.string())

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from city_platform.ingestion.delimited import NotFlawless
 from city_platform.ingestion.formats import UnreadableSource
+from city_platform.ingestion.lines import handfuls
 from city_platform.ingestion.split import SourceTable, open_table
 from city_platform.ingestion.unpacking import create_private
 
@@ -54,9 +55,9 @@ def _write(
     schema = pa.schema([(name, pa.string()) for name in names])
     rows = 0
     with pq.ParquetWriter(file, schema, compression="lz4") as writer:
-        for batch in batches:
-            writer.write_batch(pa.RecordBatch.from_arrays(batch.columns, schema=schema))
-            rows += batch.num_rows
+        for handful in handfuls(batches):
+            writer.write_table(pa.Table.from_arrays(handful.columns, schema=schema), row_group_size=handful.num_rows)
+            rows += handful.num_rows
             if progress is not None:
                 progress(rows)
     return rows

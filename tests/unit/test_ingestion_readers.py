@@ -110,10 +110,10 @@ def test_the_bytes_do_not_show_the_batches(tmp_path: Path, monkeypatch: pytest.M
         folder.mkdir()
         with PartitionFiles(folder) as files:
             for start in range(0, 3_000, cut):
-                batch = whole.slice(start, cut)
-                rows = np.arange(batch.num_rows)
+                part = pa.Table.from_batches([whole.slice(start, cut)])
+                rows = np.arange(part.num_rows)
                 years = (rows + start) % 3
-                files.add(batch, [(str(2020 + year), rows[years == year]) for year in range(3)])
+                files.add(part, [(str(2020 + year), rows[years == year]) for year in range(3)])
             done = files.finish()
         assert {name: rows for name, (_, rows) in done.items()} == {"2020": 1_000, "2021": 1_000, "2022": 1_000}
         assert pq.read_table(done["2021"][0])["text"].to_pylist() == texts[1::3]
@@ -123,10 +123,24 @@ def test_the_bytes_do_not_show_the_batches(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_failing_write_is_not_swallowed(tmp_path: Path) -> None:
-    batch = pa.record_batch({"text": pa.array(["a"])})
-    other = pa.record_batch({"another": pa.array(["a"])})
+    batch = pa.table({"text": pa.array(["a"])})
+    other = pa.table({"another": pa.array(["a"])})
     with PartitionFiles(tmp_path) as files:
         files.add(batch, [("2020", np.arange(1))])
         files.add(other, [("2020", np.arange(1))])
         with pytest.raises(pa.ArrowException):
             files.finish()
+
+
+def test_a_partition_that_is_seldom_met_does_not_keep_everything_in_memory(tmp_path: Path) -> None:
+    rows = np.arange(1_024)
+    before = pa.total_allocated_bytes()
+    with PartitionFiles(tmp_path) as files:
+        for _ in range(48):
+            part = pa.table({"text": pa.array(["x" * 1_024] * len(rows), pa.string())})
+            files.add(part, [("1997", rows[:1]), ("2024", rows[1:])])
+        del part
+        held = pa.total_allocated_bytes() - before
+        done = files.finish()
+    assert {name: count for name, (_, count) in done.items()} == {"1997": 48, "2024": 48 * 1_023}
+    assert held < 24 << 20
