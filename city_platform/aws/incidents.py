@@ -368,9 +368,11 @@ class DynamoDBIncidentRepository:
         name = _INDEX_KEYS[listing.pattern]
         values: dict[str, Any] = {":key": {"S": _index_key(listing.pattern, listing.values, shard)}}
         condition = f"{name} = :key"
+        asked: dict[str, Any] = {}
         if before is not None:
-            condition += f" AND {POSITION} < :before"
+            condition += " AND #position < :before"
             values[":before"] = {"S": before}
+            asked["ExpressionAttributeNames"] = {"#position": POSITION}  # a word that DynamoDB keeps for itself
         with _typed():
             pages = self._client.get_paginator("query").paginate(
                 TableName=self._tables.incidents,
@@ -379,6 +381,7 @@ class DynamoDBIncidentRepository:
                 ExpressionAttributeValues=values,
                 ScanIndexForward=False,
                 PaginationConfig={"PageSize": limit},
+                **asked,
             )
             for page in pages:
                 yield from page["Items"]

@@ -88,8 +88,9 @@ class UndeliveredChanges:
         place = {stream: batch["streamArn"], first: batch["startSequenceNumber"], "ShardId": batch["shardId"]}
         with typed(f"the stream ({batch['shardId']})", StreamBusy, StreamRefused):
             at = client.get_shard_iterator(**place, ShardIteratorType="AT_SEQUENCE_NUMBER")["ShardIterator"]
+            named = {stream: batch["streamArn"]} if service == "kinesis" else {}
             while at:
-                answer = client.get_records(ShardIterator=at)
+                answer = client.get_records(ShardIterator=at, **named)
                 for record in answer["Records"]:
                     told = _of_kinesis(record) if service == "kinesis" else _of_table(record)
                     if _number(told) > last:

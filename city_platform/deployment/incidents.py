@@ -184,19 +184,6 @@ def open_incident_path(home: Path, platform: "Platform", environ: Mapping[str, s
     )
 
 
-def _undelivered(environ: Mapping[str, str]) -> "Undelivered | None":
-    if deployment(environ) == "local":
-        return None
-    from city_platform.aws.queue import SqsQueue, sqs_client
-    from city_platform.aws.settings import AwsSettings
-    from city_platform.aws.undelivered import UndeliveredChanges, stream_client
-
-    settings = AwsSettings.of(environ)
-    place = (settings.region, settings.endpoint)
-    queue = SqsQueue(f"{_tables(environ)}-incident-changes-undelivered", lambda: sqs_client(*place))
-    return UndeliveredChanges(queue, lambda service: stream_client(service, *place))
-
-
 def _queues(home: Path, clock: Clock, environ: Mapping[str, str]) -> tuple[Claims, Queue, Queue, Queue]:
     names = ("incident-exports", "incident-exports-dead", "incident-changes-dead")
     if deployment(environ) == "aws":
@@ -221,6 +208,19 @@ def _queues(home: Path, clock: Clock, environ: Mapping[str, str]) -> tuple[Claim
         SqliteQueue(path, names[1], clock),
         SqliteQueue(path, names[2], clock),
     )
+
+
+def _undelivered(environ: Mapping[str, str]) -> "Undelivered | None":
+    if deployment(environ) == "local":
+        return None
+    from city_platform.aws.queue import SqsQueue, sqs_client
+    from city_platform.aws.settings import AwsSettings
+    from city_platform.aws.undelivered import UndeliveredChanges, stream_client
+
+    settings = AwsSettings.of(environ)
+    place = (settings.region, settings.endpoint)
+    queue = SqsQueue(f"{_tables(environ)}-incident-changes-undelivered", lambda: sqs_client(*place))
+    return UndeliveredChanges(queue, lambda service: stream_client(service, *place))
 
 
 def _tables(environ: Mapping[str, str]) -> str:

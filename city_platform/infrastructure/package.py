@@ -29,7 +29,7 @@ _UNSAID: Mapping[str, Sequence[str]] = {
     "zoneinfo": ["tzdata"],  # the platform asks for no other time zones, see city_platform/__init__.py
 }
 # Imported on paths that no function takes: functions run no SQL, and Lambda has no room for the engine beside Arrow.
-# What is cut here must not be missed: tests/integration/test_packaged_functions.py calls the handlers without it.
+# What is cut here must not be missed: tests/slow/test_packaged_functions.py calls the handlers without it.
 NEVER_CALLED = ("city_platform.engines.duckdb", "duckdb")
 _LEFT_OUT = re.compile(
     r"(^|/)(tests?|include|__pycache__)/|^bin/|\.(pyc|pyi|pyx|pxd|pxi|h|hpp|c|cpp|cmake)$"
@@ -101,7 +101,7 @@ def build(root: Path, handlers: Iterable[str], out: Path, target: Target | None 
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         _install(root, needed, folder, target or Target())
-        for file in [*found.modules, *_data_files(root, found.modules)]:
+        for file in [*found.modules, *data_files(root, found.modules)]:
             copy = folder / file.relative_to(root)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, copy)
@@ -149,11 +149,18 @@ def _largest(files: Iterable[tuple[str, Path]], most: int = 5) -> str:
     return ", ".join(f"{name} {size / 2**20:.0f} MB" for name, size in ranked)
 
 
-def _data_files(root: Path, modules: Iterable[Path]) -> Sequence[Path]:
-    """What lies beside the modules and is none: schemas, tables, grammars. The root itself holds the checkout."""
-    folders = {module.parent for module in modules} - {root}
-    beside = (file for folder in folders for file in folder.iterdir())
-    return sorted(file for file in beside if file.is_file() and file.suffix != ".py")
+def data_files(root: Path, modules: Iterable[Path]) -> Sequence[Path]:
+    """What lies beside the modules and is none, in folders without modules, too: schemas, tables, grammars.
+
+    The root itself holds the checkout, and gives nothing.
+    """
+    found: list[Path] = []
+    waiting = sorted({module.parent for module in modules} - {root})
+    while waiting:
+        inside = [one for one in waiting.pop().iterdir() if one.name != "__pycache__"]
+        found += [one for one in inside if one.is_file() and one.suffix != ".py"]
+        waiting += [one for one in inside if one.is_dir() and not any(one.glob("**/*.py"))]
+    return sorted(found)
 
 
 @cache

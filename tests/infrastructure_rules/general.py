@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.infrastructure_rules.model import rule
+from tests.infrastructure_rules.policies import anybody, listed, narrowed, statements
 from tests.infrastructure_rules.schemas import tag_property
 from tests.templates import Resource, Stack
 
@@ -73,3 +74,15 @@ def no_secrets(resource: Resource, _: Stack) -> Iterator[str]:
     """A secret belongs into Secrets Manager, whose name may be said; in a property everybody reads it who describes."""
     if resource.kind != "AWS::SecretsManager::Secret" and "${secret:" in json.dumps(resource.properties):
         yield "holds a parameter that is secret (NoEcho)"
+
+
+@rule("resource-policy", "AWS::S3::BucketPolicy", "AWS::SNS::TopicPolicy", "AWS::SQS::QueuePolicy")
+def no_confused_deputy(policy: Resource, _: Stack) -> Iterator[str]:
+    """A service acts for whoever asks it, of any account, unless the policy says for whom; a denial is for all."""
+    for one in statements(policy.properties.get("PolicyDocument")):
+        principal = one.get("Principal")
+        services = listed(principal.get("Service")) if isinstance(principal, dict) else []
+        if one["Effect"] == "Allow" and services and not narrowed(one):
+            yield f"lets {', '.join(services)} act for any account"
+        if one["Effect"] == "Deny" and not anybody(one):
+            yield f"denies {one.get('Sid', 'something')} to some alone"

@@ -43,10 +43,12 @@ def stack_of(resources: list[Resource]) -> Stack:
 @pytest.mark.usefixtures("aws_environment")
 def test_the_first_refresh_takes_declared_tables_over(platform: Platform, trees: Dataset, tmp_path: Path) -> None:
     glue = glue_client()
+    declared: dict[str, Any] = {}
     for layer in LAYERS:
         glue.create_database(DatabaseInput={"Name": f"{OURS}{layer}"})
-        (declared,) = stack_of([table(trees, layer)]).resources("AWS::Glue::Table")
-        glue.create_table(DatabaseName=f"{OURS}{layer}", TableInput=declared.properties["TableInput"])
+        (resource,) = stack_of([table(trees, layer)]).resources("AWS::Glue::Table")
+        declared[layer] = resource.properties["TableInput"]
+        glue.create_table(DatabaseName=f"{OURS}{layer}", TableInput=declared[layer])
     landing.land(platform, trees, trees_csv(tmp_path / "trees.csv", good_trees(2024, 5)))
     for one in freshness.LAYERS:
         one.materialize(platform, trees, "2024")
@@ -60,6 +62,13 @@ def test_the_first_refresh_takes_declared_tables_over(platform: Platform, trees:
         assert first.changes == ("the table is there",)
         assert _told(first) == _told(second)
     assert not any(one.changes or one.registered for one in crawl(tables, platform.lake, trees))
+
+    # An update of the stack puts back what it declares; the next refresh adds the rest anew, as a version more.
+    refreshed = tables.tables()
+    for layer, given in declared.items():
+        glue.update_table(DatabaseName=f"{OURS}{layer}", TableInput=given)
+    assert [report.version for report in crawl(tables, platform.lake, trees)] == [3] * len(LAYERS)
+    assert [replace(one, version=2) for one in tables.tables()] == list(refreshed)
 
 
 def _told(declared: CatalogTable) -> CatalogTable:
@@ -128,7 +137,7 @@ def test_emulated_services_take_what_the_template_declares() -> None:
     (group,) = whole.resources("AWS::Athena::WorkGroup")
     settings = dict(group.properties["WorkGroupConfiguration"])
     athena.create_work_group(Name=group.properties["Name"], Configuration=settings)
-    told = athena.get_work_group(WorkGroup="city-platform-dev-analytics")["WorkGroup"]["Configuration"]
+    told = athena.get_work_group(WorkGroup="city-platform-dev")["WorkGroup"]["Configuration"]
     assert told["EnforceWorkGroupConfiguration"] is True
     assert told["BytesScannedCutoffPerQuery"] == 10 << 30
     for query in whole.resources("AWS::Athena::NamedQuery"):

@@ -33,6 +33,7 @@ from city_platform.layers.platform import Platform
 from city_platform.local.incidents import SqliteIncidentRepository
 from tests.incident_stack import table_definitions
 from tests.incidents import NOW, change, incident, reference
+from tests.reserved_words import refuse_reserved_words
 from tests.town import StandingClock
 
 EAST = Listing(Pattern.DISTRICT_STATUS, ("mount-pleasant", "reported"))
@@ -47,6 +48,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, clock: StandingClock) 
     project = f"test-{uuid4().hex}"
     tables = IncidentTables(f"{project}-dev")
     client = dynamodb_client("ca-central-1", url)
+    refuse_reserved_words(client)
     for definition in table_definitions(project):  # of the template: whatever it lacks is missing here
         client.create_table(**definition)
     return DynamoDBIncidentRepository(tables, clock, lambda: client)

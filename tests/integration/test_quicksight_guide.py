@@ -1,6 +1,7 @@
 """The queries of docs/quicksight.md, translated from Athena's SQL and run over the lake's corrected traffic."""
 
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ TABLE = f"{PREFIX}curated.traffic_readings"
 
 
 @pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> duckdb.DuckDBPyConnection:
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
     """Yesterday's hour from eight in UTC, a night in the city, and the one from eighteen, when it is full."""
     home = tmp_path_factory.mktemp("home")
     now = datetime.now(UTC)
@@ -59,10 +60,10 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> duckdb.DuckDBPyConnection:
             f"SELECT * REPLACE (window_start AT TIME ZONE 'UTC' AS window_start), '{hour}' AS hour "
             f"FROM read_parquet([{files}])"
         )
-    connection = duckdb.connect()
-    connection.execute(f"CREATE SCHEMA {PREFIX}curated")
-    connection.execute(f"CREATE VIEW {TABLE} AS {' UNION ALL '.join(selects)}")
-    return connection
+    with duckdb.connect() as connection:
+        connection.execute(f"CREATE SCHEMA {PREFIX}curated")
+        connection.execute(f"CREATE VIEW {TABLE} AS {' UNION ALL '.join(selects)}")
+        yield connection
 
 
 def rows(lake: duckdb.DuckDBPyConnection, name: str) -> list[dict[str, Any]]:

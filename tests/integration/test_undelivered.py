@@ -97,15 +97,13 @@ def test_records_of_kinesis_are_too(queue: SqliteQueue) -> None:
     name = uuid4().hex
     kinesis.create_stream(StreamName=name, ShardCount=1)
     arn = kinesis.describe_stream(StreamName=name)["StreamDescription"]["StreamARN"]
-    put = [
-        kinesis.put_record(StreamName=name, PartitionKey="p", Data=json.dumps(record(incident(number))).encode())
-        for number in range(3)
-    ]
+    told = [incident(number) for number in range(3)]
+    put = [kinesis.put_record(StreamName=name, PartitionKey="p", Data=json.dumps(record(one)).encode()) for one in told]
     numbers = [one["SequenceNumber"] for one in put]
     queue.send([message("KinesisBatchInfo", arn, put[0]["ShardId"], numbers[1], numbers[1])])
     replayed = Replayed()
     assert UndeliveredChanges(queue).redrive(replayed, 10).replayed == 1
-    assert replayed.names == [f"{incident(1).incident_id}.1.INSERT"]
+    assert replayed.names == [f"{told[1].incident_id}.1.INSERT"]
 
 
 @pytest.mark.usefixtures("aws_environment")

@@ -2,21 +2,15 @@
 
 import io
 import json
-import os
-import signal
-import socket
-import subprocess
 import sys
 import time
 import zipfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
-from urllib.request import urlopen
 from uuid import uuid4
 
-import boto3
 import pytest
 
 from city_platform.aws.incidents import DynamoDBIncidentRepository, IncidentTables
@@ -26,11 +20,12 @@ from city_platform.incidents.contact import CONTACT_KEY
 from city_platform.incidents.model import PICTURES, Severity, Status
 from city_platform.local.clock import SystemClock
 from city_platform.protection.classification import Classification, master_key
+from tests.emulator import REGION, SECRETS, emulated_aws
+from tests.emulator import client as client_of
 from tests.incident_stream import following, record
 from tests.incidents import NOW, change, incident
 from tests.town import ROOT, one_bucket
 
-REGION = "ca-central-1"
 ROLE = "arn:aws:iam::000000000000:role/test"
 MACHINE = ROOT / "infrastructure" / "state_machines" / "incident_export.asl.json"
 
@@ -56,42 +51,11 @@ while True:
 """
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An emulated AWS on loopback that runs functions with this interpreter."""
-    port = free_port()
-    log = tmp_path_factory.mktemp("emulator") / "log"
-    environment = os.environ | {
-        "GATEWAY_PORT": str(port),
-        "BIND_HOST": "127.0.0.1",
-        "IOT_MTLS_ENABLED": "0",
-        "SFTP_ENABLED": "0",
-        "MINISTACK_REGION": REGION,
-        "SFN_WAIT_SCALE": "0.05",
-    }
-    with log.open("wb") as told:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "ministack"], env=environment, stdout=told, stderr=told, cwd=log.parent
-        )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(300):
-            try:
-                urlopen(f"{url}/_ministack/health", timeout=1).close()  # noqa: S310 -- loopback
-                break
-            except (URLError, OSError):
-                assert server.poll() is None, log.read_text()[-2000:]
-                time.sleep(0.1)
+    with emulated_aws(tmp_path_factory.mktemp("emulator"), SFN_WAIT_SCALE="0.05") as url:
         yield url
-    finally:
-        server.send_signal(signal.SIGTERM)
-        server.wait(20)
 
 
 class Cloud:
@@ -101,15 +65,7 @@ class Cloud:
         self.prefix = f"city-{uuid4().hex[:8]}"
         self.home = home
 
-        def client(service: str) -> Any:
-            return boto3.client(
-                service,
-                region_name=REGION,
-                endpoint_url=endpoint,
-                aws_access_key_id="testing",
-                aws_secret_access_key="testing",  # noqa: S106 -- the emulator takes any
-            )
-
+        client = partial(client_of, endpoint)
         self.states, self.functions = client("stepfunctions"), client("lambda")
         self.sqs = client("sqs")
         client("s3").create_bucket(Bucket=self.prefix, CreateBucketConfiguration={"LocationConstraint": REGION})
@@ -136,8 +92,7 @@ class Cloud:
             "CITY_PLATFORM_HOME": str(home / "function"),
             "AWS_REGION": REGION,
             "AWS_ENDPOINT_URL": endpoint,
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
+            **SECRETS,
         }
         self.machine = self.deploy("city_platform.functions.incident_export")
 

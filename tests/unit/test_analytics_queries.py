@@ -139,7 +139,10 @@ def test_traffic_of_the_last_four_weeks_by_hour() -> None:
     rows = [window(2, 1, 20_000), window(2, 3, 120_000), window(1, 0, 0), window(24 * 30, 5, 1)]
     with filled(TRAFFIC, "curated", rows) as connection:
         found = asked(connection, SHOWN["traffic_readings/by_hour"])
-    assert [one[2:] for one in found] == [(4, pytest.approx(4 / (1 / 50 + 3 / 25)), 2), (0, None, 1)]
+    assert [one[2:] for one in found] == [
+        (4, pytest.approx(4 / (1 / 50 + 3 / 25)), 140_000, 2),
+        (0, None, 0, 1),
+    ]
     assert [one[0] for one in found] == [now - timedelta(hours=2), now - timedelta(hours=1)]
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 from dagster._core.instance.ref import InstanceRef
+from dagster_postgres.utils import get_conn_string
+from sqlalchemy import create_engine
 
 import runner
 from city_platform.aws.settings import AwsSettings
@@ -59,7 +61,7 @@ def test_what_runs_code_says_all_that_the_code_asks_for(container: str) -> None:
 
 
 def test_figures_go_to_the_namespaces_that_they_may_go_to() -> None:
-    statements = STACK["DataPolicy"].properties["PolicyDocument"]["Statement"]
+    statements = STACK["HostPolicy"].properties["PolicyDocument"]["Statement"]
     (allowed,) = (one for one in statements if one["Action"] == "cloudwatch:PutMetricData")
     assert set(allowed["Condition"]["StringEquals"]["cloudwatch:namespace"]) == {DATA, RUNS}
 
@@ -112,6 +114,14 @@ def test_the_instance_is_as_on_one_machine_but_for_storage_and_launching() -> No
     assert settings.pop("concurrency")["runs"].keys() == here["concurrency"]["runs"].keys()
     assert settings == {name: value for name, value in here.items() if name in settings}
     assert set(here) - set(settings) == {"run_monitoring", "concurrency"}
+
+
+def test_the_driver_of_the_database_is_installed() -> None:
+    given = yaml.safe_load((IMAGE / "dagster.yaml").read_text("utf-8"))["storage"]["postgres"]["postgres_db"]
+    texts = {name: "x" if isinstance(value, dict) and "env" in value else value for name, value in given.items()}
+    assert create_engine(get_conn_string(**texts)).driver == "psycopg2"  # opens no connection
+    assert given["params"]["sslmode"] == "verify-full"
+    assert given["params"]["sslrootcert"] in {rest.split()[1] for kind, rest in dockerfile() if kind == "ADD"}
 
 
 def test_nothing_listens_on_the_network() -> None:

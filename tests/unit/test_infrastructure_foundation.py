@@ -37,7 +37,7 @@ def bucket(stack: Stack, zone: Zone) -> Resource:
 
 def rules(of: Resource) -> Sequence[Mapping[str, Any]]:
     found: Sequence[Mapping[str, Any]] = of.properties["LifecycleConfiguration"]["Rules"]
-    return found
+    return [one for one in found if one["Status"] == "Enabled"]
 
 
 def after(of: Resource, key: str, days: int) -> str | None:
@@ -136,6 +136,91 @@ def statements(stack: Stack, zone: Zone) -> Sequence[Mapping[str, Any]]:
     return found
 
 
+def test_old_versions_leave_no_markers_and_unfinished_uploads_no_parts() -> None:
+    for stack in (foundation(), replica()):
+        for zone in Zone:
+            whole = {
+                name: value for one in rules(bucket(stack, zone)) if "Prefix" not in one for name, value in one.items()
+            }
+            assert whole["ExpiredObjectDeleteMarker"] is True
+            assert whole["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 3}
+
+
+def outsiders_denied(bucket: str, found: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether the first two statements of a bucket's policy keep out who is of another account or without TLS."""
+    expected = {
+        "PlainConnectionsDenied": {"Bool": {"aws:SecureTransport": "false"}},
+        "OtherAccountsDenied": {
+            "StringNotEquals": {"aws:PrincipalAccount": "1"},
+            "Bool": {"aws:PrincipalIsAWSService": "false"},
+        },
+    }
+    whole = {"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": [bucket, f"{bucket}/*"]}
+    return all(found[sid] == {"Sid": sid, "Condition": condition, **whole} for sid, condition in expected.items())
+
+
+@pytest.mark.parametrize("zone", Zone)
+def test_a_bucket_denies_outsiders_and_keys_that_are_not_its_own(zone: Zone) -> None:
+    """What the policy says; what follows from it for a caller is tried with an evaluator of policies elsewhere."""
+    header, arn = "s3:x-amz-server-side-encryption", f"${{{zone.title()}Bucket.Arn}}"
+    for stack in (foundation(), replica(**{"AWS::AccountId": "1"})):
+        found = {one["Sid"]: one for one in statements(stack, zone)}
+        assert outsiders_denied(arn, found)
+        assert found["KeysOfS3Denied"]["Condition"] == {"Null": {header: "false", f"{header}-aws-kms-key-id": "true"}}
+        assert found["KeysOfClientsDenied"]["Condition"] == {"Null": {f"{header}-customer-algorithm": "false"}}
+        for sid in ("KeysOfS3Denied", "KeysOfClientsDenied", "OtherKeysDenied"):
+            one = found[sid]
+            assert (one["Effect"], one["Principal"]) == ("Deny", "*")
+            assert (one["Action"], one["Resource"]) == ("s3:PutObject", f"{arn}/*")
+
+
+def test_access_logs_end_and_come_from_buckets_of_this_account_alone() -> None:
+    for stack, name in ((foundation(), "cov-log-town"), (replica(**{"AWS::AccountId": "1"}), "cov-log-town-replica")):
+        logs = stack["LogBucket"]
+        assert logs.properties["BucketName"] == name
+        (rule,) = logs.properties["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+        assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+        assert (after(logs, "raw/x", 399), after(logs, "raw/x", 400)) == ("STANDARD", None)
+        for zone in Zone:
+            logging = bucket(stack, zone).properties["LoggingConfiguration"]
+            assert logging == {"DestinationBucketName": "${LogBucket}", "LogFilePrefix": f"{zone}/"}
+        *denied, allowed = stack["LogBucketPolicy"].properties["PolicyDocument"]["Statement"]
+        assert outsiders_denied("${LogBucket.Arn}", {one["Sid"]: one for one in denied})
+        assert allowed == {
+            "Sid": "AccessLogsOfThisAccount",
+            "Effect": "Allow",
+            "Principal": {"Service": "logging.s3.amazonaws.com"},
+            "Action": "s3:PutObject",
+            "Resource": "${LogBucket.Arn}/*",
+            "Condition": {"StringEquals": {"aws:SourceAccount": "1"}, "ArnLike": {"aws:SourceArn": "arn:aws:s3:::*"}},
+        }
+
+
+def test_services_of_this_account_tell_operations_and_so_a_mailbox() -> None:
+    assert "OperationsMailbox" not in foundation().by_name
+    stack = foundation(OperationsEmail="operations@city.internal")
+    mailbox = stack["OperationsMailbox"].properties
+    assert mailbox == {"TopicArn": "${OperationsTopic}", "Protocol": "email", "Endpoint": "operations@city.internal"}
+    allowed, denied = stack["OperationsTopicPolicy"].properties["PolicyDocument"]["Statement"]
+    assert set(allowed["Principal"]["Service"]) == {
+        f"{one}.amazonaws.com" for one in ("budgets", "cloudwatch", "events")
+    }
+    assert allowed["Condition"] == {"StringEquals": {"aws:SourceAccount": "1"}}
+    for one, effect in ((allowed, "Allow"), (denied, "Deny")):
+        assert (one["Effect"], one["Action"], one["Resource"]) == (effect, "sns:Publish", "${OperationsTopic}")
+
+
+def test_replication_is_a_role_of_s3_for_these_buckets() -> None:
+    role = foundation(ReplicaRegion=OTHER)["ReplicationRole"].properties
+    assert role["RoleName"] == "city-platform-dev-replication"
+    (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+    assert (trust["Principal"], trust["Action"]) == ({"Service": "s3.amazonaws.com"}, "sts:AssumeRole")
+    assert trust["Condition"] == {
+        "StringEquals": {"aws:SourceAccount": "1"},
+        "ArnLike": {"aws:SourceArn": "arn:aws:s3:::cov-*-town"},
+    }
+
+
 def test_the_other_mode_is_for_the_curated_bucket_alone() -> None:
     stack = foundation(EncryptionMode="SSE-S3")
     for zone in Zone:
@@ -228,12 +313,52 @@ def test_master_keys_of_all_datasets_have_their_names() -> None:
     assert len(made) <= 2 * 50, "KMS gives a key 50 aliases"
 
 
+KEY = {"AWS::AccountId": "1", "AWS::Partition": "aws", "AWS::Region": REGION}
+
+
+def key_statements(name: str) -> dict[str, Mapping[str, Any]]:
+    copies = replica(**KEY).by_name.get(f"{name}Key")
+    found = template("keys").deploy(KEY)[f"{name}Key"].properties["KeyPolicy"]
+    assert copies is None or copies.properties["KeyPolicy"] == found, "the copy is administered and used as the key is"
+    return {one["Sid"]: one for one in found["Statement"]}
+
+
 @pytest.mark.parametrize("name", ["Public", "Internal", "Personal", "Logs"])
-def test_administering_a_key_is_not_using_it(name: str) -> None:
-    key = template("keys").deploy()[f"{name}Key"].properties["KeyPolicy"]["Statement"]
-    administered, used, handed_on, kept = key[:4]
+def test_administering_a_key_is_not_using_it_and_both_are_this_accounts(name: str) -> None:
+    found = key_statements(name)
+    administered, used, handed_on, kept = list(found.values())[:4]
     assert not set(administered["Action"]) & {*used["Action"], handed_on["Action"]} - {"kms:DescribeKey"}
-    assert {"kms:Decrypt", "kms:GenerateDataKey"} <= set(used["Action"])
-    assert "kms:PutKeyPolicy" in administered["Action"]
-    assert handed_on["Condition"]["Bool"] == {"kms:GrantIsForAWSResource": "true"}
-    assert (kept["Effect"], kept["Action"]) == ("Deny", handed_on["Action"])
+    assert set(used["Action"]) == {
+        f"kms:{one}"
+        for one in (
+            *("Decrypt", "DescribeKey", "Encrypt", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext"),
+            *("ReEncryptFrom", "ReEncryptTo"),
+        )
+    }
+    assert {"kms:PutKeyPolicy", "kms:ScheduleKeyDeletion", "kms:CreateAlias"} <= set(administered["Action"])
+    mine = {"StringEquals": {"kms:CallerAccount": "1"}}
+    assert used["Condition"] == mine
+    assert handed_on["Condition"] == mine | {"Bool": {"kms:GrantIsForAWSResource": "true"}}
+    for one in (administered, used, handed_on):
+        assert (one["Effect"], one["Principal"], one["Resource"]) == ("Allow", {"AWS": "arn:aws:iam::1:root"}, "*")
+    others = {"BoolIfExists": {"kms:GrantIsForAWSResource": "false", "aws:PrincipalIsAWSService": "false"}}
+    assert (kept["Effect"], kept["Principal"], kept["Action"]) == ("Deny", "*", handed_on["Action"])
+    assert (kept["Resource"], kept["Condition"]) == ("*", others)
+    assert len(found) == (7 if name == "Logs" else 4)
+
+
+def test_services_use_the_key_of_logs_for_this_account() -> None:
+    found = key_statements("Logs")
+    logs, messages, trails = list(found.values())[4:]
+    assert logs["Principal"] == {"Service": f"logs.{REGION}.amazonaws.com"}
+    group = f"arn:aws:logs:{REGION}:1:log-group:*"
+    assert logs["Condition"] == {"ArnLike": {"kms:EncryptionContext:aws:logs:arn": group}}
+    assert {"kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"} <= set(logs["Action"])
+    senders = ("budgets", "cloudwatch", "events", "s3", "scheduler", "sns")
+    assert messages["Principal"] == {"Service": [f"{one}.amazonaws.com" for one in senders]}
+    assert messages["Condition"] == {"StringEquals": {"aws:SourceAccount": "1"}}
+    assert trails["Principal"] == {"Service": "cloudtrail.amazonaws.com"}
+    assert trails["Condition"]["StringEquals"] == messages["Condition"]["StringEquals"]
+    assert trails["Condition"]["ArnLike"] == {"aws:SourceArn": "arn:aws:cloudtrail:*:1:trail/*"}
+    for one in (messages, trails):
+        assert set(one["Action"]) == {"kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey"}

@@ -97,6 +97,13 @@ def test_a_stream_on_demand_has_no_shards_and_a_table_paid_by_request_no_units()
     assert not any("ReservedConcurrentExecutions" in one.properties for one in stack.resources("AWS::Lambda::Function"))
 
 
+def test_a_stream_on_demand_finds_functions_for_more_shards_than_it_begins_with() -> None:
+    stack = TRAFFIC.deploy(StreamMode="ON_DEMAND")
+    most = TRAFFIC.body["Mappings"]["Capacities"]["messages"]["Functions"]
+    for name in ("LiveFunction", "ArchiveFunction"):
+        assert stack[name].properties["ReservedConcurrentExecutions"] == most
+
+
 def test_the_function_that_counts_is_what_the_cost_model_prices() -> None:
     live, mapping = properties("LiveFunction"), properties("LiveMapping")
     assert live["MemorySize"] == cost.LAMBDA_GB * 1024

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from functools import cache
 from typing import Any
 
@@ -58,7 +59,7 @@ TOPICS = st.one_of(
 ACTIONS = ("iot:Publish", "iot:Receive", "iot:Subscribe")
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.integers(0, 11), TOPICS)
 def test_a_sensor_may_publish_on_its_own_topic_of_its_own_zone_and_on_no_other(number: int, topic: str) -> None:
     who = sensor(number)
@@ -71,7 +72,7 @@ def test_a_sensor_may_publish_on_its_own_topic_of_its_own_zone_and_on_no_other(n
     assert allowed([policy("SensorPolicy")], who, "iot:Publish", topic) == (topic == own)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.sampled_from(["z-0", "z-00", "z-000", "z-002"]), TOPICS)
 def test_a_gateway_may_publish_what_the_local_broker_lets_it(serves: str, topic: str) -> None:
     granted = allowed([policy("GatewayPolicy")], gateway(serves), "iot:Publish", topic)
@@ -245,13 +246,13 @@ JSON = st.recursive(
 ).map(lambda value: json.dumps(value).encode())
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(st.one_of(st.binary(max_size=40), JSON))
 def test_every_message_on_a_sensors_topic_takes_exactly_one_way(payload: bytes) -> None:
     assert len(delivered(OWN, payload)) == 1
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.one_of(TOPICS, st.from_regex(r"city/dev/traffic/[a-z0-9/#+é -]{1,20}(/telemetry|/frame)?", fullmatch=True)))
 def test_the_rules_hear_the_topics_there_are_and_no_others(topic: str) -> None:
     assume("\n" not in topic)
@@ -307,3 +308,33 @@ def test_a_sensor_is_provisioned_as_the_registry_has_it(monkeypatch: pytest.Monk
     assert made["Resources"]["policy"]["Properties"] == {"PolicyName": "${SensorPolicy}"}
     assert STACK["Provisioning"].properties["PreProvisioningHook"]["TargetArn"] == "${HookFunction.Arn}"
     assert STACK["HookFunction"].properties["Timeout"] == 5  # as long as AWS IoT waits
+
+
+@pytest.mark.parametrize(
+    ("action", "resource"),
+    [
+        ("iot:CreateThing", "thing/s-00001"),
+        ("iot:AddThingToThingGroup", "thing/s-00001"),
+        ("iot:AddThingToThingGroup", "${SensorGroup.Arn}"),
+        ("iot:AttachThingPrincipal", "cert/0a1b"),
+        ("iot:AttachPolicy", "cert/0a1b"),
+        ("iot:UpdateCertificate", "cert/0a1b"),
+    ],
+)
+def test_provisioning_may_make_sensors_and_nothing_else(action: str, resource: str) -> None:
+    """Which resource an action is held to: Actions defined by AWS IoT, Service Authorization Reference."""
+    (given,) = STACK["ProvisioningRole"].properties["Policies"]
+
+    def may(action: str, resource: str) -> bool:
+        return any(
+            action in one["Action"]
+            and any(fnmatchcase(resource, each.rpartition(":")[2]) for each in _listed(one["Resource"]))
+            for one in given["PolicyDocument"]["Statement"]
+        )
+
+    assert may(action, resource)
+    assert not may(action, resource.replace("s-00001", "gw-z-0").replace("cert", "policy").replace("Group", "Type"))
+
+
+def _listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value

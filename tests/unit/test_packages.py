@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from city_platform.infrastructure import package
-from city_platform.infrastructure.imports import NoSuchModule, clients, closure
+from city_platform.infrastructure.imports import NoSuchModule, _imported, clients, closure
 from city_platform.infrastructure.package import PackageTooLarge, distributions, imported, requirements, zipped
 from tests.conftest import ROOT
 from tests.packaged import HANDLERS
@@ -68,6 +68,20 @@ def test_no_function_carries_the_orchestrator_or_the_engine() -> None:
     assert not {one for one in modules if one.startswith(("assets/", "sensors/", "city_platform/cli/"))}
 
 
+def test_what_is_left_out_is_asked_for_only_where_functions_never_come() -> None:
+    """Who asks for more would fail on AWS at the first call; tests/slow/test_packaged_functions.py calls them all."""
+    asking = {
+        file.relative_to(ROOT).as_posix()
+        for file in imported(ROOT, HANDLERS).modules
+        if {part for name in _imported(file) for part in (name, name.partition(".")[0])} & set(package.NEVER_CALLED)
+    }
+    assert asking == {
+        "city_platform/aws/platform.py",  # Platform.engine
+        "city_platform/local/platform.py",
+        "city_platform/protection/masking.py",  # register_pseudonym, with a session of the engine
+    }
+
+
 def test_the_function_of_the_traffic_stream_stays_small() -> None:
     found = imported(ROOT, ["lambda_handler.lambda_handler"])
     lock = {"package": [{"name": "numpy"}, {"name": "boto3", "dependencies": [{"name": "botocore"}]}]}
@@ -88,6 +102,17 @@ def test_what_is_needed_comes_with_what_it_depends_on_and_the_extras_asked_for()
     found = package.closure(ROOT, ["city_platform.api.auth"])
     assert {"pyjwt", "cryptography", "cffi"} <= set(distributions(found, lock))
     assert "ruff" not in distributions(found, lock)
+
+
+def test_data_beside_modules_come_along_and_other_modules_do_not(tmp_path: Path) -> None:
+    write(tmp_path, ours__a="", ours__other__b="")
+    for name in ("ours/t.yaml", "ours/schemas/deep/s.json", "ours/other/o.yaml", "ours/__pycache__/a.pyc", "top.toml"):
+        tmp_path.joinpath(name).parent.mkdir(parents=True, exist_ok=True)
+        tmp_path.joinpath(name).touch()
+    found = package.data_files(tmp_path, [tmp_path / "ours" / "a.py"])
+    assert [one.relative_to(tmp_path).as_posix() for one in found] == ["ours/schemas/deep/s.json", "ours/t.yaml"]
+    with_other = package.data_files(tmp_path, [tmp_path / "ours" / "a.py", tmp_path / "ours" / "other" / "b.py"])
+    assert len(with_other) == 3
 
 
 def test_requirements_keep_the_hashes_of_what_is_needed() -> None:
