@@ -9,6 +9,8 @@ import typer
 from city_platform.cli.audit import app as audit_app
 from city_platform.cli.catalog import app as catalog_app
 from city_platform.cli.changes import app as changes_app
+from city_platform.cli.deploy import app as deploy_app
+from city_platform.cli.erase import app as erase_app
 from city_platform.cli.fetch import app as fetch_app
 from city_platform.cli.incidents import app as incidents_app
 from city_platform.cli.keys import app as keys_app
@@ -22,6 +24,7 @@ from city_platform.cli.recipes import app as recipes_app
 from city_platform.cli.rules import app as rules_app
 from city_platform.cli.serve import app as serve_app
 from city_platform.cli.session import EXIT_CODES, FAILED, OK, REFUSED, Session, size
+from city_platform.cli.template import write_template
 from city_platform.cli.traffic import app as traffic_app
 
 app = typer.Typer(
@@ -33,10 +36,12 @@ app = typer.Typer(
     add_completion=False,
 )
 datasets_app = typer.Typer(help="The datasets' folders.", no_args_is_help=True)
+datasets_app.command("template", epilog="Example: city-platform datasets template --check")(write_template)
 app.add_typer(datasets_app, name="datasets")
 app.add_typer(keys_app, name="keys")
 app.add_typer(fetch_app)
 app.add_typer(changes_app)
+app.add_typer(erase_app)
 app.add_typer(profile_app)
 app.add_typer(questions_app)
 app.add_typer(serve_app)
@@ -50,6 +55,7 @@ app.add_typer(recipes_app, name="recipes")
 app.add_typer(open311_app, name="open311")
 app.add_typer(open_data_app, name="open-data")
 app.add_typer(traffic_app, name="traffic")
+app.add_typer(deploy_app, name="deploy")
 
 DEMO_YEARS = (2022, 2023, 2024)
 
