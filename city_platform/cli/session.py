@@ -56,7 +56,7 @@ class Session:
     def local_keys(self) -> LocalKeyService:
         """The keys of this machine; those of a managed service are its own tools' to change."""
         if deployment(os.environ) != "local":
-            self.fail(USAGE, "the keys of this deployment are in AWS KMS: list, rotate and disable them there")
+            self.fail(USAGE, "the keys of this deployment are in AWS KMS: list, disable and remove them there")
         return local_key_service(self.home)
 
     def datasets(self) -> Mapping[str, Dataset]:

@@ -229,7 +229,7 @@ def _kept(ones: Sequence[Known], policy: OldVersions, now: datetime) -> Iterator
     for one in reversed(ones):
         if one.version not in ended:
             ended[one.version] = later.published_at if later else None
-            under_other_keys = later is not None and one.key_ids != newest.key_ids
+            under_other_keys = bool(one.key_ids) and one.key_ids != newest.key_ids
             age = now - later.published_at if later else timedelta()
             by_policy = len(ended) <= policy.versions or age < policy.age
             if age < SAFE_AGE or (by_policy and not under_other_keys):

@@ -128,6 +128,9 @@ def _behind(manifest: Manifest, ids: Mapping[str, str]) -> bool:
 
 
 def _ids(platform: Platform, dataset: str) -> Mapping[str, str]:
+    """What encrypts now, of every key; nothing is asked where nothing is encrypted, and the keys may not be there."""
+    if not platform.lake.partitions(encrypted.LAYER, dataset):
+        return {}
     return {key: platform.keys.current(key) for key in master_keys(dataset)}
 
 

@@ -236,7 +236,7 @@ def killed_at(change: int, moment: str, work: Callable[[], object]) -> bool:
 def test_killed_at_any_change_every_version_is_whole_and_the_next_pruning_does_the_rest(
     three: Platform, trees: Dataset, home: Path, tmp_path: Path
 ) -> None:
-    drill(three, trees, home, tmp_path, every=11)  # tests/slow takes every one
+    drill(three, trees, home, tmp_path, every=17)  # tests/slow takes every one
 
 
 def drill(three: Platform, trees: Dataset, home: Path, tmp_path: Path, every: int) -> None:

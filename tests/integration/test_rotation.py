@@ -203,7 +203,7 @@ def test_killed_at_any_change_the_next_call_goes_on_and_makes_no_further_version
         shutil.rmtree(here)
         if not killed:
             break
-        change, moment = (change, "after") if moment == "before" else (change + 2, "before")
+        change, moment = (change, "after") if moment == "before" else (change + 4, "before")
     assert change > 6
 
 

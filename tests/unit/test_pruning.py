@@ -414,7 +414,7 @@ def _there(town: Town, layer: str, version: str) -> Manifest:
     return next(one.manifest for one in reversed(found) if one.manifest.version == version and one.pruned_at is None)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(steps, st.integers(0, 3))
 def test_whatever_happens_every_version_that_counts_is_whole(history: list[Step], holding: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
