@@ -14,6 +14,7 @@ from assets.incidents import DATASET as INCIDENTS
 from assets.incidents import analysis_job, incident_assets
 from assets.jobs import governance_job, materialization_job, scorecard_job
 from assets.landing import landing_job
+from assets.old_versions import old_versions_asset, prune_job
 from assets.profile import profile_asset
 from assets.quality_checked import quality_checked_asset
 from assets.questions import questions_asset, questions_job
@@ -29,6 +30,7 @@ from schedules.catalog import catalog_schedule
 from schedules.governance import TIMEZONE, governance_schedule, questions_schedule, scorecard_schedule
 from schedules.incidents import analysis_schedule
 from schedules.ingestion import fetch_schedules, ingestion_schedule
+from schedules.lake import prune_schedule
 from schedules.traffic import advice_schedule, correction_schedule
 from schedules.traffic import analysis_schedule as traffic_analysis_schedule
 from sensors.drop_folder import drop_folder_sensor
@@ -59,7 +61,7 @@ def build_definitions(home: Path, datasets_folder: Path = ROOT / "datasets", *, 
     land, fetching = landing_job(datasets), fetching_job(datasets)
     materialize = [materialization_job(dataset) for dataset in datasets]
     govern = [governance_job(dataset) for dataset in datasets]
-    score, catalog = scorecard_job(), catalog_job()
+    score, catalog, prune = scorecard_job(), catalog_job(), prune_job()
     asking = [dataset for dataset in datasets if dataset.questions]
     answer = [questions_job(asking)] if asking else []
     incidents = [dataset for dataset in datasets if dataset.name == INCIDENTS]
@@ -80,6 +82,7 @@ def build_definitions(home: Path, datasets_folder: Path = ROOT / "datasets", *, 
             *(asset for dataset, *_ in traffic for asset in traffic_assets(dataset)),
             scorecard_asset(datasets, TIMEZONE),
             catalog_asset(datasets),
+            old_versions_asset(datasets),
         ],
         asset_checks=[agreement_check(dataset) for dataset, *_ in traffic],
         jobs=[
@@ -92,6 +95,7 @@ def build_definitions(home: Path, datasets_folder: Path = ROOT / "datasets", *, 
             *(job for _, _, *jobs in traffic for job in jobs),
             score,
             catalog,
+            prune,
         ],
         sensors=[
             drop_folder_sensor(drop, datasets, land),
@@ -111,6 +115,7 @@ def build_definitions(home: Path, datasets_folder: Path = ROOT / "datasets", *, 
             *(advice_schedule(dataset, job) for dataset, _, _, job in traffic),
             scorecard_schedule(score),
             catalog_schedule(catalog),
+            prune_schedule(prune),
         ],
         resources={"platform": PlatformResource(home=str(home)), "portal": PortalResource()},
         executor=dg.in_process_executor,  # a run is its own process already; a process a step costs seconds

@@ -70,6 +70,14 @@ class DagsterOrchestrator:
         failure = None if result.success else _failure(result)
         return PartitionRun(run_id, dataset, partition, time.monotonic() - started, failure)
 
+    def observe(self, home: Path, dataset: str, layer: str, partition: str, facts: Mapping[str, str]) -> None:
+        observed = dg.AssetObservation(
+            asset_key=dg.AssetKey([dataset, layer]),
+            partition=partition,
+            metadata={name: dg.MetadataValue.text(fact) for name, fact in facts.items()},
+        )
+        _instance(home).report_runless_asset_event(observed)
+
     def serve(self, home: Path, port: int) -> int:
         _instance(home)  # writes the instance's settings before the children read them
         environment = os.environ | {

@@ -18,7 +18,7 @@ from pathlib import Path
 from city_platform.cleaning.recipe import Recipe, parse_recipe
 from city_platform.cleaning.versions import FOLDER, WORKING, RecipeVersion, read_versions, running
 from city_platform.contracts.curated import check_curated
-from city_platform.contracts.load import read_contract
+from city_platform.contracts.load import about_rows, read_contract
 from city_platform.contracts.model import Contract, PortalSource
 from city_platform.contracts.odcs import instead
 from city_platform.contracts.question import Question, read_question
@@ -195,7 +195,7 @@ def load_dataset(folder: Path) -> tuple[Dataset | None, list[Finding]]:
         rules=parsed.pop(RULES),
         advisory=tuple((name.removesuffix(".dqdl"), ruleset) for name, ruleset in parsed.items()),
         curated_sql=texts[CURATED],
-        contract_hash=_hash(texts[CONTRACT]),
+        contract_hash=_hash(about_rows(texts[CONTRACT])),
         recipe_hash=_hash(texts[RECIPE]),
         ruleset_hash=_hash(texts[RULES]),
         curated_hash=_hash(texts[CURATED]),

@@ -3,7 +3,7 @@
 The application offers its implementation under the entry point group `city_platform.orchestrator`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -34,6 +34,10 @@ class Orchestrator(Protocol):
         self, home: Path, dataset: str, partition: str, layers: Sequence[str], on_layer: Callable[[str], None]
     ) -> PartitionRun:
         """Makes layers of one partition in this process; `on_layer` hears each layer that is done."""
+        ...
+
+    def observe(self, home: Path, dataset: str, layer: str, partition: str, facts: Mapping[str, str]) -> None:
+        """Shows facts about a partition that did not come from a run, under their names."""
         ...
 
     def serve(self, home: Path, port: int) -> int:

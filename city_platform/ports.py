@@ -49,6 +49,10 @@ class ObjectStore(Protocol):
 
     def size(self, key: str) -> int: ...
 
+    def modified(self, key: str) -> datetime:
+        """When the object was written, by the store's clock; aware, in UTC."""
+        ...
+
     def keys(self, prefix: str) -> Iterator[str]:
         """All keys that start with `prefix`, in order."""
         ...
@@ -126,7 +130,29 @@ class KeyService(Protocol):
         """Takes 1 to PLAINTEXT_LIMIT bytes; ValueError otherwise."""
         ...
 
-    def decrypt(self, key: str, ciphertext: bytes, context: Mapping[str, str]) -> bytes: ...
+    def decrypt(self, key: str, ciphertext: bytes, context: Mapping[str, str]) -> bytes:
+        """Also what was encrypted before the key was rotated, as long as its owner keeps what that takes."""
+        ...
+
+    def current(self, key: str) -> str:
+        """The id of what encrypts under the key now: another one after its owner rotated it."""
+        ...
+
+
+class VersionedKeys(KeyService, Protocol):
+    """A key service that keeps the versions of its keys itself. Errors: those of KeyService."""
+
+    def rotate(self, key: str) -> None:
+        """Encrypts with a fresh version from now on; earlier ones stay for what they encrypted."""
+        ...
+
+    def id_of(self, ciphertext: bytes) -> str:
+        """The id, as `current` gave it, of what the ciphertext was made with. Raises WrongKey for what is none."""
+        ...
+
+    def retire(self, key: str) -> int:
+        """Destroys every version but the current one, and all that only they could decrypt; how many these were."""
+        ...
 
 
 class NotificationRefused(PermanentError):

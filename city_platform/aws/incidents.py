@@ -166,7 +166,9 @@ class DynamoDBIncidentRepository:
     def write(self, changes: Sequence[Change]) -> None:
         if not 1 <= len(changes) <= CHANGES_AT_ONCE:
             raise ValueError(f"1 to {CHANGES_AT_ONCE} changes at once, not {len(changes)}")
-        # A transaction holds a hundred items, and an incident's history may have more.
+        # A transaction holds a hundred items, and an incident's history may have more. Marks go first: only the history
+        # says whose they are, and whoever dies after it was revised could not find them.
+        self._drop_marks([key for change in changes for key in change.drops_marks])
         self._batch_write(
             self._tables.history,
             [
@@ -268,7 +270,8 @@ class DynamoDBIncidentRepository:
                     break
         return found[:limit]
 
-    def forget(self, incident_id: str) -> None:
+    def forget(self, incident_id: str, marks: Sequence[str] = ()) -> None:
+        self._drop_marks(marks)
         with _typed():
             pages = self._client.get_paginator("query").paginate(
                 TableName=self._tables.history,
@@ -327,6 +330,10 @@ class DynamoDBIncidentRepository:
                 "Item": {**_id(incident.incident_id), "sealed": {"B": change.sealed_contact}},
             }
 
+    def _drop_marks(self, keys: Sequence[str]) -> None:
+        requests = [{"DeleteRequest": {"Key": {"mark": {"S": key}}}} for key in dict.fromkeys(keys)]
+        self._batch_write(self._tables.marks, requests)
+
     def _batch_write(self, table: str, requests: Sequence[Any]) -> None:
         for start in range(0, len(requests), _WRITES):
             asked: Any = {table: requests[start : start + _WRITES]}
@@ -368,9 +375,11 @@ class DynamoDBIncidentRepository:
         name = _INDEX_KEYS[listing.pattern]
         values: dict[str, Any] = {":key": {"S": _index_key(listing.pattern, listing.values, shard)}}
         condition = f"{name} = :key"
+        asked: dict[str, Any] = {}
         if before is not None:
-            condition += f" AND {POSITION} < :before"
+            condition += " AND #position < :before"
             values[":before"] = {"S": before}
+            asked["ExpressionAttributeNames"] = {"#position": POSITION}  # a word that DynamoDB keeps for itself
         with _typed():
             pages = self._client.get_paginator("query").paginate(
                 TableName=self._tables.incidents,
@@ -379,6 +388,7 @@ class DynamoDBIncidentRepository:
                 ExpressionAttributeValues=values,
                 ScanIndexForward=False,
                 PaginationConfig={"PageSize": limit},
+                **asked,
             )
             for page in pages:
                 yield from page["Items"]

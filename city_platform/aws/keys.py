@@ -23,13 +23,18 @@ from city_platform.ports import (
 if TYPE_CHECKING:
     from mypy_boto3_kms import KMSClient
 
+
+class AnotherKey(WrongKey):
+    """The ciphertext was made with another key than the alias points at."""
+
+
 _ERRORS: Mapping[str, type[CityPlatformError]] = {
     "NotFoundException": KeyNotFound,
     "DisabledException": KeyDisabled,
     "KMSInvalidStateException": KeyDisabled,  # pending deletion, pending import, …
     "AccessDeniedException": KeyDenied,
     "InvalidCiphertextException": WrongKey,
-    "IncorrectKeyException": WrongKey,
+    "IncorrectKeyException": AnotherKey,
     "InvalidKeyUsageException": WrongKey,
     "KeyUnavailableException": KeyServiceUnavailable,
     "DependencyTimeoutException": KeyServiceUnavailable,
@@ -40,6 +45,7 @@ _ERRORS: Mapping[str, type[CityPlatformError]] = {
     "Throttling": KeyServiceUnavailable,
 }
 _SERVER_ERROR = 500
+PREVIOUS = "/previous"  # behind a key's alias: the alias of the key it pointed at before
 
 
 def kms_client(region: str | None = None, endpoint_url: str | None = None) -> "KMSClient":
@@ -52,7 +58,11 @@ def kms_client(region: str | None = None, endpoint_url: str | None = None) -> "K
 
 
 class KmsKeyService:
-    """A KeyService in AWS KMS. Keys are made, rotated and disabled by the infrastructure, not from here."""
+    """A KeyService in AWS KMS. Keys are made, rotated and disabled by the infrastructure, not from here.
+
+    When an alias is pointed at another key, point the alias `…/previous` at the one before, so that what that one
+    encrypted stays readable until it is encrypted again.
+    """
 
     def __init__(self, connect: Callable[[], "KMSClient"] = kms_client) -> None:
         """`connect` is called once, at the first use, so that building the service reads no configuration."""
@@ -75,6 +85,20 @@ class KmsKeyService:
     def decrypt(self, key: str, ciphertext: bytes, context: Mapping[str, str]) -> bytes:
         if not ciphertext:
             raise WrongKey(f"an empty ciphertext was not made with {key}")
+        try:
+            return self._decrypt(key, ciphertext, context)
+        except AnotherKey as error:
+            try:
+                return self._decrypt(f"{key}{PREVIOUS}", ciphertext, context)
+            except KeyNotFound:
+                raise error from None
+
+    def current(self, key: str) -> str:
+        """The ARN of the key that the alias points at. Rotation of key material by KMS itself does not change it."""
+        with _typed(key):
+            return self._kms().describe_key(KeyId=key)["KeyMetadata"]["Arn"]
+
+    def _decrypt(self, key: str, ciphertext: bytes, context: Mapping[str, str]) -> bytes:
         with _typed(key):
             # Without KeyId, KMS would take whichever key the ciphertext names.
             answer = self._kms().decrypt(KeyId=key, CiphertextBlob=ciphertext, EncryptionContext=dict(context))

@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -51,7 +52,7 @@ class S3ObjectStore:
             obstore.put(store, key, file)
 
     def local_path(self, key: str) -> Path:
-        target = self._cache / "objects" / quote(key, safe="/=")
+        target = self._cached(key)
         if target.is_file():
             return target
         store = self._holding(key)
@@ -66,6 +67,10 @@ class S3ObjectStore:
     def size(self, key: str) -> int:
         with _typed(key):
             return int(obstore.head(self._holding(key), key)["size"])
+
+    def modified(self, key: str) -> datetime:
+        with _typed(key):
+            return obstore.head(self._holding(key), key)["last_modified"].astimezone(UTC)
 
     def keys(self, prefix: str) -> Iterator[str]:
         # S3 lists by folder here; a prefix that ends inside a name is filtered on this side, and so is what others
@@ -86,6 +91,10 @@ class S3ObjectStore:
             return
         with _typed(key):
             obstore.delete(store, key)
+        self._cached(key).unlink(missing_ok=True)
+
+    def _cached(self, key: str) -> Path:
+        return self._cache / "objects" / quote(key, safe="/=")
 
     def uri(self, key: str) -> str:
         return f"s3://{self._buckets[zone_of(key)]}/{key}"

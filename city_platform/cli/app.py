@@ -11,6 +11,8 @@ from city_platform.cli.catalog import app as catalog_app
 from city_platform.cli.changes import app as changes_app
 from city_platform.cli.fetch import app as fetch_app
 from city_platform.cli.incidents import app as incidents_app
+from city_platform.cli.keys import app as keys_app
+from city_platform.cli.lake import app as lake_app
 from city_platform.cli.open311 import app as open311_app
 from city_platform.cli.open_data import app as open_data_app
 from city_platform.cli.profile import app as profile_app
@@ -33,7 +35,6 @@ app = typer.Typer(
 )
 datasets_app = typer.Typer(help="The datasets' folders.", no_args_is_help=True)
 datasets_app.command("template", epilog="Example: city-platform datasets template --check")(write_template)
-keys_app = typer.Typer(help="The keys of the encrypted layer.", no_args_is_help=True)
 app.add_typer(datasets_app, name="datasets")
 app.add_typer(keys_app, name="keys")
 app.add_typer(fetch_app)
@@ -43,6 +44,7 @@ app.add_typer(questions_app)
 app.add_typer(serve_app)
 app.add_typer(incidents_app, name="incidents")
 app.add_typer(catalog_app, name="catalog")
+app.add_typer(lake_app, name="lake")
 app.add_typer(quality_app, name="quality")
 app.add_typer(rules_app, name="rules")
 app.add_typer(audit_app, name="audit")
@@ -293,49 +295,3 @@ def list_datasets(as_json: Json = False) -> None:
     if not as_json:
         for dataset in known.values():
             session.out.print(f"[bold]{dataset.name}[/]  {dataset.contract.title} ({dataset.contract.cadence})")
-
-
-KeyName = Annotated[str, typer.Argument(help="The key's name, as `keys list` shows it.")]
-
-
-@keys_app.command("list", epilog="Example: city-platform keys list")
-def list_keys(home: Home = None, as_json: Json = False) -> None:
-    """List the keys of this machine: names, versions and states, never their bytes."""
-    session = Session.start(home, as_json=as_json)
-    with session.errors():
-        states = session.local_keys().keys()
-    session.result({"keys": [{"name": one.name, "version": one.version, "enabled": one.enabled} for one in states]})
-    if not as_json:
-        for one in states:
-            session.out.print(f"{one.name}  version {one.version}  {'enabled' if one.enabled else '[red]disabled[/]'}")
-        if not states:
-            session.out.print("No keys yet: the first encrypted layer makes them.")
-
-
-@keys_app.command("rotate", epilog="Example: city-platform keys rotate alias/city-platform/parking_tickets/internal")
-def rotate_key(key: KeyName, home: Home = None, as_json: Json = False) -> None:
-    """Give a key a new version. What older versions encrypted stays readable."""
-    _change_key("rotate", key, home, as_json=as_json)
-
-
-@keys_app.command("disable")
-def disable_key(key: KeyName, home: Home = None, as_json: Json = False) -> None:
-    """Stop all use of a key, until it is enabled again."""
-    _change_key("disable", key, home, as_json=as_json)
-
-
-@keys_app.command("enable")
-def enable_key(key: KeyName, home: Home = None, as_json: Json = False) -> None:
-    """Allow the use of a disabled key again."""
-    _change_key("enable", key, home, as_json=as_json)
-
-
-def _change_key(change: str, key: str, home: Path | None, *, as_json: bool) -> None:
-    session = Session.start(home, as_json=as_json)
-    with session.errors():
-        keys = session.local_keys()
-        getattr(keys, change)(key)
-        state = next(one for one in keys.keys() if one.name == key)  # noqa: SIM118 -- not a mapping
-    session.result({"key": state.name, "version": state.version, "enabled": state.enabled})
-    if not as_json:
-        session.out.print(f"{key}: version {state.version}, {'enabled' if state.enabled else 'disabled'}")

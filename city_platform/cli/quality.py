@@ -106,7 +106,7 @@ def waive(
 
     session = Session.start(home, as_json=as_json)
     with session.errors():
-        chosen, platform, desk = _at_the_desk(session, dataset, actor)
+        chosen, platform, desk = at_the_desk(session, dataset, actor)
         until = expiry(expires, platform.clock.now(), chosen.contract.timezone)
         if until is None:
             session.fail(USAGE, f"{expires!r} is no end of a waiver: write 36h, 7d, 2w, 2026-12-31 or 2026-12-31T17:00")
@@ -141,7 +141,7 @@ def reject(
 
     session = Session.start(home, as_json=as_json)
     with session.errors():
-        _, platform, desk = _at_the_desk(session, dataset, actor)
+        _, platform, desk = at_the_desk(session, dataset, actor)
         newest = platform.lake.require(cleaned.LAYER, dataset, partition)
         rejection = _entitled(session, lambda: desk.reject(partition, newest.version, reason))
     session.result({"rejection": to_json(rejection)})
@@ -168,7 +168,7 @@ def release(
 
     session = Session.start(home, as_json=as_json)
     with session.errors():
-        chosen, platform, desk = _at_the_desk(session, dataset, actor)
+        chosen, platform, desk = at_the_desk(session, dataset, actor)
         _entitled(session, lambda: desk.require_role(Action.RELEASE, partition))
         checked_reason(reason)
         platform.lake.require(cleaned.LAYER, dataset, partition)
@@ -225,7 +225,7 @@ def propose(
 
     session = Session.start(home, as_json=as_json)
     with session.errors():
-        chosen, platform, desk = _at_the_desk(session, dataset, actor)
+        chosen, platform, desk = at_the_desk(session, dataset, actor)
         _entitled(session, lambda: desk.require_role(Action.PROPOSE, partition))
         checked_reason(reason)
         proposed = proposal.propose(chosen, _read_step(session, step), before)
@@ -301,7 +301,7 @@ def expiry(text: str, now: datetime, timezone: str) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=zone)
 
 
-def _at_the_desk(session: Session, dataset: str, actor: str) -> "tuple[Dataset, Platform, Desk]":
+def at_the_desk(session: Session, dataset: str, actor: str) -> "tuple[Dataset, Platform, Desk]":
     """The dataset, and the desk at which somebody decides about its rows."""
     from city_platform.governance.decisions import Desk
 

@@ -32,9 +32,9 @@ from datetime import timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from city_platform.contracts.columns import read_columns
-from city_platform.contracts.model import Column, Contract, PortalSource
+from city_platform.contracts.model import Column, Contract, OldVersions, PortalSource
 from city_platform.contracts.odcs import check_standard, closest, instead, shown
-from city_platform.contracts.reader import CONTRACT_PROPERTIES, Custom, Reader
+from city_platform.contracts.reader import CONTRACT_PROPERTIES, KEEP_DAYS, KEEP_VERSIONS, Custom, Reader
 from city_platform.contracts.sources import EXPORTS, read_sources
 from city_platform.contracts.team import read_members
 from city_platform.contracts.yaml_lines import Path, read_yaml
@@ -61,6 +61,18 @@ _FREQUENCY_REMEDY = (
 )
 _LATENCY_REMEDY = "write a number above 0, and the unit h, d or w"
 _MAX_HOURS = 10 * 366 * 24
+# The two custom properties that say how long old versions are kept, a line each (flow style) or an item with its lines.
+_KEPT = re.compile(
+    rf"^( *)- property: *(?:{KEEP_VERSIONS}|{KEEP_DAYS}) *(?:#.*)?\n(?:\1  .*\n)*"
+    rf"|^ *- \{{ *property: *(?:{KEEP_VERSIONS}|{KEEP_DAYS}) *,[^{{}}\n]*\}} *(?:#.*)?\n",
+    re.MULTILINE,
+)
+_MAX_DAYS, _MAX_VERSIONS = 3_660, 1_000  # for which old versions are kept
+
+
+def about_rows(text: str) -> str:
+    """The contract's text without how long old versions are kept: nothing has to be made again when that changes."""
+    return _KEPT.sub("", text)
 
 
 def load_contract(text: str, file: str) -> tuple[Contract | None, list[Finding]]:
@@ -131,6 +143,7 @@ def _contract(reader: Reader) -> Contract | None:
         exported=any(one.get("server") == EXPORTS for _, one in reader.items(("servers",))),
         members=members,
         tags=tuple(str(tag) for tag in tags) if isinstance(tags, list) else (),
+        old_versions=_old_versions(reader, custom),
         extra={key: str(one.value) for key, one in custom.items() if key not in CONTRACT_PROPERTIES},
         **fields,
     )
@@ -270,6 +283,25 @@ def _freshness(reader: Reader) -> timedelta:
         reader.report((*path, "value"), problem, _LATENCY_REMEDY)
         return timedelta()
     return timedelta(hours=hours)
+
+
+def _old_versions(reader: Reader, custom: dict[str, Custom]) -> OldVersions:
+    """How long old versions are kept; what the contract does not say is the platform's default."""
+
+    def number(name: str, default: int, most: int, meaning: str) -> int:
+        entry = custom.get(name)
+        if entry is None:
+            return default
+        value = entry.value
+        if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most:
+            return value
+        reader.report(entry.path, f"'{name}' is {shown(value)}", f"write a whole number from 1 to {most:,}: {meaning}")
+        return default
+
+    kept = OldVersions()
+    days = number(KEEP_DAYS, kept.age.days, _MAX_DAYS, "for how many days a version that another replaced is kept")
+    versions = number(KEEP_VERSIONS, kept.versions, _MAX_VERSIONS, "how many versions are kept, the newest included")
+    return OldVersions(versions, timedelta(days=days))
 
 
 def _latest_by(reader: Reader, custom: dict[str, Custom], columns: tuple[Column, ...]) -> str | None:

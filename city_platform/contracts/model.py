@@ -125,6 +125,14 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class OldVersions:
+    """Which old versions of a partition are kept: so many of the newest, and those superseded less than `age` ago."""
+
+    versions: int = 3  # the newest itself is one of them
+    age: timedelta = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True)
 class Contract:
     """A dataset's contract. Names and texts are the steward's; times are in `timezone`."""
 
@@ -147,6 +155,7 @@ class Contract:
     members: tuple[Member, ...] = ()
     sources: tuple[PortalSource, ...] = ()  # in the contract's order
     exported: bool = False  # another part of the platform writes its rows into the lake; no files are landed
+    old_versions: OldVersions = OldVersions()
     extra: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -4,6 +4,7 @@
 - reject: never let this version of the data through
 - release: evaluate again, and make what waits behind the gate if it opens
 - propose: a recipe step that would mend the data, for review; nothing is applied
+- restore: make an earlier version of a layer the newest again
 
 How the gate takes decisions into account, `quality.gate` says. Deciding takes the role of a data steward; an attempt
 without it changes nothing and is logged.
@@ -35,6 +36,7 @@ class Action(StrEnum):
     REJECT = "reject"
     RELEASE = "release"
     PROPOSE = "propose"
+    RESTORE = "restore"
     REFUSED = "refused"  # somebody without the role tried one of the others
 
 
@@ -130,34 +132,17 @@ class Desk:
 
     def release(self, verdict: Verdict, gate: str, reason: str) -> Entry:
         """Notes that the data was evaluated again and how the gate stands now (`Standing.word`)."""
-        self.require_role(Action.RELEASE, verdict.partition)
-        reason, problems = _reason(reason)
-        if problems:
-            raise InvalidDecision(problems)
-        facts = {
-            "dataset": verdict.dataset,
-            "partition": verdict.partition,
-            "data_version": verdict.data_version,
-            "ruleset_hash": verdict.ruleset_hash,
-            "gate": gate,
-            "reason": reason,
-        }
-        return self._write(Action.RELEASE, facts)
+        facts = {"data_version": verdict.data_version, "ruleset_hash": verdict.ruleset_hash, "gate": gate}
+        return self._note(Action.RELEASE, verdict.partition, reason, facts)
 
     def propose(self, partition: str, data_version: str, patch_sha256: str, reason: str) -> Entry:
         """Notes that a change of the recipe was proposed, and which."""
-        self.require_role(Action.PROPOSE, partition)
-        reason, problems = _reason(reason)
-        if problems:
-            raise InvalidDecision(problems)
-        facts = {
-            "dataset": self.contract.name,
-            "partition": partition,
-            "data_version": data_version,
-            "patch_sha256": patch_sha256,
-            "reason": reason,
-        }
-        return self._write(Action.PROPOSE, facts)
+        facts = {"data_version": data_version, "patch_sha256": patch_sha256}
+        return self._note(Action.PROPOSE, partition, reason, facts)
+
+    def restore(self, partition: str, layer: str, version: str, reason: str) -> Entry:
+        """Notes that an earlier version of a layer is made the newest again."""
+        return self._note(Action.RESTORE, partition, reason, {"layer": layer, "version": version})
 
     def require_role(self, action: Action, partition: str) -> None:
         """Raises NotEntitled, with the attempt in the log."""
@@ -170,6 +155,12 @@ class Desk:
             facts = {"dataset": self.contract.name, "partition": partition, "attempted": action.value}
             self._write(Action.REFUSED, facts)
             raise
+
+    def _note(self, action: Action, partition: str, reason: str, facts: Mapping[str, Any]) -> Entry:
+        """Writes what says for itself what it is about; only the role and the reason are checked."""
+        self.require_role(action, partition)
+        reason = checked_reason(reason)
+        return self._write(action, {"dataset": self.contract.name, "partition": partition, **facts, "reason": reason})
 
     def _write(self, action: Action, facts: Mapping[str, Any]) -> Entry:
         return self.log.append(actor=self.actor, account=self.account, action=action.value, facts=facts)

@@ -19,10 +19,16 @@ class AlertInProgress(TransientError):
 
 
 def entered_critical(row: Row) -> bool:
-    """Whether this change is what made the incident critical: its report, or a raise of its severity."""
+    """Whether this change is what made an open incident critical: its report, a raise of its severity, or opening a
+    critical one again, which may have become so while it was closed and nobody was told.
+    """
     if row.event == "REMOVE" or Status(row.status).closed:
         return False
-    return row.severity is Severity.CRITICAL and row.old_severity is not Severity.CRITICAL
+    return row.severity is Severity.CRITICAL and (row.old_severity is not Severity.CRITICAL or _reopened(row))
+
+
+def _reopened(row: Row) -> bool:
+    return row.old_status is not None and row.old_status.closed
 
 
 def doubted(row: Row, doubts: tuple[int, int]) -> bool:
@@ -68,8 +74,13 @@ class AlertDesk:
         return True
 
     def _critical(self, row: Row) -> tuple[str, str]:
-        became = "was reported as" if row.event == "INSERT" else f"was raised from {row.old_severity} to"
-        return self._message(row, "Critical incident", f"{became} critical")
+        if row.event == "INSERT":
+            became = "was reported as critical"
+        elif row.old_severity is Severity.CRITICAL:
+            became = "was opened again and is critical"
+        else:
+            became = f"was raised from {row.old_severity} to critical"
+        return self._message(row, "Critical incident", became)
 
     def _doubted(self, row: Row) -> tuple[str, str]:
         said = f"was closed ({row.status}), and {DOUBTS} people say that it is still there"

@@ -104,7 +104,8 @@ class Change:
 
     `incident.version` is 1 for a new incident; otherwise the store must hold the version before it. `revised` are
     earlier entries of the history as they shall be from now on; where the change is refused, they may be so all the
-    same. `drops_contact` removes the sealed contact.
+    same. `drops_contact` removes the sealed contact, `drops_marks` the marks of these keys: before anything else, and
+    where the change is refused perhaps all the same.
     """
 
     incident: Incident
@@ -113,6 +114,7 @@ class Change:
     sealed_contact: bytes | None = None
     revised: tuple[HistoryEntry, ...] = ()
     drops_contact: bool = False
+    drops_marks: tuple[str, ...] = ()
 
 
 class IncidentRepository(Protocol):
@@ -162,8 +164,10 @@ class IncidentRepository(Protocol):
         """
         ...
 
-    def forget(self, incident_id: str) -> None:
-        """Removes history and contact of an incident that has left the store; nothing where that was done."""
+    def forget(self, incident_id: str, marks: Sequence[str] = ()) -> None:
+        """Removes the marks of these keys, history and contact of an incident that has left the store, in this order;
+        nothing where that was done.
+        """
         ...
 
 

@@ -5,7 +5,7 @@ past its `ttl` by itself (time to live of DynamoDB, `SqliteIncidentRepository.ex
 stream behind every change before it, and whoever takes it to the lake then calls `forget`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -14,6 +14,7 @@ from city_platform.incidents.model import PICTURES, HistoryEntry, Incident
 from city_platform.incidents.reference import Retention
 from city_platform.incidents.repository import Change, IncidentRepository, VersionConflict
 from city_platform.incidents.roles import SYSTEM, Role
+from city_platform.incidents.supporters import marks_in
 from city_platform.ports import ObjectStore
 
 AT_ONCE = 1_000  # incidents of one turn
@@ -35,8 +36,8 @@ def anonymise(repository: IncidentRepository, now: datetime, limit: int = AT_ONC
     """Removes contact data and reporter of incidents whose time has come, at most `limit`; how many these were.
 
     History says that it was done and names no citizen any more, neither reporter nor supporter; who of the staff did
-    what stays, unless the report was their own. Killed at any moment and called again, it does what is left. Raises
-    the store's errors.
+    what stays, unless the report was their own. The marks by which supporters count once go, too. Killed at any moment
+    and called again, it does what is left. Raises the store's errors.
     """
     done = 0
     for incident in repository.to_anonymise(now, limit):
@@ -58,9 +59,10 @@ def anonymise(repository: IncidentRepository, now: datetime, limit: int = AT_ONC
             to_status=incident.status,
             note=_NOTE,
         )
-        revised = tuple(_unnamed(repository, incident))
+        history = repository.history(incident.incident_id)
+        revised, marks = tuple(_unnamed(history, incident)), tuple(marks_in(history))
         try:
-            repository.write([Change(after, entry, revised=revised, drops_contact=True)])
+            repository.write([Change(after, entry, revised=revised, drops_contact=True, drops_marks=marks)])
         except VersionConflict:
             continue  # somebody did something with it just now: if it is still closed, the next turn does it
         done += 1
@@ -68,16 +70,16 @@ def anonymise(repository: IncidentRepository, now: datetime, limit: int = AT_ONC
 
 
 def forget(repository: IncidentRepository, store: ObjectStore, incident_id: str) -> None:
-    """Removes pictures, history and contact of an incident that has left its store; nothing where that was done.
+    """Removes pictures, marks, history and contact of an incident that has left its store; nothing where that was done.
 
     Raises the errors of both stores.
     """
     for key in list(store.keys(f"{PICTURES}/{incident_id}/")):
         store.delete(key)
-    repository.forget(incident_id)
+    repository.forget(incident_id, marks_in(repository.history(incident_id)))
 
 
-def _unnamed(repository: IncidentRepository, incident: Incident) -> Iterator[HistoryEntry]:
-    for entry in repository.history(incident.incident_id):
+def _unnamed(history: Iterable[HistoryEntry], incident: Incident) -> Iterator[HistoryEntry]:
+    for entry in history:
         if entry.actor is not None and (entry.role == Role.CITIZEN or entry.actor == incident.reported_by):
             yield replace(entry, actor=None)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from city_platform.errors import PermanentError
 from city_platform.incidents import contact as contacts
-from city_platform.incidents.codec import milliseconds, rfc3339
+from city_platform.incidents.codec import milliseconds
 from city_platform.incidents.cursor import Cursors
 from city_platform.incidents.edit import edited, read_edit
 from city_platform.incidents.identity import is_incident_id, new_incident_id, new_public_ref
@@ -38,6 +38,7 @@ from city_platform.incidents.repository import (
 )
 from city_platform.incidents.retention import dated
 from city_platform.incidents.roles import SYSTEM, Actor
+from city_platform.incidents.supporters import STILL_THERE, SUPPORT, still_there_mark, support_mark
 from city_platform.incidents.text import masked, prose
 from city_platform.incidents.transitions import NotYours, transition
 from city_platform.incidents.window import Window, reported_between
@@ -247,19 +248,18 @@ class IncidentService:
         """
         if actor.subject is None:
             raise NotYours("sign in to support an incident")
-        person = hashlib.sha256(actor.subject.encode()).hexdigest()
         for _ in range(_RACES):
             incident = self.get(incident_id, actor)
             if incident.status in _DOUBTED and incident.closed_at is not None:
                 counted = replace(incident, still_there=incident.still_there + 1)
-                action, name = "still_there", f"still_there#{incident_id}#{rfc3339(incident.closed_at)}#{person}"
+                action, mark = STILL_THERE, still_there_mark(incident_id, incident.closed_at, actor.subject)
             else:
                 counted = replace(incident, supporters=incident.supporters + 1)
-                action, name = "support", f"support#{incident_id}#{person}"
+                action, mark = SUPPORT, support_mark(incident_id, actor.subject)
             after = self._next(counted, self._now())
             with suppress(VersionConflict):
                 entry = _entry(after, incident, actor, action, None)
-                self._repository.write([Change(after, entry, (Mark(name, person),))])
+                self._repository.write([Change(after, entry, (mark,))])
                 return after
         raise RepositoryUnavailable(_BUSY)
 

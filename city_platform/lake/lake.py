@@ -1,20 +1,27 @@
 """Publishing and reading partitions.
 
 Layout of keys:
-    {layer}/{dataset}/{granularity}={partition}/{version}/{part}/{file}   data, immutable, Hive style
-    manifests/{layer}/{dataset}/{partition}/{sequence}.json              what is published; the highest one counts
+    {layer}/{dataset}/{granularity}={partition}/{version}-{sequence}/{part}/{file}   data, immutable, Hive style
+    manifests/{layer}/{dataset}/{partition}/{sequence}.json   what is published; the highest one counts
+    pruned/{layer}/{dataset}/{partition}/{sequence}.json      that manifest's files are gone, or about to go
+
+Nobody writes a data file's key again once a later manifest is there, because the number in it is used up. So what no
+manifest names can be removed without asking who else might be writing it (see `pruning`).
 """
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from city_platform.contracts.partitions import partition_folder
 from city_platform.errors import PermanentError, TransientError
 from city_platform.lake.manifest import Manifest, StoredFile, version_of
-from city_platform.ports import Clock, ObjectExists, ObjectStore
+from city_platform.ports import Clock, ObjectExists, ObjectNotFound, ObjectStore
 
 
 class NotPublished(PermanentError):
@@ -23,6 +30,18 @@ class NotPublished(PermanentError):
 
 class PublishedMeanwhile(TransientError):
     """Another run published other content for the same partition first; run again on what is there now."""
+
+
+class VersionPruned(ObjectNotFound):
+    """The version existed, and its files were removed to make room."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """One manifest of a partition's history. `pruned_at` is aware, None where its files are there."""
+
+    manifest: Manifest
+    pruned_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +57,7 @@ class StagedFile:
         return cls(path, rows, sha256_of(path))
 
 
+MANIFESTS, PRUNED = "manifests", "pruned"
 _NAMED = 30  # partitions that an error names, the newest
 
 
@@ -71,9 +91,17 @@ class Lake:
         return manifest
 
     def history(self, layer: str, dataset: str, partition: str) -> Iterator[Manifest]:
-        """All published versions, oldest first."""
+        """All published versions, oldest first, those included whose files are gone (see `versions`)."""
         for key in self.store.keys(_manifests(layer, dataset, partition)):
             yield Manifest.from_json(self.store.get(key))
+
+    def versions(self, layer: str, dataset: str, partition: str) -> Sequence[Published]:
+        """As `history`, with what became of each one's files."""
+        pruned = {
+            sequence_of(key): datetime.fromisoformat(json.loads(self.store.get(key))["pruned_at"])
+            for key in self.store.keys(f"{PRUNED}/{layer}/{dataset}/{partition}/")
+        }
+        return [Published(one, pruned.get(one.sequence)) for one in self.history(layer, dataset, partition)]
 
     def before(self, layer: str, dataset: str, partition: str, version: str) -> Manifest | None:
         """The newest published manifest of another version, or None."""
@@ -85,12 +113,24 @@ class Lake:
 
     def partitions(self, layer: str, dataset: str) -> Sequence[str]:
         """The partitions published at least once, in order."""
-        prefix = f"manifests/{layer}/{dataset}/"
+        prefix = f"{MANIFESTS}/{layer}/{dataset}/"
         return sorted({key[len(prefix) :].split("/", 1)[0] for key in self.store.keys(prefix)})
 
     def paths(self, manifest: Manifest, part: str) -> Sequence[Path]:
-        """Local files holding a part's rows, in order."""
-        return [self.store.local_path(file.key) for file in manifest.parts.get(part, ())]
+        """Local files holding a part's rows, in order. Raises VersionPruned, and ObjectNotFound where it is not known
+        why a file is gone.
+        """
+        try:
+            return [self.store.local_path(file.key) for file in manifest.parts.get(part, ())]
+        except ObjectNotFound as error:
+            try:
+                note = json.loads(self.store.get(_key(PRUNED, manifest)))
+            except ObjectNotFound:
+                raise error from None
+            raise VersionPruned(
+                f"version {manifest.version} of {manifest.dataset}/{manifest.layer} {manifest.partition} was pruned at "
+                f"{note['pruned_at']}: its files are gone"
+            ) from error
 
     def publish(
         self,
@@ -111,57 +151,100 @@ class Lake:
         A part may also name files that are in the lake already; they are referred to, not moved. `base` is the
         sequence the caller started from (0: nothing was published); give it where this version builds on that one.
 
-        A reader sees the version before or this one, never a mixture, whenever the writer dies. Publishing what is
-        already the newest version writes nothing and returns it. Raises PublishedMeanwhile when another writer won.
+        A reader sees the version before or this one, never a mixture, whenever the writer dies. Files that
+        the newest version has already are referred to; saying the same again writes nothing and returns the newest.
+        Raises PublishedMeanwhile when another writer won.
         """
         version = version_of_files(parts)
-        folder = f"{layer}/{dataset}/{partition_folder(partition)}/{version}"
         newest = self.latest(layer, dataset, partition)
+        sequence = (base if base is not None else newest.sequence if newest else 0) + 1
+        folder = f"{layer}/{dataset}/{partition_folder(partition)}/{version}-{sequence}"
+        arriving: list[tuple[str, Path]] = []
+
+        def stored(part: str, file: StagedFile | StoredFile) -> StoredFile:
+            if isinstance(file, StoredFile):
+                return file
+            there = self._there(newest, part, file)
+            if there is None:
+                there = StoredFile(
+                    f"{folder}/{part}/{file.path.name}", file.path.stat().st_size, file.sha256, file.rows
+                )
+                arriving.append((there.key, file.path))
+            return there
+
         manifest = Manifest(
             layer=layer,
             dataset=dataset,
             partition=partition,
-            sequence=(base if base is not None else newest.sequence if newest else 0) + 1,
+            sequence=sequence,
             version=version,
             inputs=dict(inputs),
-            parts={part: [self._stored(f"{folder}/{part}", file) for file in files] for part, files in parts.items()},
+            parts={part: [stored(part, file) for file in files] for part, files in parts.items()},
             counts=dict(counts),
             schema=list(schema),
             published_at=self.clock.now(),
             preview=list(preview),
             details=dict(details or {}),
         )
-        for part, files in parts.items():
-            for file, stored in zip(files, manifest.parts[part], strict=True):
-                if isinstance(file, StagedFile):
-                    self.store.put_file(stored.key, file.path)
+        for key, path in arriving:
+            self.store.put_file(key, path)
         if newest is not None and _same(newest, manifest):
             return newest
+        return self._put(manifest)
+
+    def restore(self, layer: str, dataset: str, partition: str, version: str) -> Manifest:
+        """Makes an earlier version the newest again.
+
+        Raises NotPublished if there was none such, VersionPruned if its files are gone, PublishedMeanwhile.
+        """
+        # The number is taken from what is newest before anybody looks at what was pruned: pruning takes that number.
+        newest = self.require(layer, dataset, partition)
+        found = [one for one in self.versions(layer, dataset, partition) if one.manifest.version == version]
+        for one in reversed(found):
+            if one.pruned_at is None:
+                for file in one.manifest.files:
+                    self.store.size(file.key)
+                return self._put(replace(one.manifest, sequence=newest.sequence + 1, published_at=self.clock.now()))
+        if found:
+            raise VersionPruned(
+                f"version {version} of {dataset}/{layer} {partition} was pruned at {found[-1].pruned_at}: its files "
+                "are gone; make it again from its sources"
+            )
+        raise NotPublished(f"{dataset}/{layer} {partition} never had a version {version}")
+
+    def renumber(self, layer: str, dataset: str, partition: str) -> Manifest:
+        """Publishes the newest version once more, unchanged, under the next number.
+
+        Whoever began to publish before has to look again at what there is. Raises NotPublished, PublishedMeanwhile.
+        """
+        newest = self.require(layer, dataset, partition)
+        return self._put(replace(newest, sequence=newest.sequence + 1))
+
+    def mark_pruned(self, manifest: Manifest) -> None:
+        """Says that the manifest's files are gone, before they are. Saying it again changes nothing."""
+        note = {"version": manifest.version, "pruned_at": self.clock.now().isoformat(), "bytes": manifest.size}
+        with suppress(ObjectExists):
+            self.store.put(_key(PRUNED, manifest), json.dumps(note).encode(), create_only=True)
+
+    def _put(self, manifest: Manifest) -> Manifest:
         try:
-            key = f"{_manifests(layer, dataset, partition)}{manifest.sequence:010d}.json"
-            self.store.put(key, manifest.to_json(), create_only=True)
+            self.store.put(_key(MANIFESTS, manifest), manifest.to_json(), create_only=True)
         except ObjectExists as error:
             raise PublishedMeanwhile(
-                f"another run published {dataset}/{layer} {partition} at the same time; run this one again"
+                f"another run published {manifest.dataset}/{manifest.layer} {manifest.partition} at the same time; "
+                "run this one again"
             ) from error
         return manifest
 
-    def restore(self, layer: str, dataset: str, partition: str, version: str) -> Manifest:
-        """Makes an earlier version the newest again; raises NotPublished if there was none such."""
-        newest = self.require(layer, dataset, partition)
-        for manifest in self.history(layer, dataset, partition):
-            if manifest.version == version:
-                again = replace(manifest, sequence=newest.sequence + 1, published_at=self.clock.now())
-                key = f"{_manifests(layer, dataset, partition)}{again.sequence:010d}.json"
-                self.store.put(key, again.to_json(), create_only=True)
-                return again
-        raise NotPublished(f"{dataset}/{layer} {partition} never had a version {version}")
-
-    @staticmethod
-    def _stored(folder: str, file: StagedFile | StoredFile) -> StoredFile:
-        if isinstance(file, StoredFile):
-            return file
-        return StoredFile(f"{folder}/{file.path.name}", file.path.stat().st_size, file.sha256, file.rows)
+    def _there(self, newest: Manifest | None, part: str, file: StagedFile) -> StoredFile | None:
+        """The newest version's file of that name and content, if it is where it should be."""
+        for one in newest.parts.get(part, ()) if newest else ():
+            facts = (_file_name(one), one.sha256, one.bytes, one.rows)
+            if facts == (file.path.name, file.sha256, file.path.stat().st_size, file.rows):
+                with suppress(ObjectNotFound):
+                    if self.store.size(one.key) == one.bytes:
+                        return one
+        return None
 
 
 def version_of_files(parts: Mapping[str, Sequence[StagedFile | StoredFile]]) -> str:
@@ -173,8 +256,17 @@ def _file_name(file: StagedFile | StoredFile) -> str:
     return file.path.name if isinstance(file, StagedFile) else file.key.rsplit("/", 1)[-1]
 
 
+def sequence_of(key: str) -> int:
+    """The number in the key of a manifest, or of the note that it was pruned."""
+    return int(key.rpartition("/")[2].removesuffix(".json"))
+
+
 def _manifests(layer: str, dataset: str, partition: str) -> str:
-    return f"manifests/{layer}/{dataset}/{partition}/"
+    return f"{MANIFESTS}/{layer}/{dataset}/{partition}/"
+
+
+def _key(prefix: str, manifest: Manifest) -> str:
+    return f"{prefix}/{manifest.layer}/{manifest.dataset}/{manifest.partition}/{manifest.sequence:010d}.json"
 
 
 def _same(one: Manifest, other: Manifest) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from city_platform.ports import ObjectExists, ObjectNotFound, ObjectStore
@@ -30,6 +31,9 @@ class OverlayStore:
 
     def size(self, key: str) -> int:
         return self._holding(key).size(key)
+
+    def modified(self, key: str) -> datetime:
+        return self._holding(key).modified(key)
 
     def keys(self, prefix: str) -> Iterator[str]:
         yield from sorted({*self.lower.keys(prefix), *self.upper.keys(prefix)})

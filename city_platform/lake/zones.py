@@ -1,6 +1,7 @@
 """In which of the lake's four zones an object lies: on AWS each is a bucket with its own key, policy and retention.
 
-A key's first folder decides, a manifest's second: it lies beside what it describes.
+A key's first folder decides, and the second one of a manifest, and of the note that its files were pruned: they lie
+beside what they describe.
 """
 
 from collections.abc import Mapping
@@ -8,7 +9,7 @@ from enum import StrEnum
 
 from city_platform.errors import PermanentError
 
-_MANIFESTS = "manifests"
+_BESIDE = ("manifests", "pruned")
 
 
 class Zone(StrEnum):
@@ -41,7 +42,7 @@ class UnknownPlace(PermanentError):
 def zone_of(key: str) -> Zone:
     """The zone of an object; raises UnknownPlace."""
     first, _, below = key.partition("/")
-    folder = below.partition("/")[0] if first == _MANIFESTS else first
+    folder = below.partition("/")[0] if first in _BESIDE else first
     try:
         return _ZONES[folder]
     except KeyError:
@@ -53,8 +54,8 @@ def zone_of(key: str) -> Zone:
 def zones_under(prefix: str) -> frozenset[Zone]:
     """The zones in which keys that start with `prefix` can lie."""
     first, slash, below = prefix.partition("/")
-    if first == _MANIFESTS and slash:
+    if first in _BESIDE and slash:
         first, slash, _ = below.partition("/")
-    elif not slash and _MANIFESTS.startswith(first):
+    elif not slash and any(name.startswith(first) for name in _BESIDE):
         return frozenset(Zone)
     return frozenset(zone for name, zone in _ZONES.items() if (name == first if slash else name.startswith(first)))

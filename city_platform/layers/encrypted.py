@@ -7,6 +7,7 @@ import pyarrow as pa
 from city_platform.datasets import Dataset
 from city_platform.lake.lake import StagedFile
 from city_platform.lake.manifest import Manifest
+from city_platform.lake.pruning import KEY_IDS
 from city_platform.lake.sink import workspace
 from city_platform.layers import quality_checked
 from city_platform.layers.gated import PASSED, trusted
@@ -35,6 +36,8 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifes
         checked = trusted(platform, dataset, partition, session)
         for key in master_keys(dataset.name):
             platform.keys.ensure(key)
+        # Before anything is wrapped: should a key be rotated meanwhile, this version says the older id, and is renewed.
+        ids = {key: platform.keys.current(key) for key in master_keys(dataset.name)}
         names = ", ".join(session.dialect.name(column.name) for column in contract.columns)
         sealed = write_encrypted(
             session.stream(f"SELECT {names} FROM {PASSED}"),
@@ -50,12 +53,17 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifes
             dataset.name,
             partition,
             inputs=_inputs(checked, dataset),
-            # Parquet looks for the wrapped keys beside the file, so both are one part.
+            # Readers look for the wrapped keys among the files, so both are one part.
             parts={"rows": [StagedFile.of(data, sealed.rows), *(StagedFile.of(file, 0) for file in material)]},
             counts={"rows": sealed.rows},
             schema=[(column.name, column.sql_type) for column in contract.columns],
-            details={"keys": dict(sealed.keys)},
+            details={"keys": dict(sealed.keys), KEY_IDS: ids if sealed.keys else {}},
         )
+
+
+def key_ids(manifest: Manifest) -> Mapping[str, str]:
+    """What a version's data keys are wrapped under, by the names that people are shown: version or ARN of each key."""
+    return {f"key id/{key}": one for key, one in manifest.details.get(KEY_IDS, {}).items()}
 
 
 def read(

@@ -175,8 +175,14 @@ def _kept_content(session: Session, lake: Lake, dataset: str, name: str, split: 
 
 
 def _store(platform: Platform, dataset: str, name: str, digest: str, copy: Path, split: Split) -> Source:
-    """Puts the original and its rows into the lake; nothing refers to them until the manifest does."""
+    """Puts the original and its rows into the lake; nothing refers to them until the manifest does.
+
+    The keys of the rows hold the number of the manifest that may be the next: when the same bytes land again after
+    others took their place, they are written anew, and not where old files are being removed.
+    """
     store, prefix = platform.lake.store, f"raw/{dataset}"
+    newest = platform.lake.latest(LAYER, dataset, EVERYTHING)
+    name_of_rows = f"{digest[:16]}-{(newest.sequence if newest else 0) + 1}"
 
     def put(key: str, path: Path, rows: int, sha256: str | None = None) -> StoredFile:
         stored = StoredFile(key, path.stat().st_size, sha256 or StagedFile.of(path, rows).sha256, rows)
@@ -198,12 +204,12 @@ def _store(platform: Platform, dataset: str, name: str, digest: str, copy: Path,
         original=put(f"{prefix}/source/{digest}/{safe_name}", copy, split.rows, digest),
         rows_by_partition={
             part.partition: put(
-                f"{prefix}/{partition_folder(part.partition)}/{digest[:16]}.parquet", part.file, part.rows
+                f"{prefix}/{partition_folder(part.partition)}/{name_of_rows}.parquet", part.file, part.rows
             )
             for part in split.partitions
         },
         rejects=tuple(
-            put(f"{prefix}/rejects/{digest[:16]}-{path.name}", path, count)
+            put(f"{prefix}/rejects/{name_of_rows}-{path.name}", path, count)
             for path, count in ((split.unreadable_file, split.unreadable), (split.unplaced_file, split.unplaced))
             if path is not None
         ),

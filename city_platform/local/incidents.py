@@ -150,8 +150,9 @@ class SqliteIncidentRepository:
         )
         return [codec.incident(_loaded(item)) for (item,) in rows]
 
-    def forget(self, incident_id: str) -> None:
+    def forget(self, incident_id: str, marks: Sequence[str] = ()) -> None:
         with self._writing, self._database.transaction() as connection:
+            connection.executemany("DELETE FROM mark WHERE key = ?", [(key,) for key in marks])
             for table in ("history", "contact"):
                 connection.execute(f"DELETE FROM {table} WHERE incident_id = ?", (incident_id,))
 
@@ -272,6 +273,7 @@ class SqliteIncidentRepository:
             "UPDATE history SET item = ? WHERE incident_id = ? AND version = ?",
             [(_dumped(codec.to_item(one)), one.incident_id, one.version) for one in change.revised],
         )
+        connection.executemany("DELETE FROM mark WHERE key = ?", [(key,) for key in change.drops_marks])
         if change.drops_contact:
             connection.execute("DELETE FROM contact WHERE incident_id = ?", (incident.incident_id,))
         if change.sealed_contact is not None:

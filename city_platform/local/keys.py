@@ -75,7 +75,7 @@ class _Key:
 class LocalKeyService:
     """A KeyService in one file, shared by any number of processes: each sees the others' changes at its next call.
 
-    Beside the port it manages keys: `ensure`, `create`, `rotate`, `disable`, `enable`, `keys`. The file appears
+    Beside the port it manages keys: `create`, `rotate`, `retire`, `disable`, `enable`, `keys`. The file appears
     with the first key; encrypting never makes one. A file that others could read or exchange is a KeyDenied that
     says what to do; a damaged one is a KeyNotFound.
     """
@@ -110,6 +110,16 @@ class LocalKeyService:
         except InvalidTag:
             raise wrong from None
 
+    def current(self, key: str) -> str:
+        found = self._named(key, self._read())
+        return _id_text(found.id, found.current)
+
+    def id_of(self, ciphertext: bytes) -> str:
+        if len(ciphertext) <= _HEADER.size:
+            raise WrongKey("what is too short to name its key was not made by this service")
+        _, identity, version = _HEADER.unpack(ciphertext[: _HEADER.size])
+        return _id_text(identity, version)
+
     def keys(self) -> list[KeyState]:
         """Every key by name; empty where there is no file yet."""
         return [KeyState(name, key.enabled, key.current) for name, key in sorted(self._read().items())]
@@ -130,6 +140,13 @@ class LocalKeyService:
     def rotate(self, key: str) -> None:
         """Encrypts with a fresh version from now on; earlier versions stay for what they encrypted."""
         self._change(key, _Key.rotated)
+
+    def retire(self, key: str) -> int:
+        """Destroys every version but the current one; how many these were."""
+        with self._changing() as keys:
+            found = self._named(key, keys)
+            keys[key] = replace(found, versions={found.current: found.versions[found.current]})
+        return len(found.versions) - 1
 
     def disable(self, key: str) -> None:
         """Refuses the key, for encryption and decryption, until it is enabled again."""
@@ -227,6 +244,10 @@ class LocalKeyService:
 
 def _generated() -> _Key:
     return _Key(secrets.token_bytes(_ID_BYTES), enabled=True, current=1, versions={1: AESGCM.generate_key(256)})
+
+
+def _id_text(identity: bytes, version: int) -> str:
+    return f"{identity.hex()}/{version}"
 
 
 def _canonical(context: Mapping[str, str]) -> bytes:

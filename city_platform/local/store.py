@@ -4,10 +4,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from city_platform.lake.zones import zone_of
 from city_platform.ports import ObjectExists, ObjectNotFound, StoreUnavailable
+
+_ATTEMPTS = 100  # at a folder that others remove as it is made
 
 
 class LocalObjectStore:
@@ -49,6 +53,9 @@ class LocalObjectStore:
     def size(self, key: str) -> int:
         return self.local_path(key).stat().st_size
 
+    def modified(self, key: str) -> datetime:
+        return datetime.fromtimestamp(self.local_path(key).stat().st_mtime, UTC)
+
     def keys(self, prefix: str) -> Iterator[str]:
         folder, _, _ = prefix.rpartition("/")
         found = (
@@ -59,7 +66,18 @@ class LocalObjectStore:
         yield from sorted(key for key in found if key.startswith(prefix))
 
     def delete(self, key: str) -> None:
-        self._path(key).unlink(missing_ok=True)
+        path = self._path(key)
+        path.unlink(missing_ok=True)
+        # Folders are only a part of keys here: one that holds nothing goes, so that listing does not walk it for ever.
+        for folder in path.parents:
+            if folder == self._objects:
+                break
+            try:
+                folder.rmdir()
+            except FileNotFoundError:
+                continue
+            except OSError:
+                break
 
     def uri(self, key: str) -> str:
         return self._path(key).as_uri()
@@ -84,23 +102,34 @@ class LocalObjectStore:
         target = self._path(key)
         zone_of(key)  # of no use here, but what has no place on AWS shall not find one on this machine
         try:
-            self._make_folders(target.parent)
-            if create_only:
-                # A hard link fails where the name is taken, atomically; a rename would replace it.
-                os.link(file, target)
-                file.unlink()
-            else:
-                file.replace(target)
+            self._put_in_place(file, target, create_only=create_only)
         except FileExistsError as error:
             file.unlink(missing_ok=True)
             raise ObjectExists(key) from error
         except OSError as error:
             raise StoreUnavailable(f"cannot write {key}: {error.strerror}") from error
 
+    def _put_in_place(self, file: Path, target: Path, *, create_only: bool) -> None:
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                self._make_folders(target.parent)
+                if create_only:
+                    # A hard link fails where the name is taken, atomically; a rename would replace it.
+                    os.link(file, target)
+                    file.unlink()
+                else:
+                    file.replace(target)
+            except FileNotFoundError:  # somebody deleted the folder's last object just now
+                if attempt == _ATTEMPTS or not file.exists():
+                    raise
+            else:
+                return
+
     def _make_folders(self, folder: Path) -> None:
         if not folder.is_dir():
             self._make_folders(folder.parent)
-            folder.mkdir(mode=0o700, exist_ok=True)
+            with suppress(FileExistsError):  # `exist_ok` looks whether it is there, and by then it may be gone again
+                folder.mkdir(mode=0o700)
 
 
 def _alive(pid: int) -> bool:

@@ -3,7 +3,7 @@
 A file's footer is plain text signed with the dataset's internal key: any Parquet reader takes the public columns
 without a key. Each protected column has a data key of its own (256 bits, AES_GCM_V1), wrapped by the key service
 under the column's master key and bound to dataset and partition: a file or a wrapped key carried into another
-partition opens nowhere. Wrapped data keys lie beside the file in `_KEY_MATERIAL_FOR_<file>.json`, so `rotate` renews
+partition opens nowhere. Wrapped data keys lie outside the file in `_KEY_MATERIAL_FOR_<file>.json`, so `rotate` renews
 the wrapping and leaves the data untouched. Data keys are wrapped one by one ("single wrapping"): Parquet's double
 wrapping puts a 128-bit key in between.
 
@@ -135,19 +135,21 @@ def read_encrypted(
 ) -> pa.RecordBatchReader:
     """The rows of a partition's files, in order, streamed; `columns` in the order asked for, None for all.
 
-    Key material among `files` is passed over; it has to lie beside its file. Only keys that the asked columns need
-    are used; a protected column also needs the internal key, which signs the footer.
+    A file's key material is the one among `files` that is named for it, of several the one beside it; without one, what
+    lies beside the file. Only keys that the asked columns need are used; a protected column also needs the internal
+    key, which signs the footer.
 
     A key that cannot be used raises the key service's error (KeyDenied, KeyDisabled, WrongKey, …) at once, naming
     the columns it stands for and the columns that remain readable. Asking for all columns is no exception: rows
     that silently lack columns are worse than an error. Raises ColumnNotFound and DamagedFile too, the latter also
     while streaming.
     """
-    data = [file for file in files if not file.name.startswith(KEY_MATERIAL_PREFIX)]
+    given = list(files)
+    data = [file for file in given if not file.name.startswith(KEY_MATERIAL_PREFIX)]
     if not data:
         raise DamagedFile(f"{dataset} {partition}: no encrypted file was given")
     client = _Wrapping(keys, dataset, partition)
-    footers = [_Footer.of(file) for file in data]
+    footers = [_Footer.of(file, _material_for(file, given)) for file in data]
     schema = footers[0].schema
     wanted = list(dict.fromkeys(schema.names if columns is None else columns))
     if missing := [name for footer in footers for name in wanted if name not in footer.schema.names]:
@@ -186,6 +188,16 @@ def rotate(files: Iterable[Path], *, dataset: str, partition: str, keys: KeyServ
             copy.replace(material)
         renewed.append(material)
     return renewed
+
+
+def wrapped_keys(material: bytes) -> Iterator[tuple[str, bytes]]:
+    """Master key and ciphertext of each data key in a file's key material. Raises DamagedFile."""
+    try:
+        for entry in json.loads(material).values():
+            one = json.loads(entry)
+            yield one["masterKeyID"], base64.b64decode(one["wrappedDEK"], validate=True)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DamagedFile(f"the key material cannot be read, it is damaged or was changed: {error}") from error
 
 
 class _Wrapping:
@@ -296,26 +308,35 @@ class _Footer:
     """What a file says of itself to anybody."""
 
     file: Path
+    material: Path  # where its wrapped data keys are
     schema: pa.Schema
     keys: Mapping[str, str]  # master key by protected column
 
     @classmethod
-    def of(cls, file: Path) -> "_Footer":
+    def of(cls, file: Path, material: Path) -> "_Footer":
         with _unreadable_is_damage(file):
             schema = pq.read_schema(file)
-            return cls(file, schema, dict(json.loads((schema.metadata or {}).get(_PROTECTION, b"{}"))))
+            return cls(file, material, schema, dict(json.loads((schema.metadata or {}).get(_PROTECTION, b"{}"))))
 
     def needed(self, wanted: Sequence[str]) -> dict[str, str]:
         return {name: key for name, key in self.keys.items() if name in wanted}
 
 
-def _open(file: Path, protected: Mapping[str, str], client: _Wrapping) -> pq.ParquetFile:
+def _material_for(file: Path, given: Sequence[Path]) -> Path:
+    beside = key_material_of(file)
+    named = [one for one in given if one.name == beside.name]
+    return beside if beside in named or not named else named[0]
+
+
+def _open(footer: _Footer, protected: Mapping[str, str], client: _Wrapping) -> pq.ParquetFile:
     """The file, with keys only if some column needs them."""
+    file = footer.file
     if not protected:
         return pq.ParquetFile(file, pre_buffer=False)
-    with _missing_is_damage(key_material_of(file)):
+    with _missing_is_damage(footer.material):
+        # Parquet takes the path of a file only to look for the key material beside it.
         properties = client.factory.file_decryption_properties(
-            pe.KmsConnectionConfig(), pe.DecryptionConfiguration(), file
+            pe.KmsConnectionConfig(), pe.DecryptionConfiguration(), footer.material.with_name(file.name)
         )
         # Buffering ahead would hold all row groups of the file.
         return pq.ParquetFile(file, decryption_properties=properties, pre_buffer=False)
@@ -326,7 +347,7 @@ def _try_keys(footer: _Footer, wanted: Sequence[str], client: _Wrapping) -> None
     needed = footer.needed(wanted)
     for names in _by_key(needed).values():
         try:
-            with _unreadable_is_damage(footer.file), _open(footer.file, needed, client) as opened:
+            with _unreadable_is_damage(footer.file), _open(footer, needed, client) as opened:
                 next(opened.iter_batches(batch_size=1, columns=names[:1]), None)
         except CityPlatformError:
             if not client.refused:
@@ -346,7 +367,7 @@ def _batches(
     footers: Sequence[_Footer], wanted: Sequence[str], client: _Wrapping, batch_rows: int
 ) -> Iterator[pa.RecordBatch]:
     for footer in footers:
-        with _unreadable_is_damage(footer.file), _open(footer.file, footer.needed(wanted), client) as opened:
+        with _unreadable_is_damage(footer.file), _open(footer, footer.needed(wanted), client) as opened:
             for batch in opened.iter_batches(batch_rows, columns=wanted):
                 yield batch.select(wanted).replace_schema_metadata(None)
 

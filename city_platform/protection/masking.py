@@ -8,7 +8,7 @@ the same column always gets the same pseudonym, and the same value in two column
 import hashlib
 import hmac
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pyarrow as pa
 from duckdb.func import FunctionNullHandling
@@ -18,7 +18,7 @@ from city_platform.engines.dialect import Dialect
 from city_platform.engines.duckdb import Session
 from city_platform.ports import KeyService, ObjectStore
 from city_platform.protection.classification import master_key
-from city_platform.protection.secret import kept_secret
+from city_platform.protection.secret import kept_secret, wrap_again
 
 PSEUDONYM_HEX_DIGITS = 32
 
@@ -55,13 +55,23 @@ def pseudonym_key(keys: KeyService, store: ObjectStore, dataset: str) -> bytes:
     It is stored wrapped under the dataset's key for personal columns, at `protection/{dataset}/pseudonym-key`.
     Deleting that object makes all pseudonyms of the dataset untraceable for ever. Raises the key service's errors.
     """
-    return kept_secret(
-        keys,
-        store,
-        f"protection/{dataset}/pseudonym-key",
-        master_key(dataset, Classification.PERSONAL),
-        {"dataset": dataset, "purpose": "pseudonyms"},
-    )
+    return kept_secret(keys, store, *_pseudonym_secret(dataset))
+
+
+def pseudonym_key_place(dataset: str) -> str:
+    """The key of the object that holds a dataset's secret for pseudonyms, wrapped."""
+    return f"protection/{dataset}/pseudonym-key"
+
+
+def wrap_pseudonym_key_again(keys: KeyService, store: ObjectStore, dataset: str) -> bool:
+    """Wraps the secret for pseudonyms under what its key encrypts with now; False where there is none."""
+    return wrap_again(keys, store, *_pseudonym_secret(dataset))
+
+
+def _pseudonym_secret(dataset: str) -> tuple[str, str, Mapping[str, str]]:
+    """Place, master key and context."""
+    context = {"dataset": dataset, "purpose": "pseudonyms"}
+    return pseudonym_key_place(dataset), master_key(dataset, Classification.PERSONAL), context
 
 
 def register_pseudonym(session: Session, key: bytes) -> str:

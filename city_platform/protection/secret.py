@@ -22,3 +22,16 @@ def kept_secret(keys: KeyService, store: ObjectStore, place: str, master: str, c
         except ObjectExists:
             wrapped = store.get(place)
     return keys.decrypt(master, wrapped, context)
+
+
+def wrap_again(keys: KeyService, store: ObjectStore, place: str, master: str, context: Mapping[str, str]) -> bool:
+    """Wraps the secret under what the key encrypts with now; False where there is none. The secret stays the same.
+
+    The object is replaced whole: whoever dies in it leaves the earlier or the new wrapping, and both open.
+    """
+    try:
+        wrapped = store.get(place)
+    except ObjectNotFound:
+        return False
+    store.put(place, keys.encrypt(master, keys.decrypt(master, wrapped, context), context))
+    return True

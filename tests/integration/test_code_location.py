@@ -13,12 +13,23 @@ from city_platform.datasets import Dataset, load_datasets
 from city_platform.layers import freshness, landing
 from city_platform.layers.drop_folder import SETTLE_SECONDS
 from city_platform.layers.platform import Platform
+from city_platform.protection.classification import master_keys
 from city_platform.quality.settings import rule_id
 from definitions import ROOT, build_definitions
 from resources.platform import PlatformResource
 from tests.town import FIXTURES, bad_trees, good_trees, trees_csv
 
-_OF_ALL = {"source", "questions", "scorecard", "tables", "dictionary", "store", "statistics", "anomalies"}
+_OF_ALL = {
+    "source",
+    "questions",
+    "old_versions",
+    "scorecard",
+    "tables",
+    "dictionary",
+    "store",
+    "statistics",
+    "anomalies",
+}
 _OF_TRAFFIC = {"stream", "exports", "free_flow", "anomalies", "forecast", "advice"}
 VANCOUVER = ZoneInfo("America/Vancouver")
 
@@ -48,7 +59,7 @@ def test_the_keys_are_these(city: dg.Definitions) -> None:
     expected = {f"{dataset.name}/{layer}" for dataset in datasets for layer in layers}
     expected |= {f"{dataset.name}/source" for dataset in datasets if dataset.sources}
     expected |= {f"{dataset.name}/questions" for dataset in datasets if dataset.questions}
-    expected |= {"governance/scorecard", "catalog/tables", "catalog/dictionary"}
+    expected |= {"governance/scorecard", "catalog/tables", "catalog/dictionary", "lake/old_versions"}
     expected |= {f"incidents/{name}" for name in ("store", "exports", "statistics", "anomalies")}
     expected |= {f"traffic_readings/{name}" for name in _OF_TRAFFIC}
     assert {key.to_user_string() for key in city.resolve_all_asset_keys()} == expected
@@ -116,7 +127,8 @@ def test_jobs_sensors_and_schedules(town: dg.Definitions) -> None:
     assert {sensor.name for sensor in repository.sensor_defs} == sensors
     fetches = {"daily_fetch", "weekly_fetch", "monthly_fetch"}
     schedules = {schedule.name for schedule in repository.schedule_defs}
-    assert schedules == {"daily_ingestion", "daily_catalog", "weekly_governance_trees", "weekly_scorecard", *fetches}
+    of_all = {"daily_ingestion", "daily_catalog", "daily_pruning", "weekly_governance_trees", "weekly_scorecard"}
+    assert schedules == {*of_all, *fetches}
 
 
 @pytest.mark.parametrize(
@@ -126,6 +138,7 @@ def test_jobs_sensors_and_schedules(town: dg.Definitions) -> None:
         ("daily_ingestion", "2024-11-02", ["11-02 06:00 PDT", "11-03 06:00 PST", "11-04 06:00 PST"]),
         ("weekly_governance_trees", "2024-03-04", ["03-04 05:00 PST", "03-11 05:00 PDT", "03-18 05:00 PDT"]),
         ("daily_catalog", "2024-11-02", ["11-02 07:30 PDT", "11-03 07:30 PST", "11-04 07:30 PST"]),
+        ("daily_pruning", "2024-03-09", ["03-09 03:30 PST", "03-10 03:30 PDT", "03-11 03:30 PDT"]),
         ("weekly_scorecard", "2024-03-04", ["03-04 06:00 PST", "03-11 06:00 PDT", "03-18 06:00 PDT"]),
         ("weekly_governance_trees", "2024-10-28", ["10-28 05:00 PDT", "11-04 05:00 PST", "11-11 05:00 PST"]),
     ],
@@ -292,3 +305,5 @@ def test_every_materialization_says_what_it_made(
         if layer not in {"rejected", "encrypted", "profile"}:
             assert "dagster/column_schema" in told, layer
     assert "Acer rubrum" in str(made["cleaned"].metadata["preview"].value)
+    for key in master_keys("trees"):
+        assert made["encrypted"].metadata[f"key id/{key}"].value == platform.keys.current(key)

@@ -140,10 +140,19 @@ def test_keys_can_be_looked_after(here: Path) -> None:
     key = f"alias/city-platform/{LICENCES}/personal"
     local_platform(here).keys.ensure(key)
     assert [one["name"] for one in call_here("keys", "list")[1]["keys"]] == [key]
-    assert call_here("keys", "rotate", key)[1] == {"key": key, "version": 2, "enabled": True}
+    code, told = call_here("keys", "rotate", LICENCES, "--classification", "personal")
+    assert code == 0
+    assert list(told["keys"]) == [key]
+    assert call_here("keys", "list")[1]["keys"] == [{"name": key, "version": 2, "enabled": True}]
     assert call_here("keys", "disable", key)[1]["enabled"] is False
-    assert call_here("keys", "enable", key)[1]["enabled"] is True
-    assert call_here("keys", "rotate", "alias/nobody")[0] == 3
+    assert call_here("keys", "enable", key)[1] == {"key": key, "version": 2, "enabled": True}
+    assert call_here("keys", "rotate", "nobody")[0] == 2
+    assert call_here("keys", "rotate", LICENCES, "--classification", "public")[0] == 2
+    code, told = call_here("keys", "rotate", LICENCES)
+    assert (code, "create it" in told["error"]) == (3, True)
+    code, told = call_here("keys", "retire", LICENCES)
+    assert code == 3
+    assert "wait until" in told["error"]
 
 
 @pytest.mark.usefixtures("here")

@@ -1,6 +1,7 @@
 """The event log whose connections stay open writes what Dagster's own reads, whatever happens to the files."""
 
 import os
+import sqlite3
 import time
 import uuid
 from pathlib import Path
@@ -56,6 +57,32 @@ def test_a_log_that_was_wiped_by_another_process_is_begun_anew(tmp_path: Path) -
     SqliteEventLogStorage(str(tmp_path)).wipe()
     kept.store_event(entry(run, "there"))
     assert messages(SqliteEventLogStorage(str(tmp_path)), run) == ["there"]
+    kept.dispose()
+
+
+def test_a_run_s_file_that_another_process_began_meanwhile_stays(tmp_path: Path) -> None:
+    kept, run = KeptSqliteEventLogStorage(str(tmp_path)), new_run()
+    SqliteEventLogStorage(str(tmp_path)).store_event(entry(run, "theirs"))
+    kept._begin(Path(kept.path_for_shard(run)))
+    kept.store_event(entry(run, "ours"))
+    assert messages(kept, run) == ["theirs", "ours"]
+    assert not list(tmp_path.glob("*.new"))
+    kept.dispose()
+
+
+def test_a_run_s_file_is_what_dagster_itself_would_have_made(tmp_path: Path) -> None:
+    kept, plain = KeptSqliteEventLogStorage(str(tmp_path / "kept")), SqliteEventLogStorage(str(tmp_path / "plain"))
+    run = new_run()
+
+    def declared(storage: SqliteEventLogStorage) -> set[tuple[str, str]]:
+        storage.store_event(entry(run, "first"))
+        with sqlite3.connect(storage.path_for_shard(run)) as database:
+            assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+            revision = database.execute("SELECT version_num FROM alembic_version").fetchall()
+            made = database.execute("SELECT name, sql FROM sqlite_master").fetchall()
+        return {*made, ("revision", str(revision))}
+
+    assert declared(kept) == declared(plain)
     kept.dispose()
 
 

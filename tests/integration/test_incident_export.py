@@ -362,6 +362,21 @@ def test_an_alert_that_cannot_be_sent_is_sent_by_a_later_delivery(town: Town, mo
     assert len(town.names()) == 2
 
 
+def test_an_incident_that_became_critical_while_closed_is_told_of_when_it_is_opened_again(town: Town) -> None:
+    one = town.write(incident(0))
+    closed = town.write(replace(one, version=2, status=Status.RESOLVED, closed_at=one.updated_at), one)
+    critical = town.write(replace(closed, version=3, severity=Severity.CRITICAL), closed)
+    all_the_way(town)
+    assert not notifications(town)
+    again = town.write(replace(critical, version=4, status=Status.REOPENED, closed_at=None), critical)
+    all_the_way(town)
+    (told,) = notifications(town)
+    assert "was opened again and is critical" in told["body"]
+    town.write(replace(again, version=5, status=Status.IN_PROGRESS), again)
+    all_the_way(town)
+    assert len(notifications(town)) == 1
+
+
 def test_an_alert_is_sent_once_by_its_claim_and_once_by_its_name(town: Town) -> None:
     told = record(incident(0, severity=Severity.CRITICAL))
     row = flat_row(told, str)

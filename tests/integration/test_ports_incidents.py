@@ -33,6 +33,7 @@ from city_platform.layers.platform import Platform
 from city_platform.local.incidents import SqliteIncidentRepository
 from tests.incident_stack import table_definitions
 from tests.incidents import NOW, change, incident, reference
+from tests.reserved_words import refuse_reserved_words
 from tests.town import StandingClock
 
 EAST = Listing(Pattern.DISTRICT_STATUS, ("mount-pleasant", "reported"))
@@ -47,6 +48,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, clock: StandingClock) 
     project = f"test-{uuid4().hex}"
     tables = IncidentTables(f"{project}-dev")
     client = dynamodb_client("ca-central-1", url)
+    refuse_reserved_words(client)
     for definition in table_definitions(project):  # of the template: whatever it lacks is missing here
         client.create_table(**definition)
     return DynamoDBIncidentRepository(tables, clock, lambda: client)
@@ -156,6 +158,28 @@ def test_what_is_to_be_anonymised_is_past_its_day_and_not_past_its_end(store: In
     assert len(store.to_anonymise(NOW, 2)) == 2
     store.write([change(following(due[0], anonymise_after=None, ttl=None), due[0])])
     assert {one.incident_id for one in store.to_anonymise(NOW, 10)} == {one.incident_id for one in due[1:]}
+
+
+def test_marks_go_where_a_change_says_so_and_where_the_incident_is_forgotten(store: IncidentRepository) -> None:
+    names = [f"support#{number}" for number in range(30)]
+    version, before = incident(), None
+    for name in names:
+        store.write([change(version, before, marks=(Mark(name, "x"),))])
+        before, version = version, following(version)
+    dropped, kept = names[:28], names[28:]
+    for _ in range(2):  # what is gone may be dropped again
+        store.write([change(version, before, drops_marks=(*dropped, dropped[0]))])
+        before, version = version, following(version)
+    for name in kept:
+        with pytest.raises(AlreadyDone):
+            store.write([change(version, before, marks=(Mark(name, "x"),))])
+    for _ in range(2):
+        store.forget(version.incident_id, kept)
+    other = incident(1)
+    store.write([change(other)])
+    for name in (dropped[0], *kept):
+        before, other = other, following(other)
+        store.write([change(other, before, marks=(Mark(name, "y"),))])
 
 
 def test_what_is_left_of_an_incident_is_forgotten_and_nothing_of_others(store: IncidentRepository) -> None:

@@ -123,6 +123,14 @@ def test_a_ciphertext_cut_short_is_a_wrong_key(adapter: Adapter, length: int) ->
         adapter.service.decrypt(KEY, sealed[:length], CONTEXT)
 
 
+def test_each_key_says_what_encrypts_under_it_now(adapter: Adapter) -> None:
+    ids = [adapter.service.current(key) for key in (KEY, OTHER)]
+    assert len(set(ids)) == 2
+    assert [adapter.again().current(key) for key in (KEY, OTHER)] == ids
+    with pytest.raises(KeyNotFound):
+        adapter.service.current("alias/city-platform/nobody/personal")
+
+
 def test_an_unknown_key_is_named(adapter: Adapter) -> None:
     sealed = adapter.service.encrypt(KEY, b"data", CONTEXT)
     with pytest.raises(KeyNotFound, match="alias/none"):
@@ -176,7 +184,7 @@ KMS_ERRORS = [
 
 @pytest.mark.parametrize(
     ("code", "status", "kind"),
-    [*KMS_ERRORS, ("InvalidCiphertextException", 400, WrongKey), ("IncorrectKeyException", 400, WrongKey)],
+    [*KMS_ERRORS, ("InvalidCiphertextException", 400, WrongKey)],
 )
 def test_kms_errors_on_decryption_are_the_ports_errors(
     stubbed: tuple[KmsKeyService, Stubber], code: str, status: int, kind: type[CityPlatformError]
@@ -202,6 +210,22 @@ def test_decryption_names_its_key(stubbed: tuple[KmsKeyService, Stubber]) -> Non
     asked = {"KeyId": KEY, "CiphertextBlob": b"sealed", "EncryptionContext": CONTEXT}
     stubber.add_response("decrypt", {"Plaintext": b"data"}, asked)
     assert service.decrypt(KEY, b"sealed", CONTEXT) == b"data"
+
+
+def test_what_another_key_encrypted_is_tried_with_the_one_before(stubbed: tuple[KmsKeyService, Stubber]) -> None:
+    service, stubber = stubbed
+    before = {"KeyId": f"{KEY}/previous", "CiphertextBlob": b"sealed", "EncryptionContext": CONTEXT}
+    stubber.add_client_error("decrypt", "IncorrectKeyException", http_status_code=400)
+    stubber.add_response("decrypt", {"Plaintext": b"data"}, before)
+    assert service.decrypt(KEY, b"sealed", CONTEXT) == b"data"
+    for _ in range(2):
+        stubber.add_client_error("decrypt", "IncorrectKeyException", http_status_code=400)
+    with pytest.raises(WrongKey, match=f"{KEY}/previous: IncorrectKeyException"):
+        service.decrypt(KEY, b"sealed", CONTEXT)
+    for code in ("IncorrectKeyException", "NotFoundException"):
+        stubber.add_client_error("decrypt", code, http_status_code=400)
+    with pytest.raises(WrongKey, match=f"{KEY}: IncorrectKeyException"):
+        service.decrypt(KEY, b"sealed", CONTEXT)
 
 
 class Failing:

@@ -2,9 +2,11 @@
 
 import os
 import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import boto3
@@ -14,24 +16,41 @@ from city_platform.aws.store import S3ObjectStore
 from city_platform.lake.zones import FOLDERS, UnknownPlace, Zone, zone_of
 from city_platform.local.store import LocalObjectStore
 from city_platform.ports import ObjectExists, ObjectNotFound, ObjectStore, StoreUnavailable
+from tests.emulated_stacks import make_stack
+
+REGION = "eu-central-1"
+WHERE = {"LocationConstraint": REGION}
 
 
 @pytest.fixture(params=["local", "s3", "s3 in one bucket"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ObjectStore]:
     if request.param == "local":
-        return LocalObjectStore(tmp_path / "lake")
+        yield LocalObjectStore(tmp_path / "lake")
+        return
     endpoint = request.getfixturevalue("aws")
-    return s3_store(endpoint, tmp_path, one_bucket=request.param.endswith("one bucket"))
-
-
-def s3_store(endpoint: str, tmp_path: Path, *, one_bucket: bool = False) -> S3ObjectStore:
-    town = uuid4().hex
-    buckets = {zone: f"cov-{'all' if one_bucket else zone}-{town}" for zone in Zone}
+    if request.param == "s3":
+        buckets = request.getfixturevalue("deployed")
+    else:
+        buckets = dict.fromkeys(Zone, f"cov-all-{uuid4().hex}")
+        s3_client(endpoint).create_bucket(Bucket=buckets[Zone.RAW], CreateBucketConfiguration=WHERE)
+    yield s3_store(endpoint, tmp_path, buckets)
     for bucket in set(buckets.values()):
-        s3_client(endpoint).create_bucket(Bucket=bucket)
+        boto3.resource("s3", **access(endpoint)).Bucket(bucket).objects.delete()
+
+
+@pytest.fixture(scope="module")
+def deployed(aws: str) -> Mapping[Zone, str]:
+    """The buckets of infrastructure/foundation.yaml, made once. The region is this module's: names of keys are, too."""
+    cloudformation = boto3.client("cloudformation", **access(aws))
+    make_stack(cloudformation, "keys")
+    outputs = make_stack(cloudformation, "foundation", Suffix=uuid4().hex)
+    return {zone: outputs[f"{zone.title()}Bucket"] for zone in Zone}
+
+
+def s3_store(endpoint: str, tmp_path: Path, buckets: Mapping[Zone, str]) -> S3ObjectStore:
     config = {
         "endpoint": endpoint,
-        "region": "us-east-1",
+        "region": REGION,
         "access_key_id": "testing",
         "secret_access_key": "testing",
         "virtual_hosted_style_request": False,
@@ -41,9 +60,13 @@ def s3_store(endpoint: str, tmp_path: Path, *, one_bucket: bool = False) -> S3Ob
     return S3ObjectStore(buckets, tmp_path / "cache", config)
 
 
-def s3_client(endpoint: str) -> Any:
+def access(endpoint: str) -> dict[str, str]:
     credentials = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
-    return boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", **credentials)
+    return {"endpoint_url": endpoint, "region_name": REGION, **credentials}
+
+
+def s3_client(endpoint: str) -> Any:
+    return boto3.client("s3", **access(endpoint))
 
 
 def test_what_is_put_is_got(store: ObjectStore) -> None:
@@ -118,22 +141,26 @@ def test_what_nobody_gave_a_place_is_not_written(store: ObjectStore) -> None:
     assert list(store.keys("")) == []
 
 
-def test_each_zone_is_its_bucket_and_what_others_put_there_is_not_seen(aws: str, tmp_path: Path) -> None:
-    store, s3 = s3_store(aws, tmp_path), s3_client(aws)
+def test_each_zone_is_its_bucket_under_its_key_and_what_others_put_there_is_not_seen(
+    aws: str, deployed: Mapping[Zone, str], tmp_path: Path
+) -> None:
+    store, s3 = s3_store(aws, tmp_path, deployed), s3_client(aws)
     for folder in FOLDERS:
         store.put(f"{folder}/k", b"1")
         store.put(f"manifests/{folder}/d/1.json", b"1")
-        bucket = urlsplit(store.uri(f"{folder}/k")).netloc
-        assert bucket.startswith(f"cov-{zone_of(folder)}-")
+        bucket = deployed[zone_of(folder)]
+        assert store.uri(f"{folder}/k") == f"s3://{bucket}/{folder}/k"
+        (rule,) = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
         for key in (f"{folder}/k", f"manifests/{folder}/d/1.json"):
-            assert s3.head_object(Bucket=bucket, Key=key)["ContentLength"] == 1
-    crawler = urlsplit(store.uri("catalog/k")).netloc
-    s3.put_object(Bucket=crawler, Key="athena-results/1.csv", Body=b"1")
-    s3.put_object(Bucket=crawler, Key="raw/stray", Body=b"1")
+            there = s3.head_object(Bucket=bucket, Key=key)
+            assert there["ServerSideEncryption"] == "aws:kms"
+            assert there["SSEKMSKeyId"] == rule["ApplyServerSideEncryptionByDefault"]["KMSMasterKeyID"]
+    s3.put_object(Bucket=deployed[Zone.CRAWLER], Key="athena-results/1.csv", Body=b"1")
+    s3.put_object(Bucket=deployed[Zone.CRAWLER], Key="raw/stray", Body=b"1")
     assert len(list(store.keys(""))) == 2 * len(FOLDERS)
 
 
-@pytest.mark.parametrize("ask", ["get", "size", "local_path"])
+@pytest.mark.parametrize("ask", ["get", "size", "local_path", "modified"])
 def test_an_absent_object_is_a_typed_error(store: ObjectStore, ask: str) -> None:
     with pytest.raises(ObjectNotFound):
         getattr(store, ask)("nobody/put/this")
@@ -145,6 +172,33 @@ def test_deleting_is_idempotent(store: ObjectStore) -> None:
     store.delete("recipes/k")
     with pytest.raises(ObjectNotFound):
         store.get("recipes/k")
+
+
+def test_a_deleted_object_is_not_served_from_a_cache(store: ObjectStore) -> None:
+    store.put("raw/k", b"1")
+    assert store.local_path("raw/k").read_bytes() == b"1"
+    store.delete("raw/k")
+    with pytest.raises(ObjectNotFound):
+        store.local_path("raw/k")
+
+
+def test_an_object_says_when_it_was_written(store: ObjectStore) -> None:
+    store.put("raw/k", b"1")
+    assert abs(store.modified("raw/k") - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+def test_puts_and_deletes_in_one_folder_do_not_disturb_each_other(tmp_path: Path) -> None:
+    store = LocalObjectStore(tmp_path / "lake")
+
+    def work(number: int) -> None:
+        for _ in range(100):
+            store.put(f"raw/b/{number}", b"x")
+            assert store.get(f"raw/b/{number}") == b"x"
+            store.delete(f"raw/b/{number}")
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(work, range(4)))
+    assert list((tmp_path / "lake" / "objects").iterdir()) == []
 
 
 def test_a_uri_names_the_object(store: ObjectStore) -> None:

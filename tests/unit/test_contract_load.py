@@ -10,8 +10,15 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from city_platform.contracts.load import load_contract, read_contract
-from city_platform.contracts.model import Classification, Contract, Masking, Partitioning, PartitionTransform
+from city_platform.contracts.load import about_rows, load_contract, read_contract
+from city_platform.contracts.model import (
+    Classification,
+    Contract,
+    Masking,
+    OldVersions,
+    Partitioning,
+    PartitionTransform,
+)
 
 DATASETS = Path(__file__).parents[2] / "datasets"
 
@@ -168,6 +175,15 @@ PLATFORM_MISTAKES = [
     ("America/Vancouver", "../etc", "timezone", "IANA"),
     ("property: portal", "property: licence", "value: trees", "keep one of the two"),
     ("property: portal", "property: masking", "value: trees", "move it to a property of the schema"),
+    (
+        "property: portal, value: trees",
+        "property: keepVersions, value: 0",
+        "value: 0",
+        "a whole number from 1 to 1,000",
+    ),
+    ("property: portal, value: trees", "property: keepVersions, value: true", "keepVersions", "a whole number"),
+    ("property: portal, value: trees", "property: keepDays, value: 30d", "30d", "a whole number from 1 to 3,660"),
+    ("property: portal", "property: keepVersion", "keepVersion", "write 'keepVersions'"),
     ("value: Changed", "value: Chnged", "Chnged", "write 'Changed'"),
     ("value: Changed", "value: Caretaker", "latestBy", "name a column of logical type date"),
     ("primaryKey: true\n        primaryKeyPosition: 1\n", "\n", "latestBy", "add 'primaryKey: true'"),
@@ -418,6 +434,33 @@ def test_tickets_promise_what_the_platform_relies_on() -> None:
     assert {"hundred_block", "street", "date", "bylaw", "section", "status", "description"} < headers
     assert {column.name for column in contract.columns if not column.required_in_source} == {"Year", "BI_ID"}
     assert contract.cadence == "quarterly"
+
+
+def test_a_contract_says_how_long_old_versions_are_kept() -> None:
+    def kept(*lines: str) -> OldVersions:
+        text = VALID.replace("customProperties:\n", "customProperties:\n" + "".join(lines), 1)
+        contract, findings = load_contract(text, "f")
+        assert contract is not None, [str(one) for one in findings]
+        return contract.old_versions
+
+    assert kept() == OldVersions(3, timedelta(days=30))
+    assert kept("  - {property: keepVersions, value: 5}\n") == OldVersions(5, timedelta(days=30))
+    assert kept("  - property: keepDays\n    value: 1\n") == OldVersions(3, timedelta(days=1))
+
+
+@given(st.permutations(["keepVersions", "keepDays", "portal", "latestBy"]), st.booleans(), st.integers(1, 900))
+def test_how_long_old_versions_are_kept_makes_nothing_again(order: list[str], flow: bool, number: int) -> None:
+    def written(names: list[str]) -> str:
+        form = (
+            "  - {{property: {}, value: {}}}\n"
+            if flow
+            else "  - property: {}\n    value: {}\n    description: 'a - b'\n"
+        )
+        lines = "".join(form.format(name, number) for name in names)
+        return f"customProperties:\n{lines}schema:\n  - name: keepDays\n"
+
+    kept = [name for name in order if not name.startswith("keep")]
+    assert about_rows(written(order)) == about_rows(written(kept)) == written(kept)
 
 
 def test_a_list_of_what_stands_today_has_no_year_column_and_may_have_no_key() -> None:

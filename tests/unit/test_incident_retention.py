@@ -1,6 +1,7 @@
 """What becomes of incidents after they were closed: their dates, their reporters, their end."""
 
 import re
+import sqlite3
 from collections.abc import Callable
 from datetime import timedelta
 from importlib import resources
@@ -17,12 +18,14 @@ from city_platform.incidents.cursor import Cursors
 from city_platform.incidents.model import Contact, Incident, Resolution, Status
 from city_platform.incidents.reference import BadReference, Retention, load_reference
 from city_platform.incidents.repository import Listing, Pattern
-from city_platform.incidents.retention import anonymise, dated
-from city_platform.incidents.roles import Role
+from city_platform.incidents.retention import anonymise, dated, forget
+from city_platform.incidents.roles import Actor, Role
 from city_platform.incidents.service import IncidentNotFound, IncidentService
+from city_platform.incidents.supporters import support_mark
 from city_platform.local.incident_stream import SqliteIncidentStream
 from city_platform.local.incidents import SqliteIncidentRepository
 from city_platform.local.keys import LocalKeyService
+from city_platform.local.store import LocalObjectStore
 from tests.incidents import ADMIN, CITIZEN, NOW, OFFICER, OTHER, incident, reference, report
 from tests.town import StandingClock
 
@@ -45,6 +48,12 @@ def service(tmp_path: Path, clock: StandingClock, store: SqliteIncidentRepositor
     keys = LocalKeyService(tmp_path / "keys.json")
     keys.ensure(CONTACT_KEY)
     return IncidentService(store, reference(), keys, clock, Cursors(b"s" * 32))
+
+
+def supporters(store: SqliteIncidentRepository) -> list[str]:
+    """The marks that name a person by a digest."""
+    with sqlite3.connect(store.path) as connection:
+        return [key for (key,) in connection.execute("SELECT key FROM mark WHERE key LIKE 's%'")]
 
 
 @pytest.fixture
@@ -78,6 +87,32 @@ def test_closing_sets_both_dates_and_reopening_takes_them_back(
     assert store.get(one.incident_id) == again
     closed = close(one.incident_id)
     assert (closed.anonymise_after, closed.ttl) == (clock.time + 90 * DAY, NOW + 731 * DAY)
+
+
+def test_no_mark_of_anybody_stays_whatever_they_supported_and_whenever(
+    service: IncidentService, store: SqliteIncidentRepository, close: Callable[..., Incident], clock: StandingClock
+) -> None:
+    people = [Actor.of(f"person-{number}", ["citizen"]) for number in range(3)]
+    other = service.report(report(), CITIZEN).incident.incident_id
+    service.support(other, OTHER)
+    one = service.report(report(), CITIZEN).incident.incident_id
+    for person in people:
+        service.support(one, person)
+    for closing in range(2):
+        if closing:
+            service.transition(one, Status.REOPENED, OFFICER)
+        clock.time += DAY
+        close(one)
+        for person in (*people, OFFICER):
+            service.support(one, person)
+    assert len(supporters(store)) == 1 + 3 + 2 * 4
+    clock.time += 90 * DAY
+    assert anonymise(store, clock.now()) == 1
+    assert supporters(store) == [support_mark(other, "citizen-2").key]
+    service.support(one, people[0])  # of those who come later, too, when the incident leaves
+    assert len(supporters(store)) == 2
+    forget(store, LocalObjectStore(store.path.parent / "lake"), one)
+    assert len(supporters(store)) == 1
 
 
 @pytest.mark.parametrize("status", list(Status))
@@ -121,6 +156,7 @@ def test_on_its_day_the_reporter_is_removed_and_history_says_so_without_them(
     one = close()
     service.comment(one.incident_id, "thank you", CITIZEN, public=True)
     before = service.support(one.incident_id, OTHER)
+    assert len(supporters(store)) == 1
     clock.time = NOW + 90 * DAY - timedelta(milliseconds=1)
     assert anonymise(store, clock.now()) == 0
     assert service.contact(one.incident_id, CITIZEN) == Contact(email="canary@example.org")
@@ -136,6 +172,7 @@ def test_on_its_day_the_reporter_is_removed_and_history_says_so_without_them(
         ("reported", None), ("transition", "officer-1"), ("comment", None), ("still_there", None),
         ("anonymised", "system"),
     ]  # fmt: skip
+    assert not supporters(store)
     assert (history[-1].role, history[-1].public, history[-1].from_status) == (Role.SYSTEM, False, Status.RESOLVED)
     assert "citizen" not in repr([after, [(entry.actor, entry.note) for entry in history]])
     assert anonymise(store, clock.now() + 100 * DAY) == 0

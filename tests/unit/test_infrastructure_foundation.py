@@ -19,6 +19,7 @@ from tests.templates import Resource, Stack, template
 REGION, OTHER = "ca-central-1", "ca-west-1"
 SHORT = {Zone.RAW: "raw", Zone.TRANSFORM: "trf", Zone.CURATED: "cur", Zone.CRAWLER: "crw"}
 KEYS = {Zone.RAW: "Personal", Zone.TRANSFORM: "Personal", Zone.CURATED: "Internal", Zone.CRAWLER: "Internal"}
+SERVICES_OWN = {"athena-results/", "databrew/"}  # what services of AWS put beside the lake's objects
 KEPT = 100_000  # days after which only what never ends is there
 
 
@@ -75,14 +76,11 @@ def test_a_zone_has_a_bucket_of_its_name_and_its_copy(zone: Zone) -> None:
     assert here.properties["Tags"] == there.properties["Tags"]
 
 
-OF_SERVICES = {"athena-results/", "databrew/"}  # what others than the code put into the buckets
-
-
 @pytest.mark.parametrize("zone", Zone)
 def test_rules_of_a_bucket_are_about_what_the_code_puts_there(zone: Zone) -> None:
     for stack in (foundation(), replica()):
         prefixes = [one["Prefix"] for one in rules(bucket(stack, zone)) if "Prefix" in one]
-        assert all(zone_of(prefix) is zone for prefix in prefixes if prefix not in OF_SERVICES)
+        assert all(zone_of(prefix) is zone for prefix in prefixes if prefix not in SERVICES_OWN)
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -363,5 +361,6 @@ def test_services_use_the_key_of_logs_for_this_account() -> None:
     assert trails["Principal"] == {"Service": "cloudtrail.amazonaws.com"}
     assert trails["Condition"]["StringEquals"] == messages["Condition"]["StringEquals"]
     assert trails["Condition"]["ArnLike"] == {"aws:SourceArn": "arn:aws:cloudtrail:*:1:trail/*"}
-    for one in (messages, trails):
-        assert set(one["Action"]) == {"kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey"}
+    needed = {"kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey"}
+    assert set(trails["Action"]) == needed
+    assert set(messages["Action"]) == needed | {"kms:ReEncryptFrom", "kms:ReEncryptTo"}

@@ -51,11 +51,31 @@ def test_ensure_keeps_what_is_there_and_create_refuses_it(service: LocalKeyServi
         service.create(KEY)
 
 
+def test_retired_versions_decrypt_nothing_any_more(service: LocalKeyService, path: Path) -> None:
+    before = service.encrypt(KEY, b"data", CONTEXT)
+    service.rotate(KEY)
+    after = service.encrypt(KEY, b"data", CONTEXT)
+    current = service.current(KEY)
+    assert [service.retire(KEY), service.retire(KEY)] == [1, 0]
+    for one in (service, LocalKeyService(path)):
+        assert one.current(KEY) == current
+        assert one.decrypt(KEY, after, CONTEXT) == b"data"
+        with pytest.raises(WrongKey):
+            one.decrypt(KEY, before, CONTEXT)
+    service.rotate(KEY)
+    assert service.current(KEY) not in {current, service.id_of(before)}
+    with pytest.raises(KeyNotFound):
+        service.retire("alias/nobody")
+    with pytest.raises(WrongKey):
+        service.id_of(b"short")
+
+
 def test_rotation_keeps_earlier_versions_for_decryption(service: LocalKeyService) -> None:
     before = service.encrypt(KEY, b"data", CONTEXT)
     service.rotate(KEY)
     after = service.encrypt(KEY, b"data", CONTEXT)
     assert service.keys() == [KeyState(KEY, enabled=True, version=2)]
+    assert service.id_of(after) == service.current(KEY) != service.id_of(before)
     # The header names the version, right before the nonce.
     assert (before[17:21], after[17:21]) == (b"\0\0\0\1", b"\0\0\0\2")
     assert service.decrypt(KEY, before, CONTEXT) == service.decrypt(KEY, after, CONTEXT) == b"data"

@@ -1,9 +1,15 @@
 """Reading templates: intrinsic functions, conditions, variants."""
 
+from typing import Any
+
 import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.templates import Template, UnknownReference, parse
 
+SOME = settings(max_examples=40)
 TEXT = """
 Parameters:
   Environment: {Type: String, AllowedValues: [dev, prod]}
@@ -70,6 +76,39 @@ def test_conditions_decide_what_is_there(small: Template) -> None:
 def test_variants_take_both_sides_of_each_condition(small: Template) -> None:
     taken = [(each.parameters.get("Replica", ""), each.parameters.get("Mode", "KMS")) for each in small.variants()]
     assert taken == [("", "KMS"), ("given", "KMS"), ("", "SSE-S3"), ("given", "SSE-S3")]
+
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["Type", "Tags", "a b"]), inner),
+)
+VALUES = {"Project": "city-platform", "Days": "30", "Bucket": "${Bucket}", "AWS::Region": "${AWS::Region}"}
+
+
+@SOME
+@given(PLAIN)
+def test_what_holds_no_function_is_left_as_it_is(value: Any) -> None:
+    assert Template("small", parse(TEXT)).resolve(value) == value
+    assert parse(yaml.safe_dump(value)) == value
+
+
+@SOME
+@given(st.lists(st.tuples(st.text("az -/.*"), st.sampled_from(sorted(VALUES))), max_size=4))
+def test_text_is_put_together_of_what_its_references_are(parts: list[tuple[str, str]]) -> None:
+    small = Template("small", parse(TEXT))
+    written = "".join(f"{text}${{{name}}}" for text, name in parts)
+    expected = "".join(f"{text}{VALUES[name]}" for text, name in parts)
+    assert small.resolve({"Fn::Sub": written}) == expected
+    joined = ["", [piece for text, name in parts for piece in (text, {"Ref": name})]]
+    assert small.resolve({"Fn::Join": joined}) == expected
+    assert parse(yaml.safe_dump({"Value": written}).replace("Value:", "Value: !Sub")) == {"Value": {"Fn::Sub": written}}
+
+
+@SOME
+@given(st.sampled_from(["", "given"]), st.sampled_from(["KMS", "SSE-S3"]))
+def test_a_condition_is_what_its_parts_are(replica: str, mode: str) -> None:
+    stack = Template("small", parse(TEXT)).deploy(Replica=replica, Mode=mode)
+    assert ("Key" in stack.by_name) == (replica != "" and mode == "KMS")
 
 
 @pytest.mark.parametrize(

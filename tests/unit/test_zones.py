@@ -17,6 +17,7 @@ from city_platform.lake.zones import FOLDERS, UnknownPlace, Zone, zone_of, zones
         ("manifests/quality_checked/d/2024/1.json", Zone.TRANSFORM),
         ("encrypted/d/year=2024/x", Zone.CURATED),
         ("manifests/curated/d/2024/1.json", Zone.CURATED),
+        ("pruned/curated/d/2024/1.json", Zone.CURATED),
         ("audit-head.json", Zone.CRAWLER),
         ("manifests/profile/d/2024/1.json", Zone.CRAWLER),
     ],
@@ -31,7 +32,7 @@ def test_what_has_no_zone_is_an_error_that_says_where_to_decide(key: str) -> Non
         zone_of(key)
 
 
-@given(st.sampled_from(FOLDERS), st.sampled_from(["", "manifests/"]), st.data())
+@given(st.sampled_from(FOLDERS), st.sampled_from(["", "manifests/", "pruned/"]), st.data())
 def test_a_listing_misses_no_zone(folder: str, before: str, data: st.DataObject) -> None:
     key = f"{before}{folder}/d/x"
     prefix = key[: data.draw(st.integers(0, len(key)))]

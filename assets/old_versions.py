@@ -1,0 +1,68 @@
+"""Old versions: what the lake lets go of."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import (
+    UnresolvedAssetJobDefinition,  # what the public define_asset_job returns has no public name
+)
+
+from assets.graph import asset_key, markdown_table, typed_failures
+from city_platform.datasets import Dataset
+from city_platform.layers import freshness, old_versions
+from resources.platform import PlatformResource
+
+KEY = dg.AssetKey(["lake", "old_versions"])
+
+
+def old_versions_asset(datasets: Sequence[Dataset]) -> dg.AssetsDefinition:
+    """`[lake, old_versions]`: one for the whole lake, without partitions; a run prunes it."""
+    spec = dg.AssetSpec(
+        key=KEY,
+        deps=[asset_key(dataset, layer.LAYER) for dataset in datasets for layer in freshness.LAYERS],
+        description="The earlier versions of everything in the lake. A run removes the files of those that nothing "
+        "needs any more, as each contract says (`keepVersions`, `keepDays`), and what killed runs left behind.",
+        group_name="lake",
+        owners=sorted({dataset.contract.owner for dataset in datasets}),
+        kinds={"parquet"},
+        tags={"layer": "old_versions", "classification": "internal", "cadence": "daily", "domain": "governance"},
+    )
+
+    @dg.multi_asset(name="__".join(KEY.path), specs=[spec])
+    def prune(context: dg.AssetExecutionContext, platform: PlatformResource) -> dg.MaterializeResult[None]:
+        done = []
+        with typed_failures():
+            for one in old_versions.prune(platform.open(), datasets, account=f"run {context.run.run_id}"):
+                done.append(one)
+                context.log.info("%s: %d files, %d bytes", one.dataset, one.files, one.bytes)
+        rows = [
+            {
+                "dataset": one.dataset,
+                "bytes freed": one.bytes,
+                "files": one.files,
+                "of killed runs": one.left_behind,
+                "versions": ", ".join(f"{layer} {count}" for layer, count in one.versions.items()),
+            }
+            for one in done
+            if one.files
+        ]
+        return dg.MaterializeResult(
+            asset_key=KEY,
+            metadata={
+                "bytes freed": dg.MetadataValue.int(sum(one.bytes for one in done)),
+                "files removed": dg.MetadataValue.int(sum(one.files for one in done)),
+                "versions pruned": dg.MetadataValue.int(sum(sum(one.versions.values()) for one in done)),
+                "by dataset": dg.MetadataValue.md(markdown_table(rows)),
+            },
+        )
+
+    return prune
+
+
+def prune_job() -> UnresolvedAssetJobDefinition:
+    """The lake, pruned."""
+    return dg.define_asset_job(
+        "prune_lake",
+        selection=dg.AssetSelection.assets(KEY),
+        description="Removes the files of old versions that nothing needs, and says how many bytes that freed.",
+    )
