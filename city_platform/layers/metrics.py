@@ -17,8 +17,8 @@ from city_platform.layers.scorecard import partition_states
 from city_platform.ports import Measurement, ObjectNotFound, ObjectStore
 
 NEWEST = {Granularity.YEAR: 200, Granularity.DAY: 31, Granularity.HOUR: 24}  # partitions looked at
-AT_ONCE = 8  # datasets
 ARRIVING = 3  # of them, those that new rows come into
+AT_ONCE = 8  # datasets
 
 
 def measure_data(platform: Platform, datasets: Sequence[Dataset], judged_since: datetime | None) -> list[Measurement]:
