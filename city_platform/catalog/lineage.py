@@ -29,8 +29,9 @@ UPSTREAM: Mapping[str, str] = {CLEANED: RAW, CHECKED: CLEANED, CURATED: CHECKED,
 class ColumnLineage:
     """One column of a layer.
 
-    `sources` are the columns of the layer before that its values are made of, in order; none where it is `constant`,
-    the `report date` or a `number of rows`, as `how` then says. `conditions` decide which value a row gets.
+    `sources` are the columns of the layer before that its values are made of, those of a summary in the contract's
+    order; none where it is `constant`, the `report date` or a `number of rows`, as `how` then says. `conditions` decide
+    which value a row gets.
     """
 
     column: str
@@ -176,16 +177,18 @@ def _curated(sql: str, contract: Contract) -> LayerLineage:
     found = []
     for select in query.selects:
         name = select.alias_or_name
-        leaves = [leaf for leaf in nodes[name].walk() if not leaf.downstream]
-        sources = [named[one] for one in _union(_trusted_columns(leaves))]
+        walked = list(_walk(nodes[name]))
+        leaves = [one for one in walked if not one.downstream]
+        used = set(_trusted_columns(leaves))
+        sources = [column for name, column in named.items() if name in used]
         masked = (column.masking.value if column.masking else "redact" for column in sources if column.personal)
         found.append(
             ColumnLineage(
                 cased.get(name) or named[name].name,
                 tuple(column.name for column in sources),
-                _how(nodes[name], leaves, sources),
+                _how(walked, leaves, sources),
                 masking=", ".join(dict.fromkeys(masked)),
-                aggregated=any(node.expression.find(exp.AggFunc) for node in nodes[name].walk()),
+                aggregated=any(node.expression.find(exp.AggFunc) for node in walked),
             )
         )
     return LayerLineage(CURATED, tuple(found), tuple(named[one].name for one in _read_anywhere(query)))
@@ -197,14 +200,30 @@ def _trusted_columns(leaves: Iterable[Node]) -> Iterator[str]:
             yield exp.to_column(leaf.name).name
 
 
-def _how(node: Node, leaves: Iterable[Node], sources: Sequence[Column]) -> str:
+def _walk(start: Node) -> Iterator[Node]:
+    """The node and all it is made of, once each and always in the same order; sqlglot's own walk follows sets."""
+    seen: set[int] = set()
+    waiting = [start]
+    while waiting:
+        node = waiting.pop()
+        if id(node) not in seen:
+            seen.add(id(node))
+            yield node
+            waiting += sorted(node.downstream, key=_said, reverse=True)
+
+
+def _said(node: Node) -> tuple[str, str]:
+    return node.name, node.expression.sql(dialect=DuckDB)
+
+
+def _how(walked: Iterable[Node], leaves: Iterable[Node], sources: Sequence[Column]) -> str:
     """In a word where nothing is calculated, else the summary's own SQL, step by step."""
     if not sources:
         made_of = [found for leaf in leaves for found in leaf.expression.walk()]
         if any(isinstance(one, exp.Anonymous) and one.name.casefold() == "getvariable" for one in made_of):
             return "report date"
         return "number of rows" if any(isinstance(one, exp.Count) for one in made_of) else "constant"
-    selected = [one.expression.unalias() for one in node.walk() if not isinstance(one.expression, exp.Table)]
+    selected = [one.expression.unalias() for one in walked if not isinstance(one.expression, exp.Table)]
     said = [one.sql(dialect=DuckDB, comments=False) for one in selected if not isinstance(one, exp.Column)]
     return " <- ".join(dict.fromkeys(said)) or "unchanged"
 

@@ -121,6 +121,17 @@ def test_a_summarys_columns_are_followed_through_its_steps_and_its_case() -> Non
     assert set(lineage.rows) == {"Height", "Species", "Planter", "Planted"}
 
 
+def test_what_a_column_is_made_of_is_said_in_the_same_order_every_time() -> None:
+    lineage = curated(
+        "WITH parts AS (SELECT max(Planter) AS e, max(Height) AS d, max(Planted) AS c, max(Species) AS b, "
+        "max(TreeID) AS a FROM trusted) SELECT concat(c, e, a, d, b) AS everything FROM parts ORDER BY 1"
+    )
+    (column,) = lineage.columns
+    assert column.sources == ("TreeID", "Species", "Planted", "Height", "Planter")
+    steps = column.how.replace('"', "").casefold().split(" <- ")[1:]
+    assert steps == [f"max(trusted.{name})" for name in ("treeid", "species", "planted", "height", "planter")]
+
+
 def test_a_star_gives_the_contracts_columns() -> None:
     lineage = curated("SELECT * FROM trusted ORDER BY ALL")
     assert [(one.column, one.sources, one.how) for one in lineage.columns] == [
