@@ -13,6 +13,7 @@ import yaml
 from dagster._core.instance.ref import InstanceRef  # the only way to give an instance a storage but by its settings
 
 from assets.jobs import layer_selection, materialization_job_name
+from city_platform.catalog.handbook.flows import Automation, DataFlow, FlowAsset
 from city_platform.local.children import run_together
 from city_platform.orchestration import PartitionRun
 from definitions import ROOT, build_definitions
@@ -78,6 +79,9 @@ class DagsterOrchestrator:
         )
         _instance(home).report_runless_asset_event(observed)
 
+    def data_flow(self, home: Path) -> DataFlow:
+        return _data_flow(home)
+
     def serve(self, home: Path, port: int) -> int:
         _instance(home)  # writes the instance's settings before the children read them
         environment = os.environ | {
@@ -91,6 +95,35 @@ class DagsterOrchestrator:
             ["dagster._daemon", "run", *workspace],
         )
         return run_together([[sys.executable, "-m", *command] for command in commands], ROOT, environment)
+
+
+@cache
+def _data_flow(home: Path) -> DataFlow:
+    """The graph of the definitions and what starts runs, in the order of their names."""
+    definitions = _definitions(home)
+    graph = definitions.resolve_asset_graph()
+    assets = tuple(
+        FlowAsset(
+            "/".join(node.key.path),
+            node.group_name or "",
+            tuple(sorted("/".join(key.path) for key in node.parent_keys)),
+            node.description or "",
+            tuple(sorted(node.kinds)),
+            len(node.check_keys),
+        )
+        for node in sorted(graph.asset_nodes, key=lambda node: tuple(node.key.path))
+    )
+    repository = definitions.get_repository_def()
+    scheduled = [
+        _automation(one, f"`{one.cron_schedule}` {one.execution_timezone or 'UTC'}") for one in repository.schedule_defs
+    ]
+    looking = [_automation(one, f"every {one.minimum_interval_seconds} s") for one in repository.sensor_defs]
+    return DataFlow(assets, tuple(sorted((*scheduled, *looking), key=lambda one: one.name)))
+
+
+def _automation(one: dg.ScheduleDefinition | dg.SensorDefinition, when: str) -> Automation:
+    running = one.default_status in {dg.DefaultScheduleStatus.RUNNING, dg.DefaultSensorStatus.RUNNING}
+    return Automation(one.name, when if running else f"{when}, once switched on", one.description or "")
 
 
 def _failure(result: dg.ExecuteInProcessResult) -> str:

@@ -15,6 +15,7 @@ from city_platform.lake.lake import Lake
 from city_platform.lake.manifest import Manifest
 from city_platform.layers.cleaned import recipe_of
 from city_platform.layers.platform import Platform
+from city_platform.markdown import table
 from resources.openlineage import lineage_events
 from resources.platform import PlatformResource
 
@@ -202,14 +203,5 @@ def _file_table(manifest: Manifest, lake: Lake) -> str:
 
 
 def markdown_table(rows: Sequence[Mapping[str, object]]) -> str:
-    """A table in Markdown; a cell's own bars and line breaks are kept from breaking it."""
-    if not rows:
-        return "(none)"
-    names = list(rows[0])
-
-    def line(cells: Sequence[object]) -> str:
-        shown = (("" if cell is None else str(cell)).replace("|", "\\|").replace("\n", " ") for cell in cells)
-        return "| " + " | ".join(shown) + " |"
-
-    body = [line([row.get(name) for name in names]) for row in rows]
-    return "\n".join([line(names), line(["---"] * len(names)), *body])
+    """A table in Markdown, its columns those of the first row."""
+    return table(list(rows[0]), [[row.get(name) for name in rows[0]] for row in rows]) if rows else "(none)"

@@ -9,6 +9,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Protocol, cast
 
+from city_platform.catalog.handbook.flows import DataFlow
 from city_platform.errors import PermanentError
 
 
@@ -38,6 +39,10 @@ class Orchestrator(Protocol):
 
     def observe(self, home: Path, dataset: str, layer: str, partition: str, facts: Mapping[str, str]) -> None:
         """Shows facts about a partition that did not come from a run, under their names."""
+        ...
+
+    def data_flow(self, home: Path) -> DataFlow:
+        """The assets with what each is made from, and what starts runs; reads nothing below `home`."""
         ...
 
     def serve(self, home: Path, port: int) -> int:

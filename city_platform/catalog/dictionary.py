@@ -11,12 +11,12 @@ from city_platform.quality.declared import DeclaredRule, declared_rules
 from city_platform.quality.settings import Action
 
 INDEX = "index.html"
-_DOES = {
+FAILING = {
     Action.HALT: "nothing is published while it fails",
     Action.QUARANTINE: "rows that fail are held back",
     Action.WARN: "it is reported",
 }
-_MASKED = {
+MASKED = {
     Masking.REDACT: "left empty outside",
     Masking.PSEUDONYM: "a pseudonym outside",
     Masking.POSTAL_AREA: "the postal area outside",
@@ -106,7 +106,7 @@ def _contract_columns(contract: Contract) -> str:
     rows = []
     for column in contract.columns:
         former = f" (formerly {', '.join(column.aliases)})" if column.aliases else ""
-        masked = f", {_MASKED[column.masking]}" if column.masking else ""
+        masked = f", {MASKED[column.masking]}" if column.masking else ""
         rows.append(
             [
                 f'<span id="{escape(column.name)}">{escape(column.name)}</span>',
@@ -124,7 +124,7 @@ def _rules(title: str, rules: Sequence[DeclaredRule], *, gates: bool) -> str:
         [
             escape(rule.settings.rule_id),
             escape(rule.explanation),
-            escape(_DOES[rule.settings.action] if gates else "it is reported"),
+            escape(FAILING[rule.settings.action if gates else Action.WARN]),
             f"<code>{escape(rule.text)}</code>",
         ]
         for rule in rules

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from city_platform.cli.session import FAILED, OK, USAGE, Session
+from city_platform.cli.session import CHECKOUT, FAILED, OK, USAGE, Session
 
 if TYPE_CHECKING:
     from city_platform.layers.catalog import Refreshed
@@ -164,6 +164,39 @@ def dictionary(
     session.result({"pages": [out / name for name in pages]})
     if not as_json:
         session.out.print(f"{len(pages)} pages, start at {out / 'index.html'}", markup=False, highlight=False)
+
+
+@app.command(epilog="Examples: city-platform catalog pages\n\ncity-platform catalog pages --check")
+def pages(
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder for the pages.")] = CHECKOUT / "docs",
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing; exit code 1 where a page is not as it would be written.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Write pages of data flows, processing and governance, and the architecture's diagram, from the definitions."""
+    from city_platform.catalog.handbook import handbook
+    from city_platform.infrastructure.architecture import architecture
+    from city_platform.infrastructure.drawing import drawio, svg
+    from city_platform.orchestration import orchestrator
+
+    session = Session.start(None, as_json=as_json)
+    with session.errors():
+        written = dict(handbook(list(session.datasets().values()), orchestrator().data_flow(session.home)))
+    diagram = architecture()
+    written |= {"architecture.drawio": drawio(diagram), "architecture.svg": svg(diagram)}
+    files = {out / name: text for name, text in written.items()}
+    stale = [file for file, text in files.items() if not file.is_file() or file.read_text("utf-8") != text]
+    if not check:
+        out.mkdir(parents=True, exist_ok=True)
+        for file in stale:
+            file.write_text(files[file], "utf-8", newline="\n")
+    session.result({"pages": list(files), "changed": stale})
+    if not as_json:
+        for file in files:
+            state = "is as it should be" if file not in stale else "is out of date" if check else "written"
+            session.out.print(f"{file}: {state}", markup=False, highlight=False, soft_wrap=True)
+    raise SystemExit(FAILED if check and stale else OK)
 
 
 def _name(table: "CatalogTable") -> str:

@@ -1,11 +1,12 @@
 """The scorecard for people: Markdown for Dagster, a page of one file, and the chart of scores over time in both."""
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from city_platform.governance.scorecard import PartitionState, Scorecard
+from city_platform.markdown import table as markdown_table
 from city_platform.pages import escape, page, table, tiles
 
 _FRAME = "#808891"  # to be seen on white and on black
@@ -52,10 +53,10 @@ def markdown(card: Scorecard, timezone: str) -> str:
     )
     parts = [
         summary,
-        _markdown_table(("dataset", "score"), ((name, _percent(score)) for name, score in card.scores.items())),
+        markdown_table(("dataset", "score"), ((name, _percent(score)) for name, score in card.scores.items())),
     ]
     for title, headers, rows in _tables(card, timezone):
-        parts += [f"### {title}", _markdown_table(headers, rows) if rows else "none"]
+        parts += [f"### {title}", markdown_table(headers, rows) if rows else "none"]
     if card.doubts:
         parts += ["### The audit log does not verify", *(f"- {one}" for one in card.doubts)]
     return "\n\n".join(parts)
@@ -154,10 +155,3 @@ def _percent(share: float | None) -> str:
 
 def _local(time: datetime, timezone: str) -> str:
     return time.astimezone(ZoneInfo(timezone)).strftime("%Y-%m-%d %H:%M %Z")
-
-
-def _markdown_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
-
-    return "\n".join([line(headers), line(["---"] * len(headers)), *map(line, rows)])
