@@ -102,6 +102,13 @@ def test_the_page_of_processes_says_all_of_a_recipe_and_of_the_summary() -> None
         assert f"{len(dataset.recipe.steps)} steps" in section
 
 
+def test_a_filter_of_rows_is_told_from_one_within_an_aggregate() -> None:
+    tall = "WITH t AS (SELECT * FROM trusted WHERE Height > 3)"
+    sql = f"-- What grows.\n{tall} SELECT count(*) FILTER (WHERE Planter <> '') AS n FROM t ORDER BY n"
+    page = processes_page([replace(TOWN[0], curated_sql=sql, curated_hash=sql)])
+    assert "**Load.** What grows. Filters: `Height > 3`.\n" in page
+
+
 def test_the_page_of_governance_says_every_rule_of_every_dataset() -> None:
     page = governance_page(TOWN)
     for dataset in TOWN:

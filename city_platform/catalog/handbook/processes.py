@@ -64,10 +64,11 @@ def _opening(sql: str) -> str:
 
 
 def _filters(sql: str) -> str:
-    """Which rows it takes, as it says so."""
+    """The conditions under which rows are read, as the summary says so; those within an aggregate are its columns'."""
     found = sqlglot.parse_one(sql, dialect=DuckDB).find_all(exp.Where)
-    conditions = dict.fromkeys(code(one.this.sql(dialect=DuckDB, comments=False)) for one in found)
-    return f" Rows are taken where {' and '.join(conditions)}." if conditions else ""
+    reading = [one.this for one in found if not isinstance(one.parent, exp.Filter)]
+    conditions = dict.fromkeys(code(one.sql(dialect=DuckDB, comments=False)) for one in reading)
+    return f" Filters: {'; '.join(conditions)}." if conditions else ""
 
 
 def _columns(dataset: Dataset) -> str:
