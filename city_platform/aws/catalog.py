@@ -7,6 +7,7 @@ column's comment at 255 characters; the whole description stands in the column's
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -76,13 +77,20 @@ class GlueCatalog:
                 DatabaseName=self._prefix + database, TableName=name
             )
             try:
-                found = [self._table(one["Table"]) for page in pages for one in page["TableVersions"]]
+                found = [one for page in pages for one in page["TableVersions"]]
             except ClientError as error:
                 if _code(error) == _MISSING:
                     return []
                 raise
-        # An update of the table by another tool is a version of Glue's with our number: the last of them counts.
-        return [table for _, table in sorted({table.version: table for table in found}.items())]
+        versions: list[CatalogTable] = []
+        for one in sorted(found, key=lambda one: int(one["VersionId"])):
+            table = self._table(one["Table"])
+            if versions and table.version <= versions[-1].version:
+                # Another tool updated the table, such as the stack that declares it: what it left is the newest.
+                newest = versions.pop()
+                table = replace(table, version=newest.version, changes=newest.changes)
+            versions.append(replace(table, version=max(table.version, 1)))
+        return versions
 
     def save(self, table: CatalogTable) -> None:
         known = self.versions(table.database, table.name)
@@ -94,7 +102,7 @@ class GlueCatalog:
             if known:
                 current = self._glue.get_table(DatabaseName=database, Name=table.name)["Table"]
                 self._glue.update_table(
-                    DatabaseName=database, TableInput=_table_input(table), VersionId=current.get("VersionId", "")
+                    DatabaseName=database, TableInput=table_input(table), VersionId=current.get("VersionId", "")
                 )
                 return
             try:
@@ -103,7 +111,7 @@ class GlueCatalog:
                 if _code(error) != _EXISTS:
                     raise
             try:
-                self._glue.create_table(DatabaseName=database, TableInput=_table_input(table))
+                self._glue.create_table(DatabaseName=database, TableInput=table_input(table))
             except ClientError as error:
                 if _code(error) == _EXISTS:
                     raise CatalogChanged(f"{name} got a version {table.version} meanwhile") from error
@@ -162,7 +170,8 @@ class GlueCatalog:
         return self._connect()
 
 
-def _table_input(table: CatalogTable) -> "TableInputTypeDef":
+def table_input(table: CatalogTable) -> "TableInputTypeDef":
+    """A table as Glue takes it: Parquet, external, columns in small letters."""
     return {
         "Name": table.name,
         "Description": table.description[:_DESCRIPTION],

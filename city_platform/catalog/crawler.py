@@ -15,6 +15,8 @@ from city_platform.lake.lake import Lake
 from city_platform.lake.manifest import Manifest
 from city_platform.ports import Catalog, CatalogColumn, CatalogPartition, CatalogTable
 
+_NEW = ("the table is there",)  # what changed where nothing was before
+
 
 @dataclass(frozen=True, slots=True)
 class TableReport:
@@ -51,7 +53,8 @@ def _crawl(catalog: Catalog, lake: Lake, dataset: Dataset, layer: str, *, approv
     found = schema_changes(before.columns, seen) if before else []
     breaking = tuple(one for one in found if one.breaking)
     columns = seen if before is None or approve else merged(before.columns, seen)
-    table = _table(lake, dataset, layer, columns, 1 if before is None else before.version + 1)
+    location = lake.store.uri(f"{layer}/{dataset.name}")
+    table = declared_table(dataset, layer, columns, location, 1 if before is None else before.version + 1)
     taken = tuple(one for one in found if approve or not one.breaking)
     if before is None or _facts(before) != _facts(table):
         catalog.save(replace(table, changes=_words(before, taken, approve=approve)))
@@ -61,7 +64,10 @@ def _crawl(catalog: Catalog, lake: Lake, dataset: Dataset, layer: str, *, approv
     return TableReport(layer, dataset.name, table.version, taken, () if approve else breaking, registered, held)
 
 
-def _table(lake: Lake, dataset: Dataset, layer: str, columns: tuple[CatalogColumn, ...], version: int) -> CatalogTable:
+def declared_table(
+    dataset: Dataset, layer: str, columns: tuple[CatalogColumn, ...], location: str, version: int = 1
+) -> CatalogTable:
+    """The table of a dataset's layer with these columns; `changes` is as of a table that was not there before."""
     contract = dataset.contract
     return CatalogTable(
         database=layer,
@@ -69,9 +75,9 @@ def _table(lake: Lake, dataset: Dataset, layer: str, columns: tuple[CatalogColum
         version=version,
         description=table_description(contract, layer),
         owner=contract.owner,
-        location=lake.store.uri(f"{layer}/{dataset.name}"),
+        location=location,
         columns=columns,
-        partition_keys=(partition_key(contract),),
+        partition_keys=(partition_key(contract, (column.name for column in columns)),),
         parameters={
             "classification": "parquet",
             "domain": contract.domain,
@@ -80,6 +86,7 @@ def _table(lake: Lake, dataset: Dataset, layer: str, columns: tuple[CatalogColum
             "contract_version": contract.version,
             "cadence": contract.cadence,
         },
+        changes=_NEW,
     )
 
 
@@ -90,7 +97,7 @@ def _facts(table: CatalogTable) -> CatalogTable:
 
 def _words(before: CatalogTable | None, taken: Sequence[SchemaChange], *, approve: bool) -> tuple[str, ...]:
     if before is None:
-        return ("the table is there",)
+        return _NEW
     words = [f"{one.message}{', approved' if one.breaking and approve else ''}" for one in taken]
     return tuple(words) or ("the table has other properties",)
 

@@ -1,6 +1,6 @@
 """What the stewards' folders say of a table's columns."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import sqlglot
 from sqlglot import exp
@@ -40,10 +40,16 @@ _PARTITIONS = {
 }
 
 
-def partition_key(contract: Contract) -> CatalogColumn:
-    """The column that the names of the folders make."""
+def partition_key(contract: Contract, columns: Iterable[str] = ()) -> CatalogColumn:
+    """The column that the names of the folders make, beside the table's `columns`.
+
+    It is called `year`, `day` or `hour`; where the table has such a column, `year_partition` and so on, because a query
+    of a table that has a name twice fails in Athena.
+    """
     granularity = contract.partitioning.granularity
-    return CatalogColumn(granularity.value, "string", _PARTITIONS[granularity], _PLATFORM, Classification.PUBLIC.value)
+    taken = granularity.value in {name.casefold() for name in columns}
+    name = f"{granularity.value}_partition" if taken else granularity.value
+    return CatalogColumn(name, "string", _PARTITIONS[granularity], _PLATFORM, Classification.PUBLIC.value)
 
 
 def described_columns(dataset: Dataset, layer: str, schema: Sequence[tuple[str, str]]) -> tuple[CatalogColumn, ...]:

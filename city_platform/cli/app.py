@@ -22,6 +22,7 @@ from city_platform.cli.recipes import app as recipes_app
 from city_platform.cli.rules import app as rules_app
 from city_platform.cli.serve import app as serve_app
 from city_platform.cli.session import EXIT_CODES, FAILED, OK, REFUSED, Session, size
+from city_platform.cli.template import write_template
 from city_platform.cli.traffic import app as traffic_app
 
 app = typer.Typer(
@@ -33,6 +34,7 @@ app = typer.Typer(
     add_completion=False,
 )
 datasets_app = typer.Typer(help="The datasets' folders.", no_args_is_help=True)
+datasets_app.command("template", epilog="Example: city-platform datasets template --check")(write_template)
 app.add_typer(datasets_app, name="datasets")
 app.add_typer(keys_app, name="keys")
 app.add_typer(fetch_app)

@@ -1,14 +1,16 @@
 """`city-platform questions`: the answers to the datasets' business questions."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from city_platform.cli.session import OK, USAGE, Session
 
 if TYPE_CHECKING:
+    from city_platform.datasets import Dataset
     from city_platform.layers.questions import Answer
 
 app = typer.Typer()
@@ -37,13 +39,7 @@ def questions(
             dataset for dataset in known.values() if dataset.questions
         ]
         if athena:
-            asked = {dataset.name: {one.name: one.athena for one in dataset.questions} for dataset in chosen}
-            session.result({"questions": asked})
-            if not as_json:
-                for name, queries in asked.items():
-                    for query in queries.values():
-                        typer.echo(f"-- {name}\n{query.rstrip()};\n")
-            raise SystemExit(OK)
+            _print_for_athena(session, chosen)
         if charts is not None and charts.exists() and not charts.is_dir():
             session.fail(USAGE, f"{charts} is a file: name a folder for the charts")
         platform = session.platform()
@@ -76,6 +72,24 @@ def questions(
                 file = charts / f"{name}-{answer.question.name}.png"
                 file.write_bytes(answer.chart)
                 session.err.print(f"Chart: {file}", markup=False, highlight=False)
+
+
+def _print_for_athena(session: Session, datasets: Sequence["Dataset"]) -> NoReturn:
+    """The questions over the tables of the catalog; those that read encrypted columns are named."""
+    from city_platform.deployment.analytics.athena import encrypted_questions, questions
+
+    asked: dict[str, dict[str, str]] = {dataset.name: {} for dataset in datasets}
+    for query in questions(datasets):
+        asked[query.dataset][query.name] = query.athena
+    left_out = {dataset.name: encrypted_questions(dataset) for dataset in datasets}
+    session.result({"questions": asked, "encrypted": left_out})
+    if not session.as_json:
+        for name, queries in asked.items():
+            for query_name, sql in queries.items():
+                typer.echo(f"-- {name}/{query_name}\n{sql.rstrip()};\n")
+            for query_name, columns in left_out[name].items():
+                typer.echo(f"-- {name}/{query_name}: not in Athena, where {', '.join(columns)} cannot be read\n")
+    raise SystemExit(OK)
 
 
 def _print(session: Session, answer: "Answer") -> None:

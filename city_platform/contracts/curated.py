@@ -7,8 +7,9 @@ the contract's columns, with access to files and network switched off, which fin
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
+from typing import Any
 
 import duckdb
 import sqlglot
@@ -155,20 +156,34 @@ def _outputs(source: Scope | exp.Expr, contract: Contract) -> set[str] | None:
     return {column.name for column in contract.columns} if is_trusted else None
 
 
+def summary_columns(text: str, columns: Mapping[str, str]) -> Mapping[str, str]:
+    """The columns that a checked summary or question gives, with their types in DuckDB's words.
+
+    `columns` are those of `trusted` with theirs; a type that masking changes is the masked one.
+    """
+    dialect = DuckDBDialect()
+    declared = ", ".join(f"{dialect.name(name)} {kind}" for name, kind in columns.items())
+    return {str(row[0]): str(row[1]) for row in _described(text, declared)}
+
+
+def _described(text: str, declared: str) -> list[tuple[Any, ...]]:
+    cursor = _planner()
+    with _PLANNING:
+        cursor.execute(f"CREATE OR REPLACE TABLE {RELATION} ({declared})")
+        return cursor.execute("DESCRIBE\n" + text.rstrip().removesuffix(";")).fetchall()
+
+
 def _plan(query: exp.Select, text: str, file: str, contract: Contract) -> list[Finding]:
     """What DuckDB says of the query over an empty table, and of the columns it would give."""
     dialect = DuckDBDialect()
-    columns = ", ".join(f"{dialect.name(column.name)} {column.sql_type}" for column in contract.columns)
-    cursor = _planner()
-    with _PLANNING:
-        try:
-            cursor.execute(f"CREATE OR REPLACE TABLE {RELATION} ({columns})")
-            described = cursor.execute("DESCRIBE\n" + text.rstrip().removesuffix(";")).fetchall()
-        except duckdb.Error as error:
-            problem = str(error).partition("\n")[0].removeprefix("Binder Error: ").removeprefix("Catalog Error: ")
-            hint = next((line for line in str(error).splitlines() if line.startswith(("Did you mean", "Either"))), "")
-            remedy = hint or "correct the query here"
-            return [Finding(file, *_engine_place(str(error), text), f"DuckDB: {problem}", remedy)]
+    declared = ", ".join(f"{dialect.name(column.name)} {column.sql_type}" for column in contract.columns)
+    try:
+        described = _described(text, declared)
+    except duckdb.Error as error:
+        problem = str(error).partition("\n")[0].removeprefix("Binder Error: ").removeprefix("Catalog Error: ")
+        hint = next((line for line in str(error).splitlines() if line.startswith(("Did you mean", "Either"))), "")
+        remedy = hint or "correct the query here"
+        return [Finding(file, *_engine_place(str(error), text), f"DuckDB: {problem}", remedy)]
     findings: list[Finding] = []
     seen: set[str] = set()
     for name in (str(row[0]) for row in described):

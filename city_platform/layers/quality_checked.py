@@ -36,7 +36,7 @@ REVISION = "1"  # raise it when this module starts to write other rows from the 
 KEYS_SHOWN = 20
 PASSED = "passed"
 _ALL = "cleaned_rows"
-_REGISTER = pa.schema(
+REGISTER_SCHEMA = pa.schema(
     [
         ("_source", pa.int32()),
         ("_row", pa.int64()),
@@ -99,7 +99,7 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> tuple[M
         failed_paths = [file.path for file in failed]
         passed_relation(session, lake.paths(cleaned, "rows"), failed_paths)
         keys = _failed_keys(session, dataset, failed_paths)
-        with ParquetSink(folder / "register.parquet", _REGISTER) as register:
+        with ParquetSink(folder / "register.parquet", REGISTER_SCHEMA) as register:
             for batch in _register(session, cleaned, platform, failed_paths):
                 register.write(batch)
             entries = register.finish()
@@ -129,7 +129,7 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> tuple[M
             inputs=made_from,
             parts={"rows": entries},
             counts={"rows": register.rows},
-            schema=[(field.name, str(field.type)) for field in _REGISTER],
+            schema=[(field.name, str(field.type)) for field in REGISTER_SCHEMA],
         )
         manifest = lake.publish(
             LAYER,
@@ -250,7 +250,7 @@ def _register(session: Session, cleaned: Manifest, platform: Platform, failed: S
     if failed:
         each = "SELECT _source, _row, 'failed rule', unnest(_failed_rules), unnest(_reasons)"
         selects.append(f"{each} FROM {session.parquet(failed)}")
-    names = ", ".join(session.dialect.name(name) for name in _REGISTER.names)
+    names = ", ".join(session.dialect.name(name) for name in REGISTER_SCHEMA.names)
     # Without the casts a column of which no part says anything would have no type.
     casts = (
         "_source, _row, stage::VARCHAR AS stage, column_or_rule::VARCHAR AS column_or_rule, reason::VARCHAR AS reason"

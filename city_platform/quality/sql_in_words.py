@@ -134,7 +134,9 @@ def _term(node: exp.Expr) -> str:  # noqa: PLR0911 -- one case a form
             return f"{node.this.name} {unit.name.lower().rstrip('s')}{'' if one else 's'}"
         case exp.Cast() if str(node.to).upper() == "DATE":
             return f"the day of {_words(node.this)}"
-        case exp.TsOrDsToDate():  # what sqlglot puts around the argument of year()
+        case exp.DateDiff() if str(node.args.get("unit") or "DAY").upper() == "DAY":
+            return f"the days from {_words(node.expression)} to {_words(node.this)}"
+        case exp.TsOrDsToDate():  # what sqlglot puts around the arguments of year() and datediff()
             return _words(node.this)
         case _:
             return ""

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from city_platform.catalog.describe import summary_comments
+from city_platform.catalog.crawler import declared_table
+from city_platform.catalog.describe import described_columns, partition_key, summary_comments
 from city_platform.catalog.discovery import search, undescribed
 from city_platform.catalog.evolution import merged, schema_changes
 from city_platform.catalog.types import UnknownType, catalog_type
@@ -108,6 +109,16 @@ def test_comments_describe_the_columns_they_stand_at() -> None:
     first, second = 'A AS "First One", -- the first', "-- The second,\n    -- on two lines.\n    max(B) AS b,"
     sql = f"SELECT\n    {first}\n    {second}\n    C\nFROM trusted"
     assert summary_comments(sql) == {"First One": "The first.", "b": "The second, on two lines.", "C": ""}
+
+
+def test_a_table_has_no_name_twice() -> None:
+    (tickets,) = [one for one in load_datasets(ROOT / "datasets") if one.name == "parking_tickets"]
+    names = [column.name for column in tickets.contract.columns]
+    assert "Year" in names
+    assert partition_key(tickets.contract, names).name == "year_partition"
+    assert partition_key(tickets.contract, ["Yearly"]).name == "year"
+    table = declared_table(tickets, "cleaned", described_columns(tickets, "cleaned", [("Year", "INTEGER")]), "x")
+    assert [column.name for column in table.partition_keys] == ["year_partition"]
 
 
 def test_every_published_column_of_the_city_is_described() -> None:

@@ -195,6 +195,7 @@ def test_a_pattern_is_told_by_an_example_that_matches(pattern: str, example: str
         ("FeePaid is not null", "FeePaid is given"),
         ("a is null and (b = 'x' or c in (1, 2))", "a is missing and (b is x or c is one of 1 and 2)"),
         ("Year = year(current_date)", "Year is this year"),
+        ("Days = datediff(Issued, Created)", "Days is the days from Created to Issued"),
         (
             "IssueDate <= cast(EndDate + interval 1 day as date)",
             "IssueDate is on or before the day of EndDate plus 1 day",
