@@ -3,12 +3,13 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from city_platform.errors import PermanentError
-from city_platform.layers.platform import Platform
-from city_platform.local.clock import SystemClock
-from city_platform.local.platform import local_platform
 from city_platform.ports import Clock
+
+if TYPE_CHECKING:
+    from city_platform.layers.platform import Platform
 
 DEPLOYMENT = "CITY_PLATFORM_DEPLOYMENT"
 DEPLOYMENTS = ("local", "aws")
@@ -20,17 +21,20 @@ class UnknownDeployment(PermanentError):
     """The environment names a deployment there is none of."""
 
 
-def open_platform(home: Path, environ: Mapping[str, str] = os.environ, clock: Clock | None = None) -> Platform:
+def open_platform(home: Path, environ: Mapping[str, str] = os.environ, clock: Clock | None = None) -> "Platform":
     """The adapters that `CITY_PLATFORM_DEPLOYMENT` names: `local` (also where it says nothing) or `aws`.
 
     Dev, staging and production are the same set with other settings. Cheap: opens no connection. Raises
     UnknownDeployment, IncompleteSettings.
     """
+    # Who opens no platform carries neither its engine nor its clients: a bundle of Lambda holds 250 MB.
     if deployment(environ) == "local":
+        from city_platform.local.platform import local_platform
+
         return local_platform(home, clock)
-    # Only a deployment on AWS pays for importing its client.
     from city_platform.aws.platform import aws_platform
     from city_platform.aws.settings import AwsSettings
+    from city_platform.local.clock import SystemClock
 
     return aws_platform(home, AwsSettings.of(environ), clock or SystemClock())
 

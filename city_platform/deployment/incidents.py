@@ -10,7 +10,6 @@ from uuid import uuid4
 
 from city_platform.deployment import PUBLIC_URL, deployment
 from city_platform.errors import PermanentError
-from city_platform.layers.platform import Platform
 from city_platform.ports import Claims, Clock, Queue, Uploads
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from city_platform.incidents.reference import Reference
     from city_platform.incidents.repository import IncidentRepository
     from city_platform.incidents.service import IncidentService
+    from city_platform.layers.platform import Platform
 
 REFERENCE = "CITY_PLATFORM_REFERENCE"
 BOUNDARIES = "CITY_PLATFORM_BOUNDARIES"
@@ -43,7 +43,7 @@ def open_incident_repository(home: Path, clock: Clock, environ: Mapping[str, str
 
 
 def open_incident_service(
-    platform: Platform, repository: "IncidentRepository", environ: Mapping[str, str] = os.environ
+    platform: "Platform", repository: "IncidentRepository", environ: Mapping[str, str] = os.environ
 ) -> "IncidentService":
     """The incident service over the platform's keys, with the city's reference and boundaries from the environment.
 
@@ -85,7 +85,7 @@ def require_contact(reference: "Reference", environ: Mapping[str, str] = os.envi
         )
 
 
-def open_uploads(platform: Platform, environ: Mapping[str, str] = os.environ) -> Uploads:
+def open_uploads(platform: "Platform", environ: Mapping[str, str] = os.environ) -> Uploads:
     """How clients hand in pictures: to an address of the API that this machine signs, or to the bucket."""
     if deployment(environ) == "aws":
         from city_platform.aws.settings import AwsSettings
@@ -98,7 +98,7 @@ def open_uploads(platform: Platform, environ: Mapping[str, str] = os.environ) ->
     return SignedUploads(incident_secret(platform), platform.clock)
 
 
-def incident_secret(platform: Platform) -> bytes:
+def incident_secret(platform: "Platform") -> bytes:
     """32 bytes that sign what the incident API hands out, the same for every process of the deployment."""
     from city_platform.protection.secret import kept_secret
 
@@ -132,7 +132,7 @@ class IncidentPath:
         return moved
 
 
-def open_incident_path(home: Path, platform: Platform, environ: Mapping[str, str] = os.environ) -> IncidentPath:
+def open_incident_path(home: Path, platform: "Platform", environ: Mapping[str, str] = os.environ) -> IncidentPath:
     """Its parts over the platform's lake. Queues lie below `home`, or are those of SQS whose names begin with TABLES.
 
     Raises BadReference, IncompleteSettings, and the errors of the key service and the object store.

@@ -40,16 +40,22 @@ HEADROOM = 1.25  # capacity over the mean rate
 RETENTION_EXTENDED = True  # a week instead of a day
 LAMBDA_GB = 1769 / 1024  # one core
 BATCH_OVERHEAD_S, WRITE_S = 0.02, 0.002  # of an invocation, and of each conditional write in it
+BATCHES_AT_ONCE = 1  # of a shard: a handler takes one after the other, which keeps its windows warm
 JUDGING_S = 1.5  # of a core for a minute of the city: a third computing, the rest waiting for the table
 LAYERS, LAYER_SHARE = 4, 0.5  # of the lake behind raw, and the size of each against raw: Parquet of the same readings
 MONTHS = 12  # kept: the newest with all layers, of the others raw and the encrypted layer, archived
 REFRESH_S = 5  # the live page reads every zone this often, once for all who look
-METRICS, ALARMS, KEYS = 40, 20, 4
+METRICS, ALARMS, KEYS = 55, 20, 4  # metrics with those of each shard
+ARCHIVED_PER_CORE_S = 0.9e6  # readings, measured
+ARCHIVE_GB, ARCHIVE_WINDOW_S = 3008 / 1024, 300.0  # the archive's function, and how long it waits for a batch
+BATCH_BYTES = 6e6 * 3 / 4  # most of a batch, which comes as base64
+FILE_REQUESTS = 3  # of a batch: a file, its hour's manifest, and looking at the manifests
 ALERTS_PER_DAY = 5000
 
 # The tutorials' way.
 MESSAGE_BYTES = 250  # of one reading as JSON with its topic, over TLS
 SINGLE_UPDATES_PER_CORE_S = 1.5e5
+SINGLE_ITEM_KB = 0.5
 
 
 class InvalidPrices(PermanentError):
@@ -141,11 +147,89 @@ def read_prices(text: str | None = None) -> Prices:
 
 def estimate(design: str, load: Load, prices: Prices) -> Estimate:
     """The monthly bill of a design under a load. Raises ValueError for a design there is none of."""
-    if design not in DESIGNS:
-        raise ValueError(f"there is no design {design!r}; there are: {', '.join(DESIGNS)}")
+    _check(design)
     bill = _Bill(prices, [])
     DESIGNS[design](load, bill)
     return Estimate(design, tuple(bill.lines))
+
+
+def _check(design: str) -> None:
+    if design not in DESIGNS:
+        raise ValueError(f"there is no design {design!r}; there are: {', '.join(DESIGNS)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What has to be there for a load: shards, table units a second, and functions that run at the same time.
+
+    `cores` is how many of them are busy on average.
+    """
+
+    shards: int
+    write_units: int  # of 1 KB
+    record_write_units: int  # of the minutes' levels and health, beside the windows'
+    read_units: int  # of 4 KB
+    functions: int
+    cores: float
+
+
+def capacity(design: str, load: Load) -> Capacity:
+    """What a design needs under a load, with headroom. Raises ValueError for a design there is none of."""
+    _check(design)
+    flow = _single_flow(load) if design == "single" else _packed_flow(load)
+    # The live page takes the newest window of each zone; decisions take six windows of each zone a minute.
+    reads_s = load.zones * ITEM_KB / 4 / 2 / REFRESH_S + load.zones * 6 * ITEM_KB / 4 / 60
+    # Each minute every bucket's levels and health are written in a transaction, which costs twice.
+    records = ceil(load.zones * LEVEL_BYTES / BUCKETS / KB) + ceil(load.sensors * HEALTH_BYTES / BUCKETS / KB)
+    shards = flow.shards
+    return Capacity(
+        shards=shards,
+        write_units=ceil(flow.writes_s * ceil(flow.item_kb) * HEADROOM),
+        record_write_units=ceil(2 * BUCKETS * records / 60 * HEADROOM),
+        read_units=ceil(reads_s * HEADROOM),
+        functions=shards * BATCHES_AT_ONCE,
+        cores=shards / BATCH_S * flow.batch_s + flow.counting_s + flow.writes_s * WRITE_S,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Flow:
+    """What a load makes of a design: what a second brings, and how long each of it takes."""
+
+    records_s: float
+    bytes_s: float
+    writes_s: float
+    item_kb: float
+    batch_s: float  # of an invocation, whatever is in it
+    counting_s: float  # of a core, for a second's readings
+    shards: int
+
+
+def _packed_flow(load: Load) -> _Flow:
+    frames_s = load.zones / FRAME_S
+    bytes_s = load.updates_s * BYTES_PER_UPDATE
+    return _Flow(
+        records_s=frames_s,
+        bytes_s=bytes_s,
+        # Every frame changes its zone's window, and where it spans the end of one, the next one too.
+        writes_s=load.zones / max(FRAME_S, BATCH_S) + load.zones * 1000 / WINDOW_MS,
+        item_kb=ITEM_KB,
+        batch_s=BATCH_OVERHEAD_S,
+        counting_s=load.updates_s / UPDATES_PER_CORE_S,
+        shards=max(SHARDS_AT_LEAST, ceil(HEADROOM * frames_s / 1000), ceil(HEADROOM * bytes_s / 1e6)),
+    )
+
+
+def _single_flow(load: Load) -> _Flow:
+    return _Flow(
+        records_s=load.updates_s,
+        bytes_s=load.updates_s * MESSAGE_BYTES,
+        writes_s=load.updates_s,
+        item_kb=SINGLE_ITEM_KB,
+        batch_s=0.0,
+        counting_s=load.updates_s / SINGLE_UPDATES_PER_CORE_S,
+        shards=max(1, ceil(HEADROOM * load.updates_s / 1000)),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,17 +243,17 @@ class _Bill:
 
 
 def _packed(load: Load, bill: _Bill) -> None:
-    frames_s = load.zones / FRAME_S
-    bytes_s = load.updates_s * BYTES_PER_UPDATE
-    # Every frame changes its zone's window, and where it spans the end of one, the next one too.
-    writes_s = load.zones / max(FRAME_S, BATCH_S) + load.zones * 1000 / WINDOW_MS
-    shards = max(SHARDS_AT_LEAST, ceil(HEADROOM * frames_s / 1000), ceil(HEADROOM * bytes_s / 1e6))
-    _stream(bill, shards, frames_s, bytes_s / frames_s)
-    invocations_s = shards / BATCH_S
-    busy_s = invocations_s * BATCH_OVERHEAD_S + load.updates_s / UPDATES_PER_CORE_S + writes_s * WRITE_S
-    _function(bill, invocations_s, busy_s)
-    _state(bill, load, writes_s, ITEM_KB)
-    _lake(bill, frames_s, bytes_s)
+    _stream_to_lake(load, bill, "packed", _packed_flow(load))
+
+
+def _stream_to_lake(load: Load, bill: _Bill, design: str, flow: _Flow) -> None:
+    needed = capacity(design, load)
+    _stream(bill, needed.shards, flow.records_s, flow.bytes_s / flow.records_s)
+    invocations_s = needed.shards / BATCH_S
+    _function(bill, invocations_s, needed.cores)
+    _state(bill, load, needed, flow)
+    _lake(bill, flow.records_s, flow.bytes_s)
+    _archive(bill, load, needed.shards, flow.bytes_s)
     _watching(bill, invocations_s)
 
 
@@ -190,13 +274,7 @@ def _single(load: Load, bill: _Bill) -> None:
         bill.add("IoT Core", f"messages, {name} tier", f"iot_message_{name}", max(min(messages, high) - low, 0.0))
     bill.add("IoT Core", "rules triggered", "iot_rule", messages)
     bill.add("IoT Core", "actions", "iot_action", messages)
-    shards = max(1, ceil(HEADROOM * load.updates_s / 1000))
-    _stream(bill, shards, load.updates_s, MESSAGE_BYTES)
-    invocations_s = shards / BATCH_S
-    _function(bill, invocations_s, load.updates_s / SINGLE_UPDATES_PER_CORE_S + load.updates_s * WRITE_S)
-    _state(bill, load, load.updates_s, 0.5)
-    _lake(bill, load.updates_s, load.updates_s * MESSAGE_BYTES)
-    _watching(bill, invocations_s)
+    _stream_to_lake(load, bill, "single", _single_flow(load))
 
 
 DESIGNS: Mapping[str, Callable[[Load, _Bill], None]] = {"packed": _packed, "broker": _broker, "single": _single}
@@ -217,17 +295,13 @@ def _function(bill: _Bill, invocations_s: float, busy_s: float) -> None:
     bill.add("Lambda", f"{busy_s:.2f} cores busy", "lambda_gb_second", busy_s * LAMBDA_GB * SECONDS)
 
 
-def _state(bill: _Bill, load: Load, writes_s: float, item_kb: float) -> None:
-    units = ceil(writes_s * ceil(item_kb) * HEADROOM)
-    what = f"{writes_s:,.0f} writes/s of {item_kb} KB"
-    bill.add("DynamoDB", what, "dynamodb_write_unit_hour", units * HOURS)
-    # The live page takes the newest window of each zone; decisions take six windows of each zone a minute.
-    reads_s = load.zones * ITEM_KB / 4 / 2 / REFRESH_S + load.zones * 6 * ITEM_KB / 4 / 60
-    bill.add("DynamoDB", f"{reads_s:,.0f} reads/s of 4 KB", "dynamodb_read_unit_hour", ceil(reads_s * HEADROOM) * HOURS)
-    # Each minute every bucket's levels and health are written in a transaction, which costs twice.
-    records = ceil(load.zones * LEVEL_BYTES / BUCKETS / KB) + ceil(load.sensors * HEALTH_BYTES / BUCKETS / KB)
-    units = ceil(2 * BUCKETS * records / 60 * HEADROOM)
-    bill.add("DynamoDB", "levels and health, each minute", "dynamodb_write_unit_hour", units * HOURS)
+def _state(bill: _Bill, load: Load, needed: Capacity, flow: _Flow) -> None:
+    what = f"{flow.writes_s:,.0f} writes/s of {flow.item_kb} KB"
+    bill.add("DynamoDB", what, "dynamodb_write_unit_hour", needed.write_units * HOURS)
+    what = f"{needed.read_units:,} reads/s of 4 KB"
+    bill.add("DynamoDB", what, "dynamodb_read_unit_hour", needed.read_units * HOURS)
+    what = "levels and health, each minute"
+    bill.add("DynamoDB", what, "dynamodb_write_unit_hour", needed.record_write_units * HOURS)
     stored = load.zones * KEEP_MS / WINDOW_MS * ITEM_KB * KB / GB
     bill.add("DynamoDB", f"windows of {KEEP_MS / 1000 / DAY_S:.0f} days", "dynamodb_gb_month", stored)
     bill.add("DynamoDB", "point-in-time recovery", "dynamodb_backup_gb_month", stored)
@@ -242,6 +316,13 @@ def _lake(bill: _Bill, records_s: float, bytes_s: float) -> None:
     bill.add("S3", "objects written, one a minute and 64 MB", "s3_put", HOURS * 60 + month * 1000 / 64)
     bill.add("Fargate", "Dagster, 1 vCPU", "fargate_vcpu_hour", HOURS)
     bill.add("Fargate", "Dagster, 4 GB", "fargate_gb_hour", 4 * HOURS)
+
+
+def _archive(bill: _Bill, load: Load, shards: int, bytes_s: float) -> None:
+    batches_s = max(shards / ARCHIVE_WINDOW_S, bytes_s / BATCH_BYTES)
+    busy_s = load.updates_s / ARCHIVED_PER_CORE_S + batches_s * BATCH_OVERHEAD_S
+    bill.add("Lambda", f"archive, {busy_s:.2f} cores busy", "lambda_gb_second", busy_s * ARCHIVE_GB * SECONDS)
+    bill.add("S3", f"archive, {batches_s * 60:.0f} batches a minute", "s3_put", FILE_REQUESTS * batches_s * SECONDS)
 
 
 def _watching(bill: _Bill, invocations_s: float) -> None:

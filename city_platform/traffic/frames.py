@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from city_platform.traffic.record_keys import RecordKeys
 from city_platform.traffic.registry import Registry, sensor_id
 from city_platform.traffic.telemetry import (
     MAX_MESSAGE_BYTES,
@@ -129,17 +130,13 @@ class Decoder:
         self._values: list[Any] = []  # of lines, one reading's after the other's
         self._lined = _Part()
         self._line_numbers: list[tuple[int, list[int]]] = []
-        self._keys: dict[int, int] = {}  # by record, the zone that its key names
+        self._keys = RecordKeys(registry)
         self.refused: list[Refused] = []
         self.count = 0
 
     def add(self, record: int, data: bytes, arrival_ms: int, key: str) -> None:
-        """Takes a record's bytes and key as the stream has them.
-
-        A key that is a zone comes from the topic that its gateway may publish on, so such a record must hold no sensor
-        of another zone.
-        """
-        self._keys[record] = self._registry.zone_index.get(key, NO_CLAIM)
+        """Takes a record's bytes and key as the stream has them. What the key says counts, see `record_keys`."""
+        self._keys.add(record, key)
         try:
             if data[:1] and data[0] == _ZLIB:
                 self._add_text(record, inflate(data), arrival_ms)
@@ -160,10 +157,11 @@ class Decoder:
         if not parts:
             return None
         readings = joined(parts)
-        keys = np.full(max(self._keys) + 1, NO_CLAIM, dtype=np.int32)
-        keys[list(self._keys)] = list(self._keys.values())
-        named = keys[readings.record]
-        readings.zone[(named != NO_CLAIM) & (named != self._registry.zone[readings.sensor])] = UNKNOWN_ZONE
+        foreign = self._keys.foreign(readings)
+        if len(foreign):
+            self.refused += refusals(readings, foreign, Reason.TOPIC)
+            readings = readings.take(np.isin(np.arange(len(readings)), foreign, invert=True))
+        self._keys.mark(readings)
         return readings
 
     def _add_text(self, record: int, text: bytes, arrival_ms: int) -> None:

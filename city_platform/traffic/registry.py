@@ -17,6 +17,8 @@ REGISTRY = "CITY_PLATFORM_TRAFFIC_REGISTRY"  # the environment's word for seed, 
 SENSORS = 50_000
 ZONES = 500
 SEED = 20_260_601
+SENSOR = "s-"  # every sensor's id begins so
+UNKNOWN_SENSOR = -1  # the index of one that there is none of
 _NUMBERS = 10_000_000  # ids have at most seven digits, which bounds the table of numbers
 _ID_CHARACTERS = 7  # of an id whose number has five digits or fewer
 _POWERS = 10 ** np.arange(_ID_CHARACTERS - 3, -1, -1)
@@ -101,7 +103,7 @@ class Registry:
 
 def sensor_id(number: int) -> str:
     """`s-04211` for 4211."""
-    return f"s-{number:05d}"
+    return f"{SENSOR}{number:05d}"
 
 
 def registry_of(environ: Mapping[str, str]) -> Registry:

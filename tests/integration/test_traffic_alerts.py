@@ -17,7 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from city_platform.aws.secrets import SecretRefused, read_secret
-from city_platform.aws.settings import IncompleteSettings
+from city_platform.aws.settings import BUCKETS, IncompleteSettings
 from city_platform.aws.traffic_state import DynamoTrafficState
 from city_platform.cli.app import app
 from city_platform.deployment.alerts import open_router
@@ -177,8 +177,8 @@ def test_the_functions_judge_relay_and_tell(monkeypatch: pytest.MonkeyPatch, sla
     judged = traffic_watch.handler({}, None)
     assert judged["minutes"] >= 2
     assert judged["events"] == 1
-    assert traffic_relay.handler({}, None) == {"published": 1}
-    assert traffic_relay.handler({}, None) == {"published": 0}
+    assert traffic_relay.handler({}, None) == {"published": 1, "batchItemFailures": []}
+    assert traffic_relay.handler({}, None) == {"published": 0, "batchItemFailures": []}
     (message,) = sqs.receive_message(QueueUrl=queues["bus"][0], MaxNumberOfMessages=10)["Messages"]
     event = json.loads(message["Body"])
     assert event["detail"]["links"]["dashboard"] == f"https://city.example/traffic/zones/{ZONE}"
@@ -233,6 +233,27 @@ def test_the_watcher_and_the_relay_load_what_lambda_carries_and_no_more() -> Non
         "{'pyarrow', 'pandas', 'duckdb', 'fastapi', 'pydantic', 'httpx2', 'obstore', 'shapely'}))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_who_tells_people_carries_no_engine() -> None:
+    """pyarrow and DuckDB alone are what a bundle of Lambda may hold."""
+    code = (
+        "import sys, city_platform.functions.traffic_alerts as alerts\nalerts.router()\n"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules} & "
+        "{'pyarrow', 'pandas', 'duckdb', 'fastapi', 'obstore', 'sqlglot', 'shapely'}))"
+    )
+    environ = {
+        "PATH": "/usr/bin",
+        "AWS_REGION": "ca-central-1",
+        "CITY_PLATFORM_DEPLOYMENT": "aws",
+        **dict.fromkeys(BUCKETS.values(), "lake"),
+        "CITY_PLATFORM_ALERTS_TOPIC": "desk",
+        "CITY_PLATFORM_SMS_TOPIC": "on-call",
+        "CITY_PLATFORM_SLACK_WEBHOOK_SECRET": "slack",
+        "CITY_PLATFORM_TABLES": "traffic",
+    }
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environ)
     assert done.stdout.strip() == ""
 
 

@@ -263,6 +263,28 @@ def test_a_record_under_a_zones_key_holds_no_sensor_of_another_zone(pack: Callab
     assert [letter.record for letter in letters.kept.values()] == ["shardId-000000000000:1"]
 
 
+@pytest.mark.parametrize("pack", [columns, lines])
+def test_a_record_under_a_sensors_key_holds_nobody_elses_readings(pack: Callable[[Sequence[Told]], bytes]) -> None:
+    """A sensor may publish under its own topic, whatever the message claims."""
+    other = Told(1, 100, NOON + 1_000, 8)
+    state, letters = MemoryState(), Letters()
+    keys = ("s-00000", "s-00001", "s-99999", "s-rubbish")
+    outcome = handled(
+        *(record(pack([GOOD]), number, partitionKey=key) for number, key in enumerate(keys)),
+        record(pack([other, GOOD]), 7, partitionKey="s-00001"),
+        state=state,
+        letters=letters,
+    )
+    assert (outcome.accepted, outcome.rejected) == (2, {Reason.TOPIC: 4})
+    refused = {letter.record.rpartition(":")[2]: letter.rows for letter in letters.kept.values()}
+    assert refused == {"1": (0,), "2": (0,), "3": (0,), "7": (1,)}
+
+
+def test_an_unknown_sensor_under_its_own_key_is_an_unknown_sensor() -> None:
+    outcome = handled(record(line(sensor_id="s-99999"), partitionKey="s-99999"))
+    assert outcome.rejected == {Reason.UNKNOWN_SENSOR: 1}
+
+
 def test_one_bad_line_costs_only_itself() -> None:
     other = Told(0, 101, NOON + 2_000, 8)
     text = b"\n".join((line(), b"{rubbish", line(occupancy=7), b"", msgspec.json.encode(other.line())))
