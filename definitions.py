@@ -33,11 +33,13 @@ from schedules.ingestion import fetch_schedules, ingestion_schedule
 from schedules.lake import prune_schedule
 from schedules.traffic import advice_schedule, correction_schedule
 from schedules.traffic import analysis_schedule as traffic_analysis_schedule
+from sensors.data_metrics import data_metrics_sensor
 from sensors.drop_folder import drop_folder_sensor
 from sensors.failures import failures_sensor
 from sensors.incident_exports import export_sensor
 from sensors.outdated import outdated_sensor
 from sensors.portal import portal_sensor
+from sensors.run_metrics import run_metrics_sensor
 
 ROOT = Path(__file__).parent
 FETCH = "CITY_PLATFORM_FETCH"
@@ -102,6 +104,8 @@ def build_definitions(home: Path, datasets_folder: Path = ROOT / "datasets", *, 
             outdated_sensor([dataset for dataset in datasets if not dataset.contract.exported], materialize),
             *(export_sensor(one, job) for one, job in zip(datasets, materialize, strict=True) if one.contract.exported),
             failures_sensor(datasets),
+            run_metrics_sensor(),
+            data_metrics_sensor(datasets),
             portal_sensor(datasets, fetching, running=fetch),
         ],
         schedules=[

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from city_platform.errors import PermanentError, TransientError
 
@@ -364,3 +364,38 @@ class EventBus(Protocol):
     def publish(self, events: Sequence[BusEvent]) -> Sequence[EventBusUnavailable | EventBusRefused | None]:
         """Says for each event: None accepted for good, or why not. One not accepted may have been, all the same."""
         ...
+
+
+class MetricsRefused(PermanentError):
+    """The metrics service will not take this; its settings or its rights are wrong."""
+
+
+class MetricsUnavailable(TransientError):
+    """The metrics service did not answer, or answered that it is busy."""
+
+
+Unit = Literal["Count", "Seconds", "Percent", "Bytes"]  # CloudWatch's words
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One figure at one moment.
+
+    `dimensions` say what it is of: `{"Dataset": "parking_tickets"}`; nothing personal, and few values each, because
+    every combination is a metric of its own.
+    """
+
+    name: str
+    value: float
+    unit: Unit
+    at: datetime
+    dimensions: Mapping[str, str]
+
+
+class Metrics(Protocol):
+    """Takes figures for charts and alarms, each under the deployment's own name (the dimension `Environment`).
+
+    Errors: MetricsRefused, MetricsUnavailable. If it raises, some may have been taken: counts sent again count twice.
+    """
+
+    def put(self, namespace: str, measurements: Sequence[Measurement]) -> None: ...

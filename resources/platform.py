@@ -5,7 +5,9 @@ from pathlib import Path
 import dagster as dg
 
 from city_platform.deployment import open_platform
+from city_platform.deployment.metrics import open_metrics
 from city_platform.layers.platform import Platform
+from city_platform.ports import Metrics
 
 
 class PlatformResource(dg.ConfigurableResource[Platform]):
@@ -20,3 +22,7 @@ class PlatformResource(dg.ConfigurableResource[Platform]):
     def open(self) -> Platform:
         """The adapters; cheap, and safe to call in every step."""
         return open_platform(Path(self.home))
+
+    def metrics(self) -> Metrics:
+        """Where the figures of runs and data go."""
+        return open_metrics(Path(self.home))

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
@@ -11,7 +12,6 @@ from city_platform.api.app import create_app
 from city_platform.api.auth import IncompleteIssuer, Issuer, OwnKeys, PublishedKeys, TokenVerifier
 from city_platform.api.desk import Desk
 from city_platform.api.limits import RateLimit
-from city_platform.datasets import Dataset
 from city_platform.deployment import PUBLIC_URL, deployment, open_platform
 from city_platform.deployment.incidents import (
     open_incident_repository,
@@ -28,6 +28,9 @@ from city_platform.local.incidents import SqliteIncidentRepository
 from city_platform.local.issuer import AUDIENCE, ISSUER, LocalIssuer
 from city_platform.ports import Clock
 
+if TYPE_CHECKING:
+    from city_platform.datasets import Dataset
+
 READS_PER_WRITE = 20  # how much faster one may read than write
 
 
@@ -38,7 +41,7 @@ def open_api(
     rate_limit: int = 60,
     allowed_origins: Sequence[str] = (),
     clock: Clock | None = None,
-    datasets: Sequence[Dataset] = (),
+    datasets: "Sequence[Dataset]" = (),
     publish_every: float | None = None,
 ) -> FastAPI:
     """The application over the deployment's adapters. `rate_limit`: changes a minute from one client, 0 for no limit.

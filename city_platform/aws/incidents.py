@@ -285,6 +285,31 @@ class DynamoDBIncidentRepository:
         with _typed():
             self._client.delete_item(TableName=self._tables.contacts, Key=_id(incident_id))
 
+    def naming(self, subject: str) -> Sequence[str]:
+        found = set()
+        for table, attribute in ((self._tables.incidents, "reported_by"), (self._tables.history, "actor")):
+            for item in self._scanned(table, "incident_id", f"{attribute} = :value", subject):
+                found.add(item["incident_id"]["S"])
+        return sorted(found)
+
+    def contacts(self) -> Iterator[tuple[str, bytes]]:
+        for item in self._scanned(self._tables.contacts, "incident_id, sealed"):
+            yield item["incident_id"]["S"], bytes(item["sealed"]["B"])
+
+    def drop_marks(self, fingerprint: str) -> int:
+        keys = list(self._scanned(self._tables.marks, "mark", "fingerprint = :value", fingerprint))
+        self._batch_write(self._tables.marks, [{"DeleteRequest": {"Key": key}} for key in keys])
+        return len(keys)
+
+    def _scanned(self, table: str, wanted: str, where: str | None = None, value: str = "") -> Iterator[Any]:
+        """The attributes `wanted` of a table's items, all or those for which `where` holds of `:value`."""
+        asked: dict[str, Any] = {"TableName": table, "ProjectionExpression": wanted, "ConsistentRead": True}
+        if where is not None:
+            asked |= {"FilterExpression": where, "ExpressionAttributeValues": {":value": {"S": value}}}
+        with _typed():
+            for page in self._client.get_paginator("scan").paginate(**asked):
+                yield from page["Items"]
+
     @cached_property
     def _client(self) -> "DynamoDBClient":
         return self._connect()

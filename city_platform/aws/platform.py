@@ -2,17 +2,19 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from city_platform.aws.catalog import GlueCatalog, glue_client
 from city_platform.aws.keys import KmsKeyService, kms_client
 from city_platform.aws.notifier import SnsNotifier, sns_client
 from city_platform.aws.settings import AwsSettings
 from city_platform.aws.store import S3ObjectStore
-from city_platform.engines.duckdb import DuckDBEngine
 from city_platform.lake.lake import Lake
 from city_platform.layers.platform import Platform
 from city_platform.ports import Clock
+
+if TYPE_CHECKING:
+    from city_platform.engines.duckdb import DuckDBEngine
 
 
 def aws_platform(home: Path, settings: AwsSettings, clock: Clock, *, threads: int | None = None) -> Platform:
@@ -21,9 +23,15 @@ def aws_platform(home: Path, settings: AwsSettings, clock: Clock, *, threads: in
     if settings.endpoint is not None:
         config |= {"endpoint": settings.endpoint, "virtual_hosted_style_request": False}
         config["client_options"] = {"allow_http": settings.endpoint.startswith("http://")}
+
+    def open_engine() -> "DuckDBEngine":
+        from city_platform.engines.duckdb import DuckDBEngine
+
+        return DuckDBEngine(home / "cache" / "scratch" / "engine", threads=threads or os.cpu_count() or 2)
+
     return Platform(
         lake=Lake(S3ObjectStore(settings.buckets, home / "cache", config), clock),
-        engine=DuckDBEngine(home / "cache" / "scratch" / "engine", threads=threads or os.cpu_count() or 2),
+        open_engine=open_engine,
         keys=KmsKeyService(lambda: kms_client(settings.region, settings.endpoint)),
         clock=clock,
         notifier=SnsNotifier(settings.alerts_topic, lambda: sns_client(settings.region, settings.endpoint)),

@@ -9,6 +9,8 @@ import typer
 from city_platform.cli.audit import app as audit_app
 from city_platform.cli.catalog import app as catalog_app
 from city_platform.cli.changes import app as changes_app
+from city_platform.cli.deploy import app as deploy_app
+from city_platform.cli.erase import app as erase_app
 from city_platform.cli.fetch import app as fetch_app
 from city_platform.cli.incidents import app as incidents_app
 from city_platform.cli.keys import app as keys_app
@@ -39,6 +41,7 @@ app.add_typer(datasets_app, name="datasets")
 app.add_typer(keys_app, name="keys")
 app.add_typer(fetch_app)
 app.add_typer(changes_app)
+app.add_typer(erase_app)
 app.add_typer(profile_app)
 app.add_typer(questions_app)
 app.add_typer(serve_app)
@@ -52,6 +55,7 @@ app.add_typer(recipes_app, name="recipes")
 app.add_typer(open311_app, name="open311")
 app.add_typer(open_data_app, name="open-data")
 app.add_typer(traffic_app, name="traffic")
+app.add_typer(deploy_app, name="deploy")
 
 DEMO_YEARS = (2022, 2023, 2024)
 

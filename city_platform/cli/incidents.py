@@ -26,7 +26,7 @@ Home = Annotated[Path | None, typer.Option("--home", help="Where data lives, as 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")]
 
-_READER = "lake"
+READER = "lake"
 _OVERDUE = {
     "rejected": "requests for information rejected that nobody answered",
     "anonymised": "incidents closed long ago without their reporters now",
@@ -61,7 +61,7 @@ def process(
     taken = exported = waiting = 0
     overdue: Counter[str] = Counter()
     with session.errors():
-        path, mapping, see_to_overdue = _path(session)
+        path, mapping, see_to_overdue = local_path(session)
         last = time.monotonic()
         while not stop.is_set():
             try:
@@ -76,7 +76,7 @@ def process(
                     waiting, last = 0, time.monotonic()
                     for one in published:
                         session.err.print(f"{one['day']}: {one['rows']:,} rows, manifest {one['sequence']}")
-                    mapping.stream.trim([_READER])
+                    mapping.stream.trim([READER])
                     if once and not (published or late.total()):
                         break
             except TransientError as error:
@@ -152,7 +152,7 @@ def _open(session: Session) -> "IncidentPath":
     return open_incident_path(session.home, session.platform())
 
 
-def _path(session: Session) -> "tuple[IncidentPath, EventSourceMapping, Callable[[], Counter[str]]]":
+def local_path(session: Session) -> "tuple[IncidentPath, EventSourceMapping, Callable[[], Counter[str]]]":
     """The path, what brings it the stream, and what deals with whatever is overdue and counts it as _OVERDUE says."""
     from city_platform.deployment import deployment
     from city_platform.deployment.incidents import open_incident_service
@@ -171,7 +171,7 @@ def _path(session: Session) -> "tuple[IncidentPath, EventSourceMapping, Callable
     service = open_incident_service(session.platform(), repository)
     mapping = EventSourceMapping(
         SqliteIncidentStream(repository),
-        _READER,
+        READER,
         lambda event: path.processor.process(event).partial_answer(),
         lambda record, reason: path.dead_letters.keep([(record, reason)]),
     )

@@ -184,6 +184,17 @@ def open_incident_path(home: Path, platform: "Platform", environ: Mapping[str, s
     )
 
 
+def compact_local(home: Path) -> None:
+    """Writes this machine's files of incidents anew, so that what was removed stands in none of their free pages."""
+    from city_platform.local.clock import SystemClock
+    from city_platform.local.incidents import SqliteIncidentRepository
+    from city_platform.local.queue import SqliteQueue
+
+    clock = SystemClock()
+    SqliteIncidentRepository(home / "incidents" / "incidents.sqlite", clock).compact()
+    SqliteQueue(home / "incidents" / "queues.sqlite", "incident-exports", clock).compact()
+
+
 def _queues(home: Path, clock: Clock, environ: Mapping[str, str]) -> tuple[Claims, Queue, Queue, Queue]:
     names = ("incident-exports", "incident-exports-dead", "incident-changes-dead")
     if deployment(environ) == "aws":

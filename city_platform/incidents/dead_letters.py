@@ -94,6 +94,31 @@ class DeadLetters:
         self.queue.release(kept)
         return Redriven(replayed, refused)
 
+    def remove(self, matches: Callable[[Any], bool], *, dry_run: bool) -> int:
+        """Removes the letters whose record `matches` accepts, or counts them alone; how many. The others stay.
+
+        Looks at what the queue gives until it gives nothing more, so what somebody else has in hand is left out.
+        """
+        found = 0
+        held: list[Message] = []
+        seen: set[str] = set()
+        while (messages := self.queue.receive(_AT_ONCE, _REDRIVING)) and seen.isdisjoint(one.id for one in messages):
+            seen.update(one.id for one in messages)
+            for message in messages:
+                raw, place = self._raw(message)
+                if raw is None or not matches(raw):
+                    held.append(message)
+                    continue
+                found += 1
+                if dry_run:
+                    held.append(message)
+                    continue
+                if place is not None:
+                    self.store.delete(place)
+                self.queue.delete([message])
+        self.queue.release(held)
+        return found
+
     def _body(self, record: Mapping[str, Any]) -> str:
         body = json.dumps(record, ensure_ascii=False, separators=(",", ":"), default=str)
         if len(body) <= _IN_A_MESSAGE:

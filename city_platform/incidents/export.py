@@ -14,11 +14,13 @@ import csv
 import hashlib
 import io
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from city_platform.errors import PermanentError, TransientError
 from city_platform.incidents.codec import rfc3339
@@ -186,6 +188,51 @@ class IncidentExport:
         if lines:
             self.notifier.notify("Incident export: something to look at", "\n".join(lines), once=f"{LOCK}#{holder}")
         return {"notified": len(lines)}
+
+    def rewrite(self, day: str, holder: str, change: Callable[[Row], Row]) -> Manifest | None:
+        """Publishes a day anew with its rows as `change` has them; None where that is as they are.
+
+        For what has to go from the lake; the files of before are for the caller to remove. Raises ExportRunning,
+        PublishedMeanwhile.
+        """
+        import pyarrow.parquet as pq
+
+        self.lock(holder)
+        try:
+            newest = self.lake.require(LAYER, DATASET, day)
+            parts: dict[str, list[StoredFile]] = {"parquet": [], "csv": []}
+            pairs = zip(*(newest.parts[kind] for kind in parts), strict=True)
+            for before, path in zip(pairs, self.lake.paths(newest, "parquet"), strict=True):
+                found = [
+                    msgspec.convert(list(row.values()), Row, strict=False) for row in pq.read_table(path).to_pylist()
+                ]
+                rows = [change(row) for row in found]
+                same = rows == found
+                for kind, old in zip(parts, before, strict=True):
+                    parts[kind].append(old if same else self._stored(day, kind, rows))
+            if parts == {kind: list(newest.parts[kind]) for kind in parts}:
+                return None
+            return self.lake.publish(
+                LAYER,
+                DATASET,
+                day,
+                inputs={},
+                parts=parts,
+                counts=newest.counts,
+                schema=newest.schema,
+                details={**newest.details, "rewritten_at": rfc3339(self.clock.now())},
+                base=newest.sequence,
+            )
+        finally:
+            self.unlock(holder)
+
+    def _stored(self, day: str, kind: str, rows: Sequence[Row]) -> StoredFile:
+        """Under a name made of its bytes: the rows are those of another file, and two must not share a name."""
+        data = _parquet(rows) if kind == "parquet" else _csv(rows)
+        digest = hashlib.sha256(data).hexdigest()
+        key = f"{_folder(day)}/{digest[:_NAME_DIGITS]}.{kind}"
+        self.lake.store.put(key, data)
+        return StoredFile(key, len(data), digest, len(rows))
 
     def unlock(self, holder: str) -> State:
         return {"released": self.claims.release(LOCK, holder)}

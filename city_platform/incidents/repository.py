@@ -3,7 +3,7 @@
 One contract suite (`tests/integration/test_ports_incidents.py`) runs against both.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -168,6 +168,21 @@ class IncidentRepository(Protocol):
         """Removes the marks of these keys, history and contact of an incident that has left the store, in this order;
         nothing where that was done.
         """
+        ...
+
+    def naming(self, subject: str) -> Sequence[str]:
+        """Ids of the incidents that name this subject, as the reporter or in the history, in order.
+
+        Looks at all there is: for a person's request, not for a page.
+        """
+        ...
+
+    def contacts(self) -> Iterator[tuple[str, bytes]]:
+        """Every sealed contact with its incident's id, in no order."""
+        ...
+
+    def drop_marks(self, fingerprint: str) -> int:
+        """Removes the marks of that fingerprint; how many there were. Looks at all there is."""
         ...
 
 

@@ -48,25 +48,31 @@ def anonymise(repository: IncidentRepository, now: datetime, limit: int = AT_ONC
             reported_by=None,
             anonymise_after=None,
         )
-        entry = HistoryEntry(
-            incident_id=incident.incident_id,
-            version=after.version,
-            at=after.updated_at,
-            actor=SYSTEM.subject,
-            role=SYSTEM.role,
-            action="anonymised",
-            from_status=incident.status,
-            to_status=incident.status,
-            note=_NOTE,
-        )
         history = repository.history(incident.incident_id)
         revised, marks = tuple(_unnamed(history, incident)), tuple(marks_in(history))
         try:
-            repository.write([Change(after, entry, revised=revised, drops_contact=True, drops_marks=marks)])
+            repository.write(
+                [Change(after, anonymised(after, _NOTE), revised=revised, drops_contact=True, drops_marks=marks)]
+            )
         except VersionConflict:
             continue  # somebody did something with it just now: if it is still closed, the next turn does it
         done += 1
     return done
+
+
+def anonymised(after: Incident, note: str) -> HistoryEntry:
+    """The entry of a version that tells less of a person than the one before."""
+    return HistoryEntry(
+        incident_id=after.incident_id,
+        version=after.version,
+        at=after.updated_at,
+        actor=SYSTEM.subject,
+        role=SYSTEM.role,
+        action="anonymised",
+        from_status=after.status,
+        to_status=after.status,
+        note=note,
+    )
 
 
 def forget(repository: IncidentRepository, store: ObjectStore, incident_id: str) -> None:

@@ -18,7 +18,7 @@ from city_platform.engines.duckdb import Session
 from city_platform.lake.lake import StagedFile
 from city_platform.lake.manifest import Manifest
 from city_platform.lake.sink import ParquetSink, workspace
-from city_platform.layers import quality_checked
+from city_platform.layers import CURATED, quality_checked
 from city_platform.layers.gated import PASSED, trusted
 from city_platform.layers.platform import Platform
 from city_platform.layers.preview import preview_of
@@ -26,7 +26,7 @@ from city_platform.protection.classification import master_key
 from city_platform.protection.masking import masked_select, needs_pseudonyms, pseudonym_key, register_pseudonym
 from city_platform.protection.spreadsheet import escape, escaped
 
-LAYER = "curated"
+LAYER = CURATED
 REVISION = "1"  # raise it when this module starts to write other rows from the same inputs
 
 

@@ -1,11 +1,15 @@
 """What a layer works with: one set of adapters, chosen by the deployment."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from city_platform.engines.duckdb import DuckDBEngine
 from city_platform.governance.audit import AuditLog
 from city_platform.lake.lake import Lake
 from city_platform.ports import Catalog, Clock, KeyService, Notifier
+
+if TYPE_CHECKING:
+    from city_platform.engines.duckdb import DuckDBEngine
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,11 +17,16 @@ class Platform:
     """The adapters of one deployment. Making one opens no connection and reads no secret."""
 
     lake: Lake
-    engine: DuckDBEngine
+    open_engine: "Callable[[], DuckDBEngine]"
     keys: KeyService
     clock: Clock
     notifier: Notifier
     catalog: Catalog
+
+    @property
+    def engine(self) -> "DuckDBEngine":
+        """What queries. Imported at the first use: most of an API and of the functions on AWS never ask for it."""
+        return self.open_engine()
 
     @property
     def audit(self) -> AuditLog:

@@ -17,6 +17,7 @@ from city_platform.layers import quality_checked
 from city_platform.layers.gated import gate
 from city_platform.layers.platform import Platform
 from city_platform.layers.review import next_steps
+from city_platform.quality.gate import Decisions
 
 LAYER, SUBJECT = "scorecard", "governance"  # the second stands where a dataset's name does
 EVALUATIONS = 60  # of each partition, the newest: a year of weeks and some
@@ -25,16 +26,30 @@ EVALUATIONS = 60  # of each partition, the newest: a year of weeks and some
 def scorecard(platform: Platform, datasets: Sequence[Dataset]) -> Scorecard:
     """How everything stands now."""
     decisions = read_decisions(platform.audit)
-    history = EvaluationHistory(platform.lake.store)
-    states = []
+    states: list[PartitionState] = []
     for dataset in datasets:
-        for partition in platform.lake.partitions(quality_checked.LAYER, dataset.name):
-            verdict = quality_checked.verdict_of(platform.lake.latest(quality_checked.LAYER, dataset.name, partition))
-            standing = gate(platform, dataset, partition, decisions)
-            if verdict is not None and standing is not None:
-                records = tuple(history.of(dataset.name, partition, EVALUATIONS))
-                states.append(PartitionState(verdict, standing, records, next_steps(dataset, partition, standing)))
+        partitions = platform.lake.partitions(quality_checked.LAYER, dataset.name)
+        states += partition_states(platform, dataset, partitions, decisions)
     return scored(platform.clock.now(), states, platform.audit.read().head, decisions.doubts)
+
+
+def partition_states(
+    platform: Platform,
+    dataset: Dataset,
+    partitions: Sequence[str],
+    decisions: Decisions,
+    evaluations: int = EVALUATIONS,
+) -> Sequence[PartitionState]:
+    """How those of the partitions stand that were judged, each with so many of its newest evaluations."""
+    history, lake = EvaluationHistory(platform.lake.store), platform.lake
+    states = []
+    for partition in partitions:
+        verdict = quality_checked.verdict_of(lake.latest(quality_checked.LAYER, dataset.name, partition))
+        standing = gate(platform, dataset, partition, decisions)
+        if verdict is not None and standing is not None:
+            records = tuple(history.of(dataset.name, partition, evaluations))
+            states.append(PartitionState(verdict, standing, records, next_steps(dataset, partition, standing)))
+    return states
 
 
 def materialize(platform: Platform, datasets: Sequence[Dataset], timezone: str) -> tuple[Manifest, Scorecard]:

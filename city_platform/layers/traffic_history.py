@@ -4,14 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
 from city_platform.contracts.partitions import Granularity
 from city_platform.lake.manifest import Manifest
-from city_platform.layers import curated
+from city_platform.layers import CURATED
 from city_platform.layers.platform import Platform
 from city_platform.traffic.history import CorrectedHour, CorrectedHours, Sums
 
 DATASET = "traffic_readings"
-_COLUMNS = "epoch_ms(window_start), readings, vehicles, pace, occupancy, occupancy_readings, active"
+_COLUMNS = ["window_start", "readings", "vehicles", "pace", "occupancy", "occupancy_readings", "active"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +26,14 @@ class LakeHour(CorrectedHour):
     manifest: Manifest
 
     def windows(self, zone: str) -> Sequence[Sums]:
-        with self.platform.engine.session() as session:
-            files = session.parquet(self.platform.lake.paths(self.manifest, "parquet"))
-            wanted = session.dialect.text(zone)
-            rows = session.rows(f"SELECT {_COLUMNS} FROM {files} WHERE zone = {wanted} ORDER BY window_start")
-        return [Sums(*map(int, row)) for row in rows]
+        # Not by the engine: an API on AWS has no room for it beside Arrow (infrastructure/package.py).
+        files = self.platform.lake.paths(self.manifest, "parquet")
+        rows = pq.read_table(files, columns=_COLUMNS, filters=[("zone", "=", zone)], partitioning=None)
+        rows = rows.sort_by(_COLUMNS[0])
+        starts = rows[_COLUMNS[0]]
+        starts_ms = pc.cast(pc.cast(starts, pa.timestamp("ms", starts.type.tz)), pa.int64())
+        columns = [starts_ms, *(rows[name] for name in _COLUMNS[1:])]
+        return [Sums(*map(int, row)) for row in zip(*(column.to_pylist() for column in columns), strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,5 +44,5 @@ class LakeHours(CorrectedHours):
 
     def published(self, start_ms: int) -> LakeHour | None:
         partition = datetime.fromtimestamp(start_ms / 1000, UTC).strftime(Granularity.HOUR.strftime)
-        manifest = self.platform.lake.latest(curated.LAYER, DATASET, partition)
+        manifest = self.platform.lake.latest(CURATED, DATASET, partition)
         return LakeHour(self.platform, manifest) if manifest else None

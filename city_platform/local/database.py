@@ -43,6 +43,13 @@ class Database:
             with _transaction(connection):
                 yield connection
 
+    def compact(self) -> None:
+        """Writes the file anew and empties its log: what was deleted is in neither."""
+        with self._typed():
+            connection = self._connection()
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def _connection(self) -> sqlite3.Connection:
         """This thread's own connection; a forked child opens its own too."""
         mine: tuple[int, sqlite3.Connection] | None = getattr(self._mine, "connection", None)

@@ -7,7 +7,7 @@ import json
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -155,6 +155,27 @@ class SqliteIncidentRepository:
             connection.executemany("DELETE FROM mark WHERE key = ?", [(key,) for key in marks])
             for table in ("history", "contact"):
                 connection.execute(f"DELETE FROM {table} WHERE incident_id = ?", (incident_id,))
+
+    def naming(self, subject: str) -> Sequence[str]:
+        rows = self._database.read(
+            "SELECT incident_id FROM incident WHERE reported_by = ? UNION "
+            "SELECT incident_id FROM history WHERE json_extract(item, '$.actor') = ? ORDER BY 1",
+            (subject, subject),
+        )
+        return [incident_id for (incident_id,) in rows]
+
+    def contacts(self) -> Iterator[tuple[str, bytes]]:
+        for incident_id, sealed in self._database.read("SELECT incident_id, sealed FROM contact"):
+            yield incident_id, bytes(sealed)
+
+    def drop_marks(self, fingerprint: str) -> int:
+        with self._writing, self._database.transaction() as connection:
+            return connection.execute("DELETE FROM mark WHERE fingerprint = ?", (fingerprint,)).rowcount
+
+    def compact(self) -> None:
+        """Writes the file anew, so that nothing that was removed stands in it any more."""
+        with self._writing:
+            self._database.compact()
 
     def expire(self, limit: int) -> int:
         """Drops at most `limit` incidents whose `ttl` has come, as DynamoDB does by itself; how many these were.

@@ -2,8 +2,8 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from city_platform.engines.duckdb import DuckDBEngine
 from city_platform.lake.lake import Lake
 from city_platform.layers.platform import Platform
 from city_platform.local.catalog import StoredCatalog
@@ -13,14 +13,23 @@ from city_platform.local.notifier import FileNotifier
 from city_platform.local.store import LocalObjectStore
 from city_platform.ports import Clock
 
+if TYPE_CHECKING:
+    from city_platform.engines.duckdb import DuckDBEngine
+
 
 def local_platform(home: Path, clock: Clock | None = None, *, threads: int | None = None) -> Platform:
     """The adapters over `home`: `lake/` for objects, `keys.json`, `notifications.jsonl`."""
     time = clock or SystemClock()
     store = LocalObjectStore(home / "lake")
+
+    def open_engine() -> "DuckDBEngine":
+        from city_platform.engines.duckdb import DuckDBEngine
+
+        return DuckDBEngine(home / "lake" / "scratch" / "engine", threads=threads or os.cpu_count() or 2)
+
     return Platform(
         lake=Lake(store, time),
-        engine=DuckDBEngine(home / "lake" / "scratch" / "engine", threads=threads or os.cpu_count() or 2),
+        open_engine=open_engine,
         keys=local_key_service(home),
         clock=time,
         notifier=FileNotifier(home / "notifications.jsonl", time),

@@ -82,6 +82,10 @@ class SqliteQueue:
         now = text(self._clock.now())
         self._change("UPDATE message SET visible_at = ? WHERE receipt = ?", ((now, one.receipt) for one in messages))
 
+    def compact(self) -> None:
+        """Writes the file anew, so that no deleted message stands in it any more."""
+        self._database.compact()
+
     def _change(self, sql: str, rows: Iterable[tuple[str, ...]]) -> None:
         with self._database.transaction() as connection:
             connection.executemany(sql, list(rows))

@@ -9,16 +9,18 @@ import hashlib
 import hmac
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from duckdb.func import FunctionNullHandling
 
 from city_platform.contracts.model import Classification, Column, Contract, Masking
 from city_platform.engines.dialect import Dialect
-from city_platform.engines.duckdb import Session
 from city_platform.ports import KeyService, ObjectStore
 from city_platform.protection.classification import master_key
 from city_platform.protection.secret import kept_secret, wrap_again
+
+if TYPE_CHECKING:
+    from city_platform.engines.duckdb import Session
 
 PSEUDONYM_HEX_DIGITS = 32
 
@@ -74,8 +76,9 @@ def _pseudonym_secret(dataset: str) -> tuple[str, str, Mapping[str, str]]:
     return pseudonym_key_place(dataset), master_key(dataset, Classification.PERSONAL), context
 
 
-def register_pseudonym(session: Session, key: bytes) -> str:
+def register_pseudonym(session: "Session", key: bytes) -> str:
     """Gives the session a SQL function of (domain, value) and returns its name. Null stays null."""
+    from duckdb.func import FunctionNullHandling  # pseudonyms are also made where nothing is queried
 
     def apply(domain: pa.ChunkedArray, value: pa.ChunkedArray) -> pa.Array:
         # A call is one piece of one expression, whose domain is a literal.

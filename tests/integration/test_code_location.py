@@ -123,7 +123,7 @@ def test_building_the_definitions_touches_nothing(tmp_path: Path) -> None:
 def test_jobs_sensors_and_schedules(town: dg.Definitions) -> None:
     repository = town.get_repository_def()
     assert {"land", "fetch", "materialize_trees", "govern_trees"} <= set(repository.job_names)
-    sensors = {"drop_folder", "outdated_partitions", "portal", "quality_failures"}
+    sensors = {"drop_folder", "outdated_partitions", "portal", "quality_failures", "run_metrics", "data_metrics"}
     assert {sensor.name for sensor in repository.sensor_defs} == sensors
     fetches = {"daily_fetch", "weekly_fetch", "monthly_fetch"}
     schedules = {schedule.name for schedule in repository.schedule_defs}

@@ -195,6 +195,23 @@ def test_what_is_left_of_an_incident_is_forgotten_and_nothing_of_others(store: I
     assert (len(store.history(kept.incident_id)), store.sealed_contact(kept.incident_id)) == (28, b"sealed")
 
 
+def test_whoever_is_named_anywhere_is_found_and_their_marks_go_alone(store: IncidentRepository) -> None:
+    own, others, neither = (incident(number, reported_by=by) for number, by in enumerate(("jo", "ann", None)))
+    for one, contact in ((own, b"own"), (others, b"others"), (neither, None)):
+        store.write([change(one, marks=(Mark(f"a#{one.incident_id}", "ann"),), sealed_contact=contact)])
+    supported = change(following(others), others, marks=(Mark("support#1", "jo"), Mark("support#2", "jo")))
+    store.write([replace(supported, entry=replace(supported.entry, actor="jo"))])
+    assert store.naming("jo") == [own.incident_id, others.incident_id]
+    assert store.naming("ann") == [others.incident_id]
+    assert store.naming("nobody") == []
+    assert sorted(store.contacts()) == [(own.incident_id, b"own"), (others.incident_id, b"others")]
+    assert [store.drop_marks("jo") for _ in range(2)] == [2, 0]
+    again = following(following(others))
+    store.write([change(again, marks=(Mark("support#1", "jo"),))])
+    with pytest.raises(AlreadyDone):
+        store.write([change(following(again), marks=(Mark(f"a#{own.incident_id}", "ann"),))])
+
+
 def test_what_was_closed_expires_by_the_attribute_of_its_table(store: IncidentRepository) -> None:
     one = incident(ttl=NOW + timedelta(days=730))
     store.write([change(one)])

@@ -6,12 +6,14 @@ import sys
 import time
 import zipfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import boto3
 import pytest
+from tests.emulator import REGION, SECRETS, emulated_aws
+from tests.emulator import client as client_of
 
 from city_platform.aws.incidents import DynamoDBIncidentRepository, IncidentTables
 from city_platform.deployment import open_platform
@@ -22,10 +24,8 @@ from city_platform.local.clock import SystemClock
 from city_platform.protection.classification import Classification, master_key
 from tests.incident_stream import following, record
 from tests.incidents import NOW, change, incident
-from tests.ministack import ministack
 from tests.town import ROOT, one_bucket
 
-REGION = "ca-central-1"
 ROLE = "arn:aws:iam::000000000000:role/test"
 MACHINE = ROOT / "infrastructure" / "state_machines" / "incident_export.asl.json"
 
@@ -53,7 +53,8 @@ while True:
 
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with ministack(tmp_path_factory.mktemp("emulator"), REGION) as url:
+    """An emulated AWS on loopback that runs functions with this interpreter."""
+    with emulated_aws(tmp_path_factory.mktemp("emulator"), SFN_WAIT_SCALE="0.05") as url:
         yield url
 
 
@@ -64,15 +65,7 @@ class Cloud:
         self.prefix = f"city-{uuid4().hex[:8]}"
         self.home = home
 
-        def client(service: str) -> Any:
-            return boto3.client(
-                service,
-                region_name=REGION,
-                endpoint_url=endpoint,
-                aws_access_key_id="testing",
-                aws_secret_access_key="testing",  # noqa: S106 -- the emulator takes any
-            )
-
+        client = partial(client_of, endpoint)
         self.states, self.functions = client("stepfunctions"), client("lambda")
         self.sqs = client("sqs")
         client("s3").create_bucket(Bucket=self.prefix, CreateBucketConfiguration={"LocationConstraint": REGION})
@@ -99,8 +92,7 @@ class Cloud:
             "CITY_PLATFORM_HOME": str(home / "function"),
             "AWS_REGION": REGION,
             "AWS_ENDPOINT_URL": endpoint,
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
+            **SECRETS,
         }
         self.machine = self.deploy("city_platform.functions.incident_export")
 

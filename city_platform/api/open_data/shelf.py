@@ -6,12 +6,15 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from city_platform.datasets import Dataset
 from city_platform.incidents.reference import Licence, Reference
 from city_platform.lake.lake import Lake
 from city_platform.lake.manifest import Manifest
-from city_platform.layers import curated, open_incidents
+from city_platform.layers import CURATED, open_incidents
+
+if TYPE_CHECKING:
+    from city_platform.datasets import Dataset
 
 TAG = "open-data"  # without it in its contract a dataset's summaries stay inside
 LICENCE_URL = "licenceUrl"  # a property of the contract
@@ -74,7 +77,7 @@ class Shelf:
     """Reads the lake's manifests, at most once in half a minute. Safe between threads."""
 
     lake: Lake
-    datasets: Sequence[Dataset]
+    datasets: "Sequence[Dataset]"
     reference: Reference
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _read: tuple[float, Mapping[str, PublicDataset]] | None = None
@@ -115,7 +118,7 @@ class Shelf:
             files=self._files(open_incidents.LAYER, open_incidents.DATASET),
         )
 
-    def _curated(self, dataset: Dataset) -> PublicDataset:
+    def _curated(self, dataset: "Dataset") -> PublicDataset:
         contract = dataset.contract
         url = contract.extra.get(LICENCE_URL, self.reference.city.licence.url)
         return PublicDataset(
@@ -125,7 +128,7 @@ class Shelf:
             keywords=contract.tags,
             licence=Licence(name=contract.licence, url=url),
             cadence=contract.cadence,
-            files=self._files(curated.LAYER, dataset.name),
+            files=self._files(CURATED, dataset.name),
         )
 
     def _files(self, layer: str, dataset: str) -> tuple[PublicFile, ...]:
@@ -133,7 +136,7 @@ class Shelf:
         return tuple(file for manifest in newest if manifest for file in _files_of(manifest))
 
 
-def _is_public(dataset: Dataset) -> bool:
+def _is_public(dataset: "Dataset") -> bool:
     # Incidents are published row by row from their store; the summaries of their exports count reporters, too.
     return TAG in dataset.contract.tags and dataset.name != open_incidents.DATASET
 

@@ -1,0 +1,211 @@
+"""Removes a person from the lake of incidents, old versions included, and looks afterwards whether anything is left.
+
+The way goes by what is found and keeps no list: whatever object names the person puts its partition among those to be
+made anew. So it can be killed at any moment and run again, and the last look is the first one's question once more.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from re import Pattern
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from city_platform.datasets import Dataset
+from city_platform.errors import CityPlatformError, PermanentError
+from city_platform.incidents.erasure import pattern_of
+from city_platform.incidents.export import IncidentExport
+from city_platform.incidents.segments import PREFIX as PENDING
+from city_platform.incidents.stream import Row
+from city_platform.lake.lake import MANIFESTS, PRUNED
+from city_platform.lake.manifest import Manifest
+from city_platform.layers import encrypted, freshness, open_incidents, profile, questions
+from city_platform.layers.platform import Platform
+from city_platform.ports import ObjectNotFound
+from city_platform.protection.encryption import read_encrypted
+
+_PLACES = ("incidents/", PENDING + "/", "exports/incidents/dead/")  # beside what manifests name
+_NAMELESS = "no manifest names it: a run is writing it or died over it; prune the lake, then run again"
+
+Place = tuple[str, str]  # layer and partition
+Remake = Callable[[str, Sequence[str]], None]  # of a partition's layers, in order
+
+
+class UnknownPartition(PermanentError):
+    """An encrypted file that no version of any partition names."""
+
+
+@dataclass(slots=True)
+class Search:
+    """What a look through the lake found: objects that name the person, and those that nobody could look into."""
+
+    objects: int = 0
+    found: list[str] = field(default_factory=list)
+    unread: dict[str, str] = field(default_factory=dict)  # and why
+
+
+@dataclass(slots=True)
+class Erased:
+    """What was done in the lake. `remaining` says of each object that still names the person why it is there."""
+
+    looked_into: int = 0
+    found: int = 0
+    days_rewritten: list[str] = field(default_factory=list)
+    partitions_made_anew: int = 0
+    old_versions_removed: int = 0
+    objects_removed: int = 0
+    remaining: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LakeEraser:
+    """Of the dataset `incidents`. `remake` makes layers of a partition again, through whoever runs such work."""
+
+    platform: Platform
+    dataset: Dataset
+    export: IncidentExport
+    pseudonym: Callable[[str], str]
+    publish_open_data: Callable[[], None]
+    remake: Remake
+
+    def search(self, names: Pattern[str]) -> Search:
+        """Every object of the dataset, in every version: manifests, files, segments, letters, records of reading."""
+        done = Search()
+        for key in self._keys():
+            done.objects += 1
+            try:
+                texts = self._texts(key)
+                if any(names.search(text) for text in texts):
+                    done.found.append(key)
+            except ObjectNotFound:
+                continue  # it went meanwhile
+            except (CityPlatformError, pa.ArrowException) as error:
+                done.unread[key] = f"{type(error).__name__}: {error}"
+        return done
+
+    def erase(self, names: frozenset[str], subjects: frozenset[str], holder: str, *, dry_run: bool) -> Erased:
+        """Rewrites, makes anew, removes what is old, and looks again. Raises ExportRunning and the ports' errors."""
+        pseudonyms = frozenset(map(self.pseudonym, subjects))
+        named = pattern_of({*names, *pseudonyms})
+        first = self.search(named)
+        done = Erased(first.objects, len(first.found))
+        if dry_run:
+            done.remaining = dict.fromkeys(first.found, "a dry run removes nothing") | first.unread
+            return done
+        touched = self._touched(first.found)
+        days = sorted({partition for _, partition in touched if partition != questions.EVERYTHING})
+        for day in days:
+            if self.export.rewrite(day, holder, lambda row: _without(row, pseudonyms)) is not None:
+                done.days_rewritten.append(day)
+        done.partitions_made_anew = self._make_anew(days, {layer for layer, _ in touched})
+        self.publish_open_data()
+        years = self.platform.lake.partitions(open_incidents.LAYER, self.dataset.name)
+        kept = self._kept()
+        for layer, partition in sorted({*self._of(days), *touched, *((open_incidents.LAYER, one) for one in years)}):
+            self._remove_old(layer, partition, kept, done)
+        last = self.search(named)
+        done.remaining = {key: self._why(key) for key in last.found} | last.unread
+        return done
+
+    def _keys(self) -> Iterator[str]:
+        for key in self.platform.lake.store.keys(""):
+            place, *rest = key.split("/")
+            if rest[place in (MANIFESTS, PRUNED) :][:1] == [self.dataset.name] or key.startswith(_PLACES):
+                yield key
+
+    def _texts(self, key: str) -> Iterator[str]:
+        if not key.endswith(".parquet"):
+            yield self.platform.lake.store.get(key).decode(errors="replace")
+            return
+        for batch in self._sealed(key) if key.startswith(f"{encrypted.LAYER}/") else self._plain(key):
+            for column in batch.columns:
+                if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+                    yield "\n".join(one for one in column.unique().to_pylist() if one is not None)
+
+    def _plain(self, key: str) -> Iterator[pa.RecordBatch]:
+        yield from pq.ParquetFile(self.platform.lake.store.local_path(key)).iter_batches()
+
+    def _sealed(self, key: str) -> Iterator[pa.RecordBatch]:
+        """Of the encrypted layer, whose wrapped keys lie beside the file and are bound to its partition."""
+        manifest = next((one for _, one in self._manifests() if any(file.key == key for file in one.files)), None)
+        if manifest is None:
+            raise UnknownPartition(_NAMELESS)
+        self.platform.lake.paths(manifest, "rows")  # the wrapped keys, too
+        yield from read_encrypted(
+            [self.platform.lake.store.local_path(key)],
+            dataset=self.dataset.name,
+            partition=manifest.partition,
+            keys=self.platform.keys,
+        )
+
+    def _manifests(self) -> Iterator[tuple[str, Manifest]]:
+        store = self.platform.lake.store
+        for key in list(store.keys(f"{MANIFESTS}/")):
+            if key.split("/")[2] == self.dataset.name:
+                yield key, Manifest.from_json(store.get(key))
+
+    def _touched(self, keys: Sequence[str]) -> set[Place]:
+        """The partitions whose manifests, of any version, are or name one of the objects."""
+        wanted = set(keys)
+        return {
+            (one.layer, one.partition)
+            for key, one in self._manifests()
+            if key in wanted or any(file.key in wanted for file in one.files)
+        }
+
+    def _of(self, days: Sequence[str]) -> set[Place]:
+        """Everything that is published of these days, in every layer."""
+        return {(one.layer, one.partition) for _, one in self._manifests() if one.partition in days}
+
+    def _make_anew(self, days: Sequence[str], layers: set[str]) -> int:
+        lake, name = self.platform.lake, self.dataset.name
+        made = 0
+        for day in days:
+            there = {layer.LAYER for layer in freshness.LAYERS if lake.latest(layer.LAYER, name, day)}
+            behind = [layer for layer in freshness.outdated(self.platform, self.dataset, day) if layer in there]
+            if behind:
+                self.remake(day, behind)
+                made += len(behind)
+            if lake.latest(profile.LAYER, name, day):
+                profile.materialize(self.platform, self.dataset, day)
+                made += 1
+        if questions.LAYER in layers or (made and lake.latest(questions.LAYER, name, questions.EVERYTHING)):
+            questions.materialize(self.platform, self.dataset)
+            made += 1
+        return made
+
+    def _remove_old(self, layer: str, partition: str, kept: set[str], done: Erased) -> None:
+        """All versions but the newest. Files go before the manifest that names them: a second run finds them by it."""
+        lake, name = self.platform.lake, self.dataset.name
+        prefix = f"{MANIFESTS}/{layer}/{name}/{partition}/"
+        *old, _ = [*lake.store.keys(prefix)] or [""]
+        for key in old:
+            for file in Manifest.from_json(lake.store.get(key)).files:
+                if file.key not in kept:
+                    lake.store.delete(file.key)
+                    done.objects_removed += 1
+            lake.store.delete(key)
+            done.old_versions_removed += 1
+
+    def _kept(self) -> set[str]:
+        """Files that the newest version of anything names."""
+        newest: dict[Place, Manifest] = {}
+        for _, one in self._manifests():  # in the order of their numbers
+            newest[one.layer, one.partition] = one
+        return {file.key for one in newest.values() for file in one.files}
+
+    def _why(self, key: str) -> str:
+        if key.startswith(PENDING):
+            return "it waits for the next export: run again after that"
+        for place, one in self._manifests():
+            if key == place or any(file.key == key for file in one.files):
+                return (
+                    f"the newest version of {one.layer} {one.partition} could not be made anew: its gate is closed or "
+                    "its run failed; see to that, then run again"
+                )
+        return _NAMELESS
+
+
+def _without(row: Row, pseudonyms: frozenset[str]) -> Row:
+    return msgspec.structs.replace(row, reporter=None) if row.reporter in pseudonyms else row

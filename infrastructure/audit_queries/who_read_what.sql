@@ -1,0 +1,24 @@
+-- Who read which data when, of the last seven days?
+SELECT
+  eventtime,
+  coalesce(useridentity.arn, useridentity.invokedby, useridentity.type) AS who,
+  useridentity.sessioncontext.sessionissuer.username AS role,
+  sourceipaddress,
+  eventname,
+  coalesce(
+    json_extract_scalar(requestparameters, '$.bucketName'),
+    json_extract_scalar(requestparameters, '$.tableName')
+  ) AS held_in,
+  json_extract_scalar(requestparameters, '$.key') AS object_key
+FROM cloudtrail_logs
+WHERE day >= date_format(current_date - interval '7' day, '%Y/%m/%d')
+  AND (
+    (eventsource = 's3.amazonaws.com' AND eventname IN ('GetObject', 'GetObjectTorrent', 'SelectObjectContent'))
+    OR (
+      eventsource = 'dynamodb.amazonaws.com'
+      AND eventname IN ('GetItem', 'BatchGetItem', 'Query', 'Scan', 'TransactGetItems', 'ExecuteStatement')
+    )
+  )
+  AND errorcode IS NULL
+ORDER BY eventtime DESC, eventid
+LIMIT 10000
