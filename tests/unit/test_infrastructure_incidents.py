@@ -174,8 +174,7 @@ def test_each_function_has_a_role_of_its_own_and_a_log_that_it_may_write() -> No
     roles = [one.properties["Role"] for _, one in functions()]
     assert len(set(roles)) == len(roles)
     logs = {one.properties["LogGroupName"]: one.name for one in STACK.resources("AWS::Logs::LogGroup")}
-    (shared,) = STACK.resources("AWS::IAM::ManagedPolicy")
-    writable = shared.properties["PolicyDocument"]["Statement"][0]["Resource"].split(":log-group:")[1]
+    writable = STACK["FunctionBasics"].properties["PolicyDocument"]["Statement"][0]["Resource"].split(":log-group:")[1]
     for _, one in functions():
         log = f"/aws/lambda/{one.properties['FunctionName']}"
         assert logs[log] == one.body["DependsOn"]
