@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.emulator import REGION, SECRETS, client, emulated_aws
 
 from city_platform.datasets import Dataset, load_dataset
 from city_platform.deployment import open_platform
 from city_platform.lake.zones import Zone
 from city_platform.layers import freshness, landing, questions
 from city_platform.samples import generate
+from tests.emulator import REGION, SECRETS, client, emulated_aws
 from tests.templates import template
 from tests.town import ROOT
 

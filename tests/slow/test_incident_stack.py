@@ -12,9 +12,9 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
-from tests.emulator import REGION, SECRETS, client, emulated_aws
 
 from city_platform.aws.settings import BUCKETS
+from tests.emulator import REGION, SECRETS, client, emulated_aws
 from tests.incident_stack import PARAMETERS
 from tests.incident_stream import record
 from tests.incidents import incident, report
