@@ -38,9 +38,12 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ObjectStor
         boto3.resource("s3", **access(endpoint)).Bucket(bucket).objects.delete()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def deployed(aws: str) -> Mapping[Zone, str]:
-    """The buckets of infrastructure/foundation.yaml, made once. The region is this module's: names of keys are, too."""
+    """The buckets of infrastructure/foundation.yaml, made once, like the emulator they are made in.
+
+    The region is this module's alone, because names of stacks and keys are a region's.
+    """
     cloudformation = boto3.client("cloudformation", **access(aws))
     make_stack(cloudformation, "keys")
     outputs = make_stack(cloudformation, "foundation", Suffix=uuid4().hex)

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 from city_platform.datasets import Dataset, load_dataset
@@ -16,7 +15,7 @@ from city_platform.deployment import open_platform
 from city_platform.lake.zones import Zone
 from city_platform.layers import freshness, landing, questions
 from city_platform.samples import generate
-from tests.ministack import ministack
+from tests.emulator import REGION, SECRETS, client, emulated_aws
 from tests.templates import template
 from tests.town import ROOT
 
@@ -30,19 +29,13 @@ REFUSED = (
     "CatalogEncryption",
     "SecurityConfiguration",
 )
-REGION = "ca-central-1"
-SECRETS = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}  # the emulator takes any
 BUCKETS = {zone: f"cov-{short}-test" for zone, short in zip(Zone, ("raw", "trf", "cur", "crw"), strict=True)}
 
 
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with ministack(tmp_path_factory.mktemp("emulator"), REGION) as url:
+    with emulated_aws(tmp_path_factory.mktemp("emulator")) as url:
         yield url
-
-
-def client(endpoint: str, service: str) -> Any:
-    return boto3.client(service, endpoint_url=endpoint, region_name=REGION, **SECRETS)
 
 
 def make_stack(endpoint: str, name: str, **parameters: str) -> None:
@@ -108,7 +101,7 @@ def test_athena_answers_from_the_declared_tables_what_the_platform_answers(
         "CITY_PLATFORM_ALERTS_TOPIC": topic,
         "AWS_REGION": REGION,
         "AWS_ENDPOINT_URL": endpoint,
-        **{name.upper(): value for name, value in SECRETS.items()},
+        **SECRETS,
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

@@ -11,18 +11,16 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-import boto3
 import pytest
 
 from city_platform.aws.settings import BUCKETS
+from tests.emulator import REGION, SECRETS, client, emulated_aws
 from tests.incident_stack import PARAMETERS
 from tests.incident_stream import record
 from tests.incidents import incident, report
-from tests.ministack import ministack
 from tests.templates import template
 from tests.town import ROOT
 
-REGION = "ca-central-1"
 UNKNOWN = {"AWS::WAFv2::WebACLAssociation", "AWS::WAFv2::LoggingConfiguration"}  # to the emulator
 KEYS = ("PublicKeyArn", "InternalKeyArn", "PersonalKeyArn", "LogsKeyArn")
 
@@ -51,8 +49,7 @@ class Deployed:
         own = {
             "CITY_PLATFORM_HOME": str(home / prefix),
             "AWS_ENDPOINT_URL": endpoint,
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
+            **SECRETS,
         }
         s3.put_object(Bucket=f"{prefix}-code", Key="stack.json", Body=json.dumps(emulated(own)).encode())
         given = PARAMETERS | {"Project": self.project, "CodeBucket": f"{prefix}-code", "StreamToKinesis": kinesis}
@@ -71,13 +68,7 @@ class Deployed:
         self.outputs = {one["OutputKey"]: one["OutputValue"] for one in stack["Outputs"]}
 
     def client(self, service: str) -> Any:
-        return boto3.client(
-            service,
-            region_name=REGION,
-            endpoint_url=self._endpoint,
-            aws_access_key_id="testing",
-            aws_secret_access_key="testing",  # noqa: S106 -- the emulator takes any
-        )
+        return client(self._endpoint, service)
 
     def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """A request through the gateway: status and what the answer's JSON says."""
@@ -152,7 +143,7 @@ def until(look: Any, done: Any, seconds: float = 60) -> Any:
 
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with ministack(tmp_path_factory.mktemp("emulator"), REGION) as url:
+    with emulated_aws(tmp_path_factory.mktemp("emulator"), SFN_WAIT_SCALE="0.05") as url:
         yield url
 
 

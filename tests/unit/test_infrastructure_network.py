@@ -23,7 +23,10 @@ RIGHTS = {
     "TransactWriteItems": ("PutItem", "UpdateItem", "DeleteItem", "ConditionCheckItem"),
     **{f"{one}Batch": (one,) for one in ("ChangeMessageVisibility", "DeleteMessage", "SendMessage")},
 }
-SERVICES = {"kinesis": "kinesis-streams"}  # where an endpoint is called otherwise than the client
+SERVICES = {
+    "kinesis": "kinesis-streams",
+    "cloudwatch": "monitoring",
+}  # where an endpoint is called otherwise than the client
 
 
 def network(**parameters: str) -> Stack:

@@ -1,4 +1,4 @@
-"""An emulated AWS on loopback: runs functions with this interpreter, and makes most of a CloudFormation stack."""
+"""ministack, an emulated AWS that runs functions, state machines and stacks, as a process of its own on loopback."""
 
 import os
 import signal
@@ -9,24 +9,30 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
+import boto3
+
+REGION = "ca-central-1"
+SECRETS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}  # the emulator takes any
+
 
 @contextmanager
-def ministack(folder: Path, region: str) -> Iterator[str]:
-    """Its address; what it says is in `folder`/log."""
+def emulated_aws(folder: Path, **settings: str) -> Iterator[str]:
+    """Its address while it runs; it works in `folder`. `settings` are variables of its environment."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
+        port = int(one.getsockname()[1])
     log = folder / "log"
     environment = os.environ | {
         "GATEWAY_PORT": str(port),
         "BIND_HOST": "127.0.0.1",
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
-        "MINISTACK_REGION": region,
-        "SFN_WAIT_SCALE": "0.05",
+        "MINISTACK_REGION": REGION,
+        **settings,
     }
     with log.open("wb") as told:
         server = subprocess.Popen(
@@ -45,3 +51,13 @@ def ministack(folder: Path, region: str) -> Iterator[str]:
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait(20)
+
+
+def client(endpoint: str, service: str) -> Any:
+    return boto3.client(
+        service,
+        region_name=REGION,
+        endpoint_url=endpoint,
+        aws_access_key_id=SECRETS["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=SECRETS["AWS_SECRET_ACCESS_KEY"],
+    )
