@@ -12,8 +12,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from tests.emulator import REGION, SECRETS, emulated_aws
-from tests.emulator import client as client_of
 
 from city_platform.aws.incidents import DynamoDBIncidentRepository, IncidentTables
 from city_platform.deployment import open_platform
@@ -22,6 +20,8 @@ from city_platform.incidents.contact import CONTACT_KEY
 from city_platform.incidents.model import PICTURES, Severity, Status
 from city_platform.local.clock import SystemClock
 from city_platform.protection.classification import Classification, master_key
+from tests.emulator import REGION, SECRETS, emulated_aws
+from tests.emulator import client as client_of
 from tests.incident_stream import following, record
 from tests.incidents import NOW, change, incident
 from tests.town import ROOT, one_bucket
