@@ -10,8 +10,10 @@ keeps every line it cannot read with its number and reason, and after a broken q
 import csv
 from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pyarrow as pa
@@ -36,21 +38,29 @@ class NotFlawless(Exception):
 def flawless_rows(path: Path, form: SourceFormat, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """All rows in order as text, empty cells null; raises NotFlawless where `exact_rows` has to read the file.
 
+    That quotes and lines are flawless is looked at beside reading, by a thread that is ahead of it.
+
     Batches given out before that are to be thrown away.
     """
     # Arrow takes a blank line before the header for the header.
-    lines = _lines_of_a_flawless_file(path, form) if form.header_line == 1 else None
-    if lines is None:
+    if form.header_line > 1:
         raise NotFlawless
-    rows = 0
-    try:
-        for batch in read_blocks(path, form, len(names)):
-            rows += batch.num_rows
-            yield pa.RecordBatch.from_arrays(batch.columns, names=list(names))
-    except pa.ArrowInvalid as error:
-        raise NotFlawless from error
+    rows, given_up = 0, Event()
+    with ThreadPoolExecutor(1, "flawless") as beside:
+        looking = beside.submit(_lines_of_a_flawless_file, path, form, given_up)
+        try:
+            for batch in read_blocks(path, form, len(names)):
+                if looking.done() and looking.result() is None:
+                    raise NotFlawless
+                rows += batch.num_rows
+                yield pa.RecordBatch.from_arrays(batch.columns, names=list(names))
+            lines = looking.result()
+        except pa.ArrowInvalid as error:
+            raise NotFlawless from error
+        finally:
+            given_up.set()
     # Where every line is a row none can be lost; only where not, the lines outside quotes are counted, which is slower.
-    if rows != lines - 1 and rows != _count_records(path, form, blank_counts=len(names) == 1) - 1:
+    if lines is None or (rows != lines - 1 and rows != _count_records(path, form, blank_counts=len(names) == 1) - 1):
         raise NotFlawless
 
 
@@ -71,9 +81,9 @@ def read_blocks(path: Path, form: SourceFormat, columns: int) -> Iterator[pa.Rec
         )
 
 
-def _lines_of_a_flawless_file(path: Path, form: SourceFormat) -> int | None:
+def _lines_of_a_flawless_file(path: Path, form: SourceFormat, given_up: Event) -> int | None:
     """How many lines the file has; None unless quotes, two by two, stand where a cell begins and ends, and every line
-    ends as the header's does.
+    ends as the header's does, and also where nobody waits for the answer any more.
 
     A quote inside a quoted cell is written twice, which is one cell's end beside another's beginning.
     """
@@ -83,6 +93,8 @@ def _lines_of_a_flawless_file(path: Path, form: SourceFormat) -> int | None:
     quotes = lines = 0
     before = np.array([newline], np.uint8)
     for block in chain(_blocks(path), [before]):
+        if given_up.is_set():
+            return None
         # Looked at is every byte that has its neighbours here: the last one waits for the next block.
         tape = np.concatenate((before, block))
         places = np.flatnonzero(tape[1:-1] == _QUOTE) + 1

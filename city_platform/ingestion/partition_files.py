@@ -28,13 +28,14 @@ _DICTIONARY_SHARE = 0.1  # a column with more distinct values than this in the s
 
 
 class PartitionFiles:
-    """Takes rows, and which of them go where; writes on two threads, each file always by the same one."""
+    """Takes rows, and which of them go where; one thread shares them out, two write, each file always the same one."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lanes = [ThreadPoolExecutor(1, f"partition-files-{lane}") for lane in range(LANES)]
         self._files: dict[str, _PartitionFile] = {}
-        self._underway: deque[list[Future[None]]] = deque()
+        self._orderer = ThreadPoolExecutor(1, "partition-files-order")
+        self._underway: deque[Future[Sequence[Future[None]]]] = deque()
         self._added = 0
 
     def __enter__(self) -> Self:
@@ -43,13 +44,27 @@ class PartitionFiles:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for lane in self._lanes:
+        for lane in (self._orderer, *self._lanes):
             lane.shutdown(wait=True, cancel_futures=True)
         for file in self._files.values():
             file.abandon()
 
     def add(self, rows: pa.Table, places: Sequence[tuple[str, npt.NDArray[np.int64]]]) -> None:
         """Appends to each named file the rows at those positions; the rows of a file share one schema."""
+        self._underway.append(self._orderer.submit(self._share_out, rows, places))
+        if len(self._underway) > _UNDERWAY:
+            self._wait()
+
+    def finish(self) -> dict[str, tuple[Path, int]]:
+        """Closes all files: name to path and rows, in the order of the names."""
+        while self._underway:
+            self._wait()
+        for task in [self._submit(name, file.close) for name, file in self._files.items()]:
+            task.result()
+        return {name: (file.path, file.rows) for name, file in sorted(self._files.items())}
+
+    def _share_out(self, rows: pa.Table, places: Sequence[tuple[str, npt.NDArray[np.int64]]]) -> Sequence[Future[None]]:
+        """Gives each file its rows; runs on one thread, so that they arrive in order."""
         tasks = []
         for name, pieces in _apart(rows, places):
             if name not in self._files:
@@ -58,16 +73,12 @@ class PartitionFiles:
         self._added += 1
         if self._added % _KEPT_ALIVE == 0:
             tasks += [self._submit(name, file.let_go) for name, file in self._files.items()]
-        self._underway.append(tasks)
-        if len(self._underway) > _UNDERWAY:
-            _wait(self._underway.popleft())
+        return tasks
 
-    def finish(self) -> dict[str, tuple[Path, int]]:
-        """Closes all files: name to path and rows, in the order of the names."""
-        while self._underway:
-            _wait(self._underway.popleft())
-        _wait([self._submit(name, file.close) for name, file in self._files.items()])
-        return {name: (file.path, file.rows) for name, file in sorted(self._files.items())}
+    def _wait(self) -> None:
+        """Until the rows of one call of `add` are written or wait for their row group; raises what that raised."""
+        for task in self._underway.popleft().result():
+            task.result()
 
     def _submit(self, name: str, work: Callable[..., None], *args: object) -> Future[None]:
         lane = list(self._files).index(name) % LANES
@@ -85,11 +96,6 @@ def _apart(
     for name, positions in places:
         yield name, ordered.slice(start, len(positions)).to_batches()
         start += len(positions)
-
-
-def _wait(tasks: Sequence[Future[None]]) -> None:
-    for task in tasks:
-        task.result()
 
 
 class _PartitionFile:
