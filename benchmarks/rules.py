@@ -209,7 +209,7 @@ def platform(file: str) -> Mapping[str, int]:
     try:
         with DuckDBEngine(Path(scratch), memory_limit="2GB").session() as session:
             session.view("licences", [Path(file)])
-            evaluation = evaluate(session, "licences", ruleset, COLUMNS, NOW)
+            evaluation = evaluate(session, "licences", ruleset, COLUMNS, NOW, files=[Path(file)])
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return {

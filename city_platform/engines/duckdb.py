@@ -3,7 +3,7 @@
 import atexit
 import itertools
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,15 +128,26 @@ class Session:
 
         A folder named `year=2024` is not taken for a column, which would shadow a column of that name.
         """
-        listed = ", ".join(self.dialect.text(str(file)) for file in files)
-        return f"read_parquet([{listed}], hive_partitioning = false)"
+        return f"read_parquet({self._listed(files)}, hive_partitioning = false)"
 
     def view(self, name: str, files: Sequence[Path]) -> None:
         """Gives Parquet files a name in this session."""
         self.execute(f"CREATE OR REPLACE TEMP VIEW {self.dialect.name(name)} AS SELECT * FROM {self.parquet(files)}")
 
+    def values(self, files: Sequence[Path]) -> Mapping[str, int]:
+        """How many values of each column of Parquet files are not null, for the columns whose footers say so."""
+        # Parquet's num_values counts nulls, too.
+        found = self.rows(
+            "SELECT path_in_schema, CAST(sum(num_values - stats_null_count) AS BIGINT) "
+            f"FROM parquet_metadata({self._listed(files)}) GROUP BY ALL HAVING count(stats_null_count) = count(*)"
+        )
+        return dict(found)
+
     def execute(self, sql: str) -> None:
         self.connection.execute(sql)
+
+    def _listed(self, files: Sequence[Path]) -> str:
+        return f"[{', '.join(self.dialect.text(str(file)) for file in files)}]"
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """All rows of a query whose result is small."""

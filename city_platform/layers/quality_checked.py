@@ -86,18 +86,20 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> tuple[M
     now = platform.clock.now()
     basis = basis_of(platform, dataset, partition)
     with workspace(lake) as folder, platform.engine.session() as session:
-        session.view(_ALL, lake.paths(cleaned, "rows"))
+        files = lake.paths(cleaned, "rows")
+        session.view(_ALL, files)
         columns = {column.name: column.sql_type for column in contract.columns}
         surroundings = basis.opened(session, lake, lake.latest(RAW, dataset.name, partition))
         started = time.monotonic()
-        evaluation = evaluate(session, _ALL, dataset.rules, columns, now, surroundings)
+        evaluation = evaluate(session, _ALL, dataset.rules, columns, now, surroundings, files)
         advisory = {
-            name: evaluate(session, _ALL, ruleset, columns, now, surroundings) for name, ruleset in dataset.advisory
+            name: evaluate(session, _ALL, ruleset, columns, now, surroundings, files)
+            for name, ruleset in dataset.advisory
         }
         seconds = time.monotonic() - started
         failed, failed_rows = _write_failed(session, evaluation, dataset, folder / "failed-00000.parquet")
         failed_paths = [file.path for file in failed]
-        passed_relation(session, lake.paths(cleaned, "rows"), failed_paths)
+        passed_relation(session, files, failed_paths)
         keys = _failed_keys(session, dataset, failed_paths)
         with ParquetSink(folder / "register.parquet", REGISTER_SCHEMA) as register:
             for batch in _register(session, cleaned, platform, failed_paths):

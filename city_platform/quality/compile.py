@@ -26,6 +26,7 @@ from city_platform.quality.plans import (
     Plan,
     Scope,
     count_rows,
+    count_values,
     demand,
     measured,
     parameter,
@@ -172,7 +173,8 @@ def _share_plan(rule: Rule, scope: Scope, column: tuple[str, str], where: str | 
     metric_name = "compliance"
     match rule.type:
         case "IsComplete" | "Completeness":
-            predicate, metric_name, condition = f"({name} IS NOT NULL)", "completeness", demand(rule)
+            present = f"({name} IS NOT NULL)"
+            return share_plan("completeness", demand(rule), present, where, count_values(name))
         case "ColumnLength":
             if predicates.family(sql_type) != "text":
                 raise NotEvaluable(f"ColumnLength needs a text column, and {name} is {sql_type}")

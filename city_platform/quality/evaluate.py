@@ -5,10 +5,11 @@ set of columns, CustomSql one query each. A rule that cannot be evaluated is an 
 alone. The outcome follows from the arguments: same rows in any order, rules, time and surroundings, same evaluation.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, TypeVar
 
 import duckdb
@@ -20,7 +21,7 @@ from city_platform.quality.groupings import Groupings
 from city_platform.quality.model import Composite, Condition, Item, Rule, Ruleset, leaves
 from city_platform.quality.operands import NotEvaluable, holds, number
 from city_platform.quality.plain_language import explain, outcome_sentence
-from city_platform.quality.plans import ALL_ROWS, Figure, Plan, Scope, count_rows
+from city_platform.quality.plans import ALL_ROWS, Figure, Plan, Scope, count_rows, count_values
 from city_platform.quality.printer import print_condition, print_rule
 from city_platform.quality.results import Evaluation, Outcome, RuleResult
 from city_platform.quality.rule_types import has_row_predicate
@@ -71,21 +72,23 @@ def evaluate(
     columns: Mapping[str, str],
     now: datetime,
     surroundings: Surroundings | None = None,
+    files: Sequence[Path] = (),
 ) -> Evaluation:
     """Every rule's result over `relation` (a table or view of the session), and every analyzer's figures.
 
     `columns` maps the relation's columns to their SQL types; columns that are not in it are invisible to rules.
     `now` is aware. `surroundings` is what rules may look at besides the rows; without it, rules that need more are
-    ERROR. Raises only what makes the whole evaluation impossible: an unreadable relation, a deadline.
+    ERROR. `files` are the Parquet files whose rows the relation is, where it is just those: what their footers tell is
+    not counted again. Raises only what makes the whole evaluation impossible: an unreadable relation, a deadline.
     """
     quoted = session.dialect.name(relation)
-    scope = Scope(session, relation, columns, now, Groupings(session, quoted, columns), surroundings or Surroundings())
+    scope = Scope(
+        session, relation, columns, now, Groupings(session, quoted, columns), surroundings or Surroundings(), files
+    )
     tasks = [_task(item, ruleset, scope) for item in ruleset.rules]
     analyzers = [(print_rule(item, labels=False), _analyzed(item, ruleset, scope)) for item in ruleset.analyzers]
     measuring = [one for _, found in analyzers if not isinstance(found, str) for one in found]
-    answers, broken = _answers(
-        session, quoted, [*(one for task in tasks for one in task.aggregates), *_needed_by(measuring)]
-    )
+    answers, broken = _answers(scope, [*(one for task in tasks for one in task.aggregates), *_needed_by(measuring)])
     rows = int(answers[ALL_ROWS])
     results = []
     failing: list[tuple[str, str]] = []
@@ -171,16 +174,18 @@ def _row_predicate(item: Item, plans: Mapping[int, Plan | str]) -> str | None:
     return "(" + f" {item.operator.upper()} ".join(known) + ")" if len(known) == len(parts) else None
 
 
-def _answers(session: Session, quoted: str, aggregates: list[str]) -> tuple[dict[str, Any], dict[str, str]]:
+def _answers(scope: Scope, aggregates: list[str]) -> tuple[dict[str, Any], dict[str, str]]:
     """The values of all aggregates, and those that could not be computed with the reason."""
-    needed = list(dict.fromkeys([ALL_ROWS, *aggregates]))
+    session, quoted = scope.session, scope.session.dialect.name(scope.relation)
+    told = _told(scope, set(aggregates))
+    needed = [one for one in dict.fromkeys([ALL_ROWS, *aggregates]) if one not in told]
     try:
-        return _aggregated(session, quoted, needed), {}
+        return told | _aggregated(session, quoted, needed), {}
     except duckdb.InterruptException:
         raise
     except duckdb.Error:
         # One rule's SQL is at fault. Asked one by one, the others keep their answers.
-        answers = _aggregated(session, quoted, [ALL_ROWS])
+        answers = told | _aggregated(session, quoted, [ALL_ROWS])
         broken: dict[str, str] = {}
         for one in needed[1:]:
             try:
@@ -190,6 +195,15 @@ def _answers(session: Session, quoted: str, aggregates: list[str]) -> tuple[dict
             except duckdb.Error as error:
                 broken[one] = _first_line(error)
         return answers, broken
+
+
+def _told(scope: Scope, aggregates: Collection[str]) -> dict[str, Any]:
+    """Counts of values that the files' footers tell: a column that is asked for nothing else is not read at all."""
+    counted = {count_values(scope.session.dialect.name(name)): name for name in scope.columns}
+    if not scope.files or counted.keys().isdisjoint(aggregates):
+        return {}
+    values = scope.session.values(scope.files)
+    return {one: values[name] for one, name in counted.items() if one in aggregates and name in values}
 
 
 def _aggregated(session: Session, quoted: str, needed: list[str]) -> dict[str, Any]:

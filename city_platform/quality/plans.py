@@ -5,11 +5,12 @@ once, in one query for the whole ruleset.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 from city_platform.engines.duckdb import Session
@@ -65,7 +66,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What rules are evaluated against. `columns` maps names to SQL types; `now` is aware."""
+    """What rules are evaluated against. `columns` maps names to SQL types; `now` is aware; `files` as in `evaluate`."""
 
     session: Session
     relation: str
@@ -73,6 +74,7 @@ class Scope:
     now: datetime
     groupings: Groupings
     surroundings: Surroundings = field(default_factory=Surroundings)
+    files: Sequence[Path] = ()
 
     def column(self, name: str) -> tuple[str, str]:
         """The quoted name and the type of a column, whatever its case; raises NotEvaluable."""
@@ -103,6 +105,11 @@ def count_rows(condition: str | None) -> str:
     Of no rows it counts null.
     """
     return f"COALESCE(count_if({condition}), 0)" if condition else ALL_ROWS
+
+
+def count_values(column: str) -> str:
+    """The aggregate that counts the values of a column (its quoted name) that are not null."""
+    return f"count({column})"
 
 
 def measured(value: Any) -> Fraction | None:
@@ -137,10 +144,15 @@ def tag_text(rule: Rule, name: str) -> str | None:
             raise NotEvaluable(f'`with {name}` takes = and a text, as with {name} = "..."')
 
 
-def share_plan(metric_name: str, condition: Condition, predicate: str, where: str | None = None) -> Plan:
-    """A plan whose metric is the share of rows for which the predicate is true."""
+def share_plan(
+    metric_name: str, condition: Condition, predicate: str, where: str | None = None, counted: str | None = None
+) -> Plan:
+    """A plan whose metric is the share of rows for which the predicate is true.
+
+    `counted` is an aggregate that counts those of all rows, if there is a cheaper one.
+    """
     checked = count_rows(where)
-    satisfied = count_rows(f"(({where}) AND {predicate})" if where else predicate)
+    satisfied = count_rows(f"(({where}) AND {predicate})") if where else counted or count_rows(predicate)
 
     def share(answers: Answers) -> Fraction | None:
         return Fraction(answers[satisfied], answers[checked]) if answers[checked] else None

@@ -1,8 +1,9 @@
 """What holds for any rows and any rules."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 from itertools import pairwise
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -92,13 +93,13 @@ def judged(session: Session, rows: list[tuple[object, ...]], rules: list[str], a
     return evaluated(session, rules, action)
 
 
-def evaluated(session: Session, rules: list[str], action: str) -> Evaluation:
+def evaluated(session: Session, rules: list[str], action: str, files: Sequence[Path] = ()) -> Evaluation:
     labelled = ", ".join(
         f'({rule}) labels=["action"="{action}", "name"="rule_{place}"]' for place, rule in enumerate(rules)
     )
     ruleset, findings = parse_ruleset(f"Rules = [ {labelled} ]", "rules.dqdl")
     assert ruleset is not None, findings
-    return evaluate(session, "t", ruleset, COLUMNS, NOW, AROUND)
+    return evaluate(session, "t", ruleset, COLUMNS, NOW, AROUND, files)
 
 
 def failed(session: Session, evaluation: Evaluation) -> dict[int, list[str]]:
@@ -165,16 +166,32 @@ def test_how_the_rows_are_split_into_files_does_not_matter(
     edges = sorted({0, len(rows), *(cut for cut in cuts if cut < len(rows))})
     files = [folder / f"{start}.parquet" for start in edges[:-1]]
     for file, (start, end) in zip(files, pairwise(edges), strict=True):
-        pq.write_table(whole.slice(start, end - start), file)
+        # Footers that tell nothing of some columns, or of some files.
+        told = ["n", "amount"] if start else ["n", "word"]
+        pq.write_table(whole.slice(start, end - start), file, write_statistics=told)
     in_one = judged(session, rows, BY_ROW + WHOLE, "quarantine")
     failing = failed(session, in_one)
     session.execute("DROP TABLE t")
     session.view("t", files)
-    in_many = evaluated(session, BY_ROW + WHOLE, "quarantine")
+    in_many = evaluated(session, BY_ROW + WHOLE, "quarantine", files)
     found = failed(session, in_many)
     session.execute("DROP VIEW t")
     assert (in_many.results, in_many.figures) == (in_one.results, in_one.figures)
     assert found == failing
+
+
+def test_what_footers_tell_is_not_counted_again(session: Session, tmp_path: Path) -> None:
+    file = tmp_path / "rows.parquet"
+    rows = pa.table({"n": pa.array([1, None, 3], pa.int64()), "word": pa.array(["a", None, None], pa.string())})
+    pq.write_table(rows, file, write_statistics=["n"])
+    assert session.values([file, file]) == {"n": 4}
+    # The relation is another one on purpose: who says that it is the file's rows is believed.
+    session.execute(
+        "CREATE OR REPLACE TEMP TABLE t AS SELECT 1::BIGINT AS n, 'a' AS word, 0.1 AS amount, NULL::DATE AS day"
+    )
+    found = evaluated(session, ['IsComplete "n"', 'IsComplete "word"'], "quarantine", [file, file])
+    session.execute("DROP TABLE t")
+    assert [one.metric_value for one in found.results] == [4.0, 1.0]
 
 
 @pytest.mark.parametrize(
