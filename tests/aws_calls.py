@@ -91,7 +91,7 @@ def _resources(calls: Noted, service: str, asked: Mapping[str, Any]) -> Iterator
         case "cognito-idp":
             yield f"arn:aws:cognito-idp:{where}:userpool/{asked['UserPoolId']}"
         case _:
-            raise NotImplementedError(f"say what resources {service} is asked about")
+            raise AssertionError(f"say what resources {service} is asked about")
 
 
 def _table(name: str) -> str:
