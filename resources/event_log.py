@@ -14,7 +14,7 @@ import sqlite3
 import tempfile
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,16 +97,22 @@ class KeptSqliteEventLogStorage(SqliteEventLogStorage):
         self._initdb(create_engine(address, poolclass=NullPool, connect_args=arguments))  # uses several at once
 
     def _begin(self, path: Path) -> None:
-        """Puts an empty database there, whole or not at all; one that another process put there meanwhile stays."""
+        """Puts an empty database there, whole or not at all.
+
+        One that another process put there meanwhile stays, and is waited for: Dagster declares the tables one by one.
+        """
         if self._empty is None:
             with tempfile.TemporaryDirectory(prefix="event-log-") as folder:
                 self._prepare(create_db_conn_string(folder, "empty"))
                 self._empty = Path(folder, "empty.db").read_bytes()
         copy = path.with_suffix(f".{os.getpid()}.new")
         copy.write_bytes(self._empty)
-        with suppress(FileExistsError):
+        try:
             os.link(copy, path)
-        copy.unlink()
+        except FileExistsError:
+            self._prepare(self.conn_string_for_shard(path.stem))
+        finally:
+            copy.unlink()
 
     def _file(self, shard: str) -> tuple[int, int]:
         """Which file it is; zeros where there is none."""

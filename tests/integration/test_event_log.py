@@ -70,6 +70,15 @@ def test_a_run_s_file_that_another_process_began_meanwhile_stays(tmp_path: Path)
     kept.dispose()
 
 
+def test_a_run_s_file_that_another_process_has_only_just_made_gets_its_tables(tmp_path: Path) -> None:
+    kept, run = KeptSqliteEventLogStorage(str(tmp_path)), new_run()
+    sqlite3.connect(kept.path_for_shard(run)).close()
+    kept._begin(Path(kept.path_for_shard(run)))
+    with sqlite3.connect(kept.path_for_shard(run)) as database:
+        assert database.execute("SELECT count(*) FROM event_logs").fetchone() == (0,)
+    kept.dispose()
+
+
 def test_a_run_s_file_is_what_dagster_itself_would_have_made(tmp_path: Path) -> None:
     kept, plain = KeptSqliteEventLogStorage(str(tmp_path / "kept")), SqliteEventLogStorage(str(tmp_path / "plain"))
     run = new_run()
