@@ -1,7 +1,13 @@
-"""How Parquet is written well: what depends on the columns and is decided by a sample of the rows."""
+"""How Parquet is written well, decided by a sample of the rows, and what its footers tell without reading rows."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 _SAMPLE_ROWS = 4_096
 
@@ -23,3 +29,35 @@ def ordered_columns(schema: pa.Schema) -> list[str]:
     Those of texts cost a tenth of the writing and are of little use.
     """
     return [field.name for field in schema if not pa.types.is_string(field.type) and not pa.types.is_nested(field.type)]
+
+
+@dataclass(frozen=True, slots=True)
+class Footers:
+    """What the footers of some files say of their columns.
+
+    `values` counts those that are not null, for the columns of which every row group says so; `repetitive` are the
+    columns some row group of which has a dictionary.
+    """
+
+    values: Mapping[str, int]
+    repetitive: frozenset[str]
+
+    @classmethod
+    def of(cls, files: Iterable[Path]) -> "Footers":
+        """Raises OSError and ArrowInvalid for what is no Parquet file."""
+        values: Counter[str] = Counter()
+        untold, repetitive = set(), set()
+        for file in files:
+            footer = pq.read_metadata(file)
+            for group in range(footer.num_row_groups):
+                columns = footer.row_group(group)
+                for place in range(footer.num_columns):
+                    column = columns.column(place)
+                    name, told = column.path_in_schema, column.statistics
+                    if told is not None and told.has_null_count:
+                        values[name] += told.num_values
+                    else:
+                        untold.add(name)
+                    if column.has_dictionary_page:
+                        repetitive.add(name)
+        return cls({name: count for name, count in values.items() if name not in untold}, frozenset(repetitive))

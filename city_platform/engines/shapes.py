@@ -7,6 +7,7 @@ once for each distinct value of a dictionary, where the engine runs a regular ex
 GLOB looks at bytes: the classes translated here hold ASCII alone, and no byte of another character is ASCII.
 """
 
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ class Shape:
         return (start, None) if self.further is None else (f"{start}*", f"{start}*[!{self.further}]*")
 
 
+@functools.lru_cache(maxsize=1024)
 def shape_of(pattern: str) -> Shape | None:
     """The shape of the texts that a regular expression of RE2's matches from beginning to end, if it has one."""
     found = _Reading()

@@ -13,7 +13,7 @@ backfill of an old partition in whatever order comes to the same outcome once th
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -22,6 +22,7 @@ from city_platform.errors import PermanentError, TransientError
 from city_platform.ports import ObjectExists, ObjectStore
 from city_platform.quality.dynamic import LIMIT
 from city_platform.quality.results import Outcome, RuleResult
+from city_platform.readable import readable, shallow
 
 FORMAT = 1  # raise it when a reader of an older format would misunderstand
 PREFIX = "evaluations"
@@ -69,8 +70,8 @@ class EvaluationRecord:
         return self == replace(other, evaluated_at=self.evaluated_at, seconds=self.seconds, sequence=self.sequence)
 
     def to_json(self) -> bytes:
-        body = asdict(self) | {"format": FORMAT, "evaluated_at": self.evaluated_at.isoformat()}
-        return json.dumps(body, ensure_ascii=False, indent=1, sort_keys=True, allow_nan=False).encode()
+        body = shallow(self) | {"format": FORMAT, "evaluated_at": self.evaluated_at.isoformat()}
+        return readable(body, indent=1, sort_keys=True).encode()
 
     @classmethod
     def from_json(cls, data: bytes) -> "EvaluationRecord":

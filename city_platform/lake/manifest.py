@@ -7,11 +7,12 @@ Readers follow the newest manifest; files that no manifest names do not exist fo
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from city_platform.errors import PermanentError
+from city_platform.readable import readable, shallow
 
 FORMAT = 1
 
@@ -66,8 +67,8 @@ class Manifest:
         return hashlib.sha256("".join(file.sha256 for file in self.files).encode()).hexdigest()
 
     def to_json(self) -> bytes:
-        body = asdict(self) | {"format": FORMAT, "published_at": self.published_at.isoformat()}
-        return json.dumps(body, ensure_ascii=False, indent=1, default=str).encode()
+        body = shallow(self) | {"format": FORMAT, "published_at": self.published_at.isoformat()}
+        return readable(body, indent=1).encode()
 
     @classmethod
     def from_json(cls, data: bytes) -> "Manifest":

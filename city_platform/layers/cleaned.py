@@ -5,7 +5,6 @@ in files of their own beside the rows, and the counts add up.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,6 +14,7 @@ from city_platform.cleaning.versions import remember
 from city_platform.contracts.model import Classification
 from city_platform.datasets import Dataset
 from city_platform.engines.duckdb import Session
+from city_platform.ingestion.partition_files import int64_array
 from city_platform.lake.lake import Lake, version_of_files
 from city_platform.lake.manifest import Manifest
 from city_platform.lake.sink import ParquetSink, workspace
@@ -31,7 +31,7 @@ REVISION = "1"  # raise it when this module starts to write other rows from the 
 _SOURCE_STRIDE = 1 << 40  # more rows than a source can have
 _NONE = pa.nulls(0, pa.int64())
 _FEW = 100  # rows of a batch
-_Source = tuple[Path, Mapping[str, str]]  # the file of its rows, and the header that carries each source column
+_Source = tuple[str, Mapping[str, str]]  # the view of its rows, and the header that carries each source column
 _DOWNSTREAM = (LAYER, "quality_checked")  # what a later layer names as its input, nearest first
 _WORKING = {"_untyped", "_removed", "_position"}  # what the rows carry only until they are sorted out
 _UNTYPED = pa.schema(
@@ -67,7 +67,11 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifes
     remember(lake.store, dataset.name, dataset.recipe_version, dataset.recipe.hash)
     paths = lake.paths(raw, "rows")
     with workspace(lake) as folder, platform.engine.session() as session:
-        sources = [(path, source["present"]) for path, source in zip(paths, raw.details["sources"], strict=True)]
+        sources = []
+        for number, (path, source) in enumerate(zip(paths, raw.details["sources"], strict=True)):
+            # Under a name that is every partition's, so that the recipe has the same words for all of them.
+            session.view(f"source_{number}", [path])
+            sources.append((f"source_{number}", source["present"]))
         keyed = _keyed(platform, dataset, session) if dataset.recipe.needs_secret else None
         older = _older_of_the_same_key(session, dataset, sources, keyed)
         # Computed by the engine: a number handed to Arrow makes it import pandas, which takes a second.
@@ -171,12 +175,12 @@ def _select(
             dataset.contract,
             session.dialect,
             present,
-            session.parquet([path]),
+            view,
             source_index=index,
             columns=columns,
             keyed=keyed,
         )
-        for index, (path, present) in enumerate(sources)
+        for index, (view, present) in enumerate(sources)
     ]
     return " UNION ALL ".join(f"({select})" for select in selects)
 
@@ -198,15 +202,14 @@ def _older_of_the_same_key(
     newest_first = "".join(f"{session.dialect.name(name)} DESC NULLS LAST, " for name in latest)
     select = _select(session, dataset, sources, keyed, [*names, *latest])
     # Only the few rows whose key is repeated are put in order.
-    found = session.stream(
+    older = session.numbers(
         f"WITH keyed AS MATERIALIZED (SELECT * FROM ({select}) WHERE {complete} AND _removed IS NULL), "
         f"repeated AS (SELECT {key} FROM keyed GROUP BY ALL HAVING count(*) > 1) "
         f"SELECT _source * {_SOURCE_STRIDE} + _row AS _position FROM (SELECT _source, _row, "
         f"row_number() OVER (PARTITION BY {key} ORDER BY {newest_first}_source DESC, _row DESC) AS place "
         f"FROM keyed SEMI JOIN repeated USING ({key})) WHERE place > 1"
     )
-    chunks = found.read_all()["_position"].chunks
-    return pa.concat_arrays(chunks) if chunks else _NONE
+    return int64_array(older)
 
 
 def _without(batch: pa.RecordBatch, out: pa.BooleanArray) -> list[pa.RecordBatch]:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import duckdb
 
 from city_platform.engines.duckdb import Session
+from city_platform.engines.parquet import Footers
 from city_platform.quality.compile import figures, plan
 from city_platform.quality.dynamic import rounded
 from city_platform.quality.groupings import Groupings
@@ -82,9 +83,9 @@ def evaluate(
     not counted again. Raises only what makes the whole evaluation impossible: an unreadable relation, a deadline.
     """
     quoted = session.dialect.name(relation)
-    scope = Scope(
-        session, relation, columns, now, Groupings(session, quoted, columns), surroundings or Surroundings(), files
-    )
+    footers = Footers.of(files)
+    groupings = Groupings(session, quoted, columns, footers.repetitive)
+    scope = Scope(session, relation, columns, now, groupings, surroundings or Surroundings(), footers.values)
     tasks = [_task(item, ruleset, scope) for item in ruleset.rules]
     analyzers = [(print_rule(item, labels=False), _analyzed(item, ruleset, scope)) for item in ruleset.analyzers]
     measuring = [one for _, found in analyzers if not isinstance(found, str) for one in found]
@@ -200,10 +201,7 @@ def _answers(scope: Scope, aggregates: list[str]) -> tuple[dict[str, Any], dict[
 def _told(scope: Scope, aggregates: Collection[str]) -> dict[str, Any]:
     """Counts of values that the files' footers tell: a column that is asked for nothing else is not read at all."""
     counted = {count_values(scope.session.dialect.name(name)): name for name in scope.columns}
-    if not scope.files or counted.keys().isdisjoint(aggregates):
-        return {}
-    values = scope.session.values(scope.files)
-    return {one: values[name] for one, name in counted.items() if one in aggregates and name in values}
+    return {one: scope.values[name] for one, name in counted.items() if one in aggregates and name in scope.values}
 
 
 def _aggregated(session: Session, quoted: str, needed: list[str]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """How often each key occurs: one GROUP BY for each distinct set of columns, shared by all rules about it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from city_platform.engines.duckdb import Session
@@ -24,13 +24,20 @@ class KeyFacts:
 
 
 class Groupings:
-    """Key facts of one relation, each computed at most once. `columns` maps its columns to their SQL types."""
+    """Key facts of one relation, each computed at most once. `columns` maps its columns to their SQL types.
 
-    def __init__(self, session: Session, relation: str, columns: Mapping[str, str]) -> None:
+    Of `repetitive` columns it is known that values occur several times.
+    """
+
+    def __init__(
+        self, session: Session, relation: str, columns: Mapping[str, str], repetitive: Collection[str] = ()
+    ) -> None:
         self._session = session
         self._relation = relation
-        self._whole_numbers = {
-            session.dialect.name(name) for name, sql_type in columns.items() if sql_type.upper() in _WHOLE_NUMBERS
+        self._perhaps_different = {
+            session.dialect.name(name)
+            for name, sql_type in columns.items()
+            if sql_type.upper() in _WHOLE_NUMBERS and name not in repetitive
         }
         self._sets = HashSets(session)
         self._known: dict[_Key, KeyFacts] = {}
@@ -45,7 +52,7 @@ class Groupings:
 
     def _all_different(self, columns: tuple[str, ...], where: str | None) -> KeyFacts | None:
         """The facts of whole numbers that lie close together, if no two are alike: one bit a number, no hash table."""
-        if len(columns) != 1 or columns[0] not in self._whole_numbers:
+        if len(columns) != 1 or columns[0] not in self._perhaps_different:
             return None
         number, (_, source) = columns[0], self._source(columns, where)
         rows, least, greatest = self._session.rows(f"SELECT count(*), min({number}), max({number}) {source}")[0]

@@ -5,12 +5,11 @@ once, in one query for the whole ruleset.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 from city_platform.engines.duckdb import Session
@@ -66,7 +65,8 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What rules are evaluated against. `columns` maps names to SQL types; `now` is aware; `files` as in `evaluate`."""
+    """What rules are evaluated against. `columns` maps names to SQL types; `now` is aware; `values` are
+    the columns of which it is known how many values are not null."""
 
     session: Session
     relation: str
@@ -74,7 +74,7 @@ class Scope:
     now: datetime
     groupings: Groupings
     surroundings: Surroundings = field(default_factory=Surroundings)
-    files: Sequence[Path] = ()
+    values: Mapping[str, int] = field(default_factory=dict)
 
     def column(self, name: str) -> tuple[str, str]:
         """The quoted name and the type of a column, whatever its case; raises NotEvaluable."""

@@ -1,11 +1,12 @@
 """What an evaluation says."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from city_platform.quality.settings import Action, Route, Severity
+from city_platform.readable import shallow
 
 
 class Outcome(StrEnum):
@@ -51,7 +52,7 @@ class RuleResult:
 
     def to_json(self) -> dict[str, Any]:
         """Only JSON values, in the order of the fields."""
-        return asdict(self)
+        return shallow(self)
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "RuleResult":

@@ -16,6 +16,7 @@ from city_platform.quality.operands import NotEvaluable
 
 PRIMARY = "primary"  # the name under which a statement reads the dataset
 MAX_CHARACTERS = 20_000
+_ANY_TIME = datetime.min.replace(tzinfo=UTC)
 
 _CLAUSES_OF_A_FILTER = {"expressions", "from_", "where", "kind", "hint", "operation_modifiers"}
 # Functions sqlglot knows that reach beyond the rows.
@@ -42,6 +43,11 @@ class Statement:
 
 def statement(text: str, relation: str, now: datetime) -> Statement:
     """Checks a CustomSql text and points it at `relation`; raises NotEvaluable saying what is not allowed."""
+    return _statement(text, relation, _moment(text, now))
+
+
+@functools.lru_cache(maxsize=256)
+def _statement(text: str, relation: str, now: datetime) -> Statement:
     tree = _single(text, now)
     if not isinstance(tree, exp.Query):
         raise NotEvaluable("only one SELECT statement is allowed")
@@ -63,7 +69,13 @@ def statement(text: str, relation: str, now: datetime) -> Statement:
 
 def where_clause(text: str, now: datetime) -> tuple[str, frozenset[str]]:
     """Checks a `where` text; the engine's SQL and the columns it mentions, in lower case."""
-    tree = _single(f"SELECT 1 FROM {PRIMARY} WHERE {text}", now)
+    select = f"SELECT 1 FROM {PRIMARY} WHERE {text}"
+    return _where_clause(select, _moment(select, now))
+
+
+@functools.lru_cache(maxsize=256)
+def _where_clause(select: str, now: datetime) -> tuple[str, frozenset[str]]:
+    tree = _single(select, now)
     if not isinstance(tree, exp.Select) or _beyond_a_filter(tree):
         raise NotEvaluable("`where` takes one condition and nothing after it")
     condition = tree.args["where"].this
@@ -77,6 +89,16 @@ def _single(text: str, now: datetime) -> exp.Expr:
     if len(text) > MAX_CHARACTERS:
         raise NotEvaluable(f"the statement is longer than {MAX_CHARACTERS:,} characters")
     return _parsed(text).transform(_at, now)  # a copy: the tree is shared by everybody who asks for the text
+
+
+def _moment(text: str, now: datetime) -> datetime:
+    """The same for every time where the text does not ask for it, so that its translation is kept, too."""
+    return now if _looks_at_the_clock(text) else _ANY_TIME
+
+
+@functools.lru_cache(maxsize=256)
+def _looks_at_the_clock(text: str) -> bool:
+    return len(text) > MAX_CHARACTERS or _parsed(text).find(exp.CurrentDate, exp.CurrentTimestamp) is not None
 
 
 @functools.lru_cache(maxsize=256)

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from city_platform.errors import PermanentError
 from city_platform.quality.results import RuleResult
+from city_platform.readable import readable, shallow
 
 FORMAT = 1  # raise it when a reader of an older format would misunderstand
 
@@ -43,8 +44,8 @@ class Verdict:
 
     def to_json(self) -> str:
         """The same verdict always gives the same text."""
-        document = {"format": FORMAT, **asdict(self), "evaluated_at": self.evaluated_at.isoformat()}
-        return json.dumps(document, ensure_ascii=False, indent=2, sort_keys=True, allow_nan=False) + "\n"
+        document = {"format": FORMAT, **shallow(self), "evaluated_at": self.evaluated_at.isoformat()}
+        return readable(document, indent=2, sort_keys=True) + "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Verdict":

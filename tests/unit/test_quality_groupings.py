@@ -62,3 +62,14 @@ def test_rows_outside_where_do_not_count(session: Session) -> None:
 def test_numbers_that_all_differ_need_no_grouping(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Groupings, "_counted", lambda *_: pytest.fail("grouped"))
     assert facts(session, [7, 9, 8, None]).singles == 3
+
+
+def test_columns_known_to_repeat_are_counted_at_once(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    rows = session.rows
+    monkeypatch.setattr(session, "rows", lambda sql: (asked.append(sql), rows(sql))[1])
+    session.execute("CREATE OR REPLACE TEMP TABLE t AS SELECT unnest([1, 2, 2, NULL]) AS n")
+    for repetitive in ([], ["n"]):
+        found = Groupings(session, "t", {"n": "INTEGER"}, repetitive).facts(['"n"'], None)
+        assert (found.groups, found.rows, found.singles) == (2, 3, 1)
+    assert len(asked) == 3, "two questions where it is not known, one where it is"
