@@ -25,6 +25,14 @@ ROOT = Path(__file__).parents[1]
 TIERS = ("unit", "integration", "slow")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Where tests run, and not in the process that hands them out, datasets are loaded once."""
+    if config.getoption("dist", "no") == "no":
+        from tests.datasets_once import install
+
+        install()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks each test with its tier. A test outside the three folders is a mistake."""
     for item in items:

@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,8 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import boto3
+
+from tests.patience import PATIENCE_S, until
 
 REGION = "ca-central-1"
 SECRETS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}  # the emulator takes any
@@ -40,17 +41,20 @@ def emulated_aws(folder: Path, **settings: str) -> Iterator[str]:
         )
     url = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(300):
+
+        def answers() -> bool:
+            assert server.poll() is None, log.read_text()[-2000:]
             try:
-                urlopen(f"{url}/_ministack/health", timeout=1).close()  # noqa: S310 -- loopback
-                break
+                urlopen(f"{url}/_ministack/health", timeout=PATIENCE_S).close()  # noqa: S310 -- loopback
             except (URLError, OSError):
-                assert server.poll() is None, log.read_text()[-2000:]
-                time.sleep(0.1)
+                return False
+            return True
+
+        until(answers)
         yield url
     finally:
         server.send_signal(signal.SIGTERM)
-        server.wait(20)
+        server.wait(PATIENCE_S)
 
 
 def client(endpoint: str, service: str) -> Any:

@@ -23,9 +23,9 @@ from city_platform.local.traffic_stream import SqliteEventStream, event_record
 from city_platform.traffic.handler import TrafficHandler
 from city_platform.traffic.registry import Registry
 from city_platform.traffic.stream import Entry, EventStream, StreamRecord, StreamUnavailable
+from tests.patience import PATIENCE_S
 from tests.traffic import Letters, MemoryState
 
-PATIENCE_S = 30.0
 _FOUND = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
 needs_mosquitto = pytest.mark.skipif(_FOUND is None, reason="mosquitto is not installed: apt-get install mosquitto")
 BROKERS = ["amqtt", pytest.param("mosquitto", marks=needs_mosquitto)]

@@ -11,6 +11,7 @@ from typing import Any
 
 from tests.conftest import ROOT
 from tests.incidents import report
+from tests.patience import PATIENCE_S
 
 HANDLERS = [
     "lambda_handler.lambda_handler",
@@ -104,7 +105,7 @@ def run(before: str, folder: Path, *, isolated: bool) -> Mapping[str, Any]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr[-4000:]
     answers: Mapping[str, Any] = json.loads(done.stdout.splitlines()[-1])

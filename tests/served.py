@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.incidents import report
+from tests.patience import PATIENCE_S
 
 
 @dataclass
@@ -26,7 +27,7 @@ class Served:
     def kill(self) -> None:
         """As a power cut would."""
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait(30)
+        self.process.wait(PATIENCE_S)
 
 
 @contextmanager
@@ -44,11 +45,11 @@ def served(home: Path) -> Iterator[Served]:
         yield Served(process, found[0])
         if process.poll() is None:
             process.terminate()
-            assert process.wait(30) == 0
+            assert process.wait(PATIENCE_S) == 0
     finally:
         if process.poll() is None:
             process.kill()
-        process.wait(30)
+        process.wait(PATIENCE_S)
         if process.stdout is not None:
             process.stdout.close()
 

@@ -14,7 +14,7 @@ shows as `${secret:Name}`, whatever its value.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -113,6 +113,7 @@ class Template:
 
     name: str
     body: Mapping[str, Any]
+    _stacks: dict[str, Stack] = field(default_factory=dict, compare=False, repr=False)  # by their parameters
 
     @property
     def parameters(self) -> Mapping[str, Mapping[str, Any]]:
@@ -135,10 +136,18 @@ class Template:
         return _Resolver(self, parameters or {}).value(value)
 
     def deploy(self, parameters: Mapping[str, Any] | None = None, /, **named: Any) -> Stack:
-        """The stack these parameters make; those not given take their default, Environment `dev`."""
+        """The stack these parameters make; those not given take their default, Environment `dev`.
+
+        It is worked out once and shared: nobody changes it.
+        """
         given = {"Environment": "dev"} | dict(parameters or {}) | named
         if unknown := {name for name in given if not name.startswith("AWS::")} - set(self.parameters) - {"Environment"}:
             raise UnknownReference(f"{self.name} has no parameters {sorted(unknown)}")
+        if (key := repr(sorted(given.items()))) not in self._stacks:
+            self._stacks[key] = self._deployed(given)
+        return self._stacks[key]
+
+    def _deployed(self, given: Mapping[str, Any]) -> Stack:
         resolver = _Resolver(self, given)
         made = {
             one.name: Resource(self.name, one.name, resolver.value(one.body))

@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from city_platform.errors import PermanentError
@@ -50,7 +51,7 @@ def closure(root: Path, entries: Iterable[str], without: Collection[str] = ()) -
         own[name] = file
         package, _, _ = name.rpartition(".")
         waiting += [package] if package else []
-        waiting += _imported(file)
+        waiting += _imported(_text(file))
     return Closure(sorted(own.values()), sorted(external))
 
 
@@ -58,7 +59,7 @@ def clients(modules: Iterable[Path]) -> Sequence[str]:
     """The AWS services that the modules make clients of: every `….client("name", …)` in their text."""
     found = set()
     for module in modules:
-        for node in _running(_tree(module)):
+        for node in _running(ast.parse(_text(module))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "client":
                 found |= {one.value for one in node.args[:1] if isinstance(one, ast.Constant)}
     return sorted(map(str, found))
@@ -72,25 +73,28 @@ def _file(root: Path, name: str) -> Path | None:
     return None
 
 
-def _imported(file: Path) -> Iterator[str]:
-    for node in _running(_tree(file)):
+@lru_cache(1024)  # many functions import the same modules
+def _imported(text: str) -> Sequence[str]:
+    found: list[str] = []
+    for node in _running(ast.parse(text)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:  # ruff's TID holds relative imports out
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found += (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+    return found
 
 
-def _tree(file: Path) -> ast.Module:
-    return ast.parse(file.read_text(encoding="utf-8"), str(file))
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8")
 
 
-def _running(node: ast.AST) -> Iterator[ast.AST]:
-    """All nodes but those that only a type checker reads."""
-    yield node
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.If) and ast.unparse(child.test).rpartition(".")[2] == "TYPE_CHECKING":
-            for other in child.orelse:
-                yield from _running(other)
+def _running(tree: ast.Module) -> Iterator[ast.AST]:
+    """All nodes but those that only a type checker reads, in no particular order."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test).rpartition(".")[2] == "TYPE_CHECKING":
+            waiting += node.orelse
         else:
-            yield from _running(child)
+            yield node
+            waiting += ast.iter_child_nodes(node)

@@ -25,6 +25,7 @@ from city_platform.governance.roles import NotEntitled
 from city_platform.layers import catalog, freshness, landing
 from city_platform.layers.platform import Platform
 from definitions import build_definitions
+from tests.patience import PATIENCE_S
 from tests.town import FIXTURES, ROOT, good_trees, trees_csv
 
 
@@ -131,7 +132,9 @@ def test_a_new_column_comes_in_by_itself_and_a_missing_one_waits(
     assert (wider.version, wider.held, wider.held_partitions, wider.registered) == (2, (), {}, ("2024",))
     file = platform.lake.store.local_path(KEY)
     script = f"import duckdb; print(duckdb.connect({str(file)!r}, read_only=True).sql('{_COUNT}').fetchall())"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=PATIENCE_S
+    )
     assert done.stdout.strip() == "[('2023', 5, 0), ('2024', 5, 5)]"  # what a year never had is empty
     back = cleaned(narrow, "2024")
     assert [one.message for one in back.held] == ["Planted (date) is gone"]
@@ -156,7 +159,9 @@ def test_any_duckdb_reads_the_lake_by_name_and_nothing_personal(lake: Platform, 
         "AND column_name = 'Species'\").fetchall()\n"
         "print(json.dumps([rows, names, comment], default=str))"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=PATIENCE_S
+    )
     rows, names, comment = json.loads(done.stdout)
     assert {name: len(one) for name, one in rows.items()} == {
         "cleaned.trees": 10,

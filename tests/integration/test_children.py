@@ -4,9 +4,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
+from tests.patience import PATIENCE_S, until
 from tests.town import ROOT
 
 _PARENT = """
@@ -16,7 +16,7 @@ from city_platform.local.children import run_together
 folder = Path(sys.argv[1])
 sys.exit(run_together([[sys.executable, "-c", script] for script in sys.argv[2:]], folder))
 """
-_STAYS = "import os, pathlib, time; pathlib.Path('stays').write_text(str(os.getpid())); time.sleep(60)"
+_STAYS = f"import os, pathlib, time; pathlib.Path('stays').write_text(str(os.getpid())); time.sleep({PATIENCE_S})"
 
 
 def parent(folder: Path, *scripts: str) -> "subprocess.Popen[bytes]":
@@ -24,17 +24,14 @@ def parent(folder: Path, *scripts: str) -> "subprocess.Popen[bytes]":
 
 
 def pid_of_who_stays(folder: Path) -> int:
-    for _ in range(400):
-        if (folder / "stays").exists() and (text := (folder / "stays").read_text()):
-            return int(text)
-        time.sleep(0.05)
-    raise AssertionError("the child did not start")
+    file = folder / "stays"
+    return int(until(lambda: file.exists() and file.read_text()))
 
 
 def test_when_one_fails_the_others_end_and_its_code_is_told(tmp_path: Path) -> None:
     waits = "import pathlib, sys, time\nwhile not pathlib.Path('stays').exists(): time.sleep(0.05)\nsys.exit(7)"
     child = parent(tmp_path, _STAYS, waits)
-    assert child.wait(30) == 7
+    assert child.wait(PATIENCE_S) == 7
     assert gone(pid_of_who_stays(tmp_path))
 
 
@@ -42,7 +39,7 @@ def test_asked_to_stop_it_ends_all_of_them_well(tmp_path: Path) -> None:
     child = parent(tmp_path, _STAYS)
     other = pid_of_who_stays(tmp_path)
     os.kill(child.pid, signal.SIGTERM)
-    assert child.wait(30) == 0
+    assert child.wait(PATIENCE_S) == 0
     assert gone(other)
 
 

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from city_platform.cli.app import app
 from city_platform.local.platform import local_platform
 from city_platform.samples import generate
+from tests.patience import PATIENCE_S
 from tests.town import ROOT
 
 LICENCES = "business_licences"
@@ -31,7 +32,7 @@ def call(home: Path, *arguments: object) -> tuple[int, Mapping[str, Any]]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_S,
         check=False,
         env=os.environ | {"CITY_PLATFORM_HOME": str(home)},
     )

@@ -5,7 +5,6 @@ import hashlib
 import io
 import json
 import re
-import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -28,6 +27,7 @@ from city_platform.incidents.service import IncidentService
 from city_platform.lake.lake import Lake, StagedFile
 from city_platform.layers import curated, open_incidents
 from tests.incidents import CITIZEN, NOW, change, incident, report
+from tests.patience import until
 from tests.town import StandingClock
 
 FORMATS = ("csv", "geojson", "parquet")
@@ -296,9 +296,4 @@ def test_a_server_that_runs_publishes_by_itself(tmp_path: Path) -> None:
     office.repository.write([change(incident())])
     app = open_api(tmp_path / "home", {}, rate_limit=0, clock=office.clock, publish_every=3600)
     with TestClient(app) as client:
-        for _ in range(200):
-            if client.get("/open-data/incidents/2026.csv").status_code == 200:
-                break
-            time.sleep(0.05)
-        else:
-            pytest.fail("nothing was published")
+        until(lambda: client.get("/open-data/incidents/2026.csv").status_code == 200)

@@ -21,11 +21,12 @@ from city_platform.portal.errors import (
 )
 from city_platform.portal.export import Export, download
 from city_platform.portal.settings import PortalSettings
+from tests.patience import PATIENCE_S
 from tests.portal_server import EXPORT, STATE, Fault, Manners, PortalServer
 from tests.town import StandingClock
 
 ROWS = 3000
-UNHURRIED = PortalSettings(read_timeout=5.0, connect_timeout=5.0)
+UNHURRIED = PortalSettings(read_timeout=PATIENCE_S, connect_timeout=PATIENCE_S)
 
 
 @dataclass
@@ -227,7 +228,7 @@ def test_silence_is_a_timeout(town: Town, within: bool) -> None:
     """Before an answer and within one: the portal hangs until the client, whose patience is short, has gone."""
 
     def silence() -> None:
-        town.portal.stopping.wait(1)
+        town.portal.stopping.wait(PATIENCE_S)
 
     fault = Fault(pause=silence) if within else Fault(first=silence)
     town.portal.faults[EXPORT if within else STATE].extend([fault] * 2)

@@ -30,6 +30,7 @@ from city_platform.traffic.registry import generate
 from city_platform.traffic.slack import SlackNotifier
 from city_platform.traffic.state import TrafficState
 from tests import traffic_minutes
+from tests.patience import PATIENCE_S
 from tests.town import one_bucket
 from tests.traffic_minutes import Clock, due, fill, watching
 
@@ -108,7 +109,7 @@ def test_a_watcher_ends_cleanly_when_it_is_told_to(home: Path) -> None:
             assert child.stderr is not None
             assert any("judged" in line for line in child.stderr)
             child.send_signal(signal.SIGTERM)
-            out, _ = child.communicate(timeout=30)
+            out, _ = child.communicate(timeout=PATIENCE_S)
         finally:
             child.kill()
     assert child.returncode == 0

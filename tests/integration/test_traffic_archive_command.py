@@ -21,6 +21,7 @@ from city_platform.lake.lake import Lake
 from city_platform.local.platform import local_platform
 from city_platform.traffic.registry import generate
 from city_platform.traffic.stream import Entry
+from tests.patience import PATIENCE_S
 from tests.town import one_bucket
 from tests.traffic import NOON, Told, event, lines, record
 from tests.traffic_lake import HOUR, identities
@@ -86,7 +87,7 @@ def test_told_to_stop_it_publishes_what_it_holds(tmp_path: Path) -> None:
         assert "UTC: " in running.stderr.readline()
         expected |= put(tmp_path, now_ms(), 101, 10)
         running.send_signal(signal.SIGTERM)
-        out, _ = running.communicate(timeout=30)
+        out, _ = running.communicate(timeout=PATIENCE_S)
     assert running.returncode == 0
     assert "are in the lake." in out
     assert command(tmp_path).exit_code == 0

@@ -14,6 +14,7 @@ from city_platform.cli.app import app
 from city_platform.local.traffic_stream import SqliteEventStream
 from city_platform.traffic.registry import generate
 from tests.mqtt import BROKERS, counted, true_sums
+from tests.patience import PATIENCE_S
 
 TOWN = {"CITY_PLATFORM_TRAFFIC_REGISTRY": "7:300:30"}
 
@@ -43,7 +44,7 @@ def test_a_city_is_published_and_acknowledged_and_its_truth_kept(
             gateway.terminate()
         assert gateway.stdout is not None
         served = json.loads(gateway.stdout.read())
-        assert gateway.wait(30) == 0
+        assert gateway.wait(PATIENCE_S) == 0
     told, truth = json.loads(done.stdout), json.loads((tmp_path / "truth.json").read_text())
     assert told["acknowledged"] == told["messages"] == served["acknowledged"] == served["frames"] > 20
     assert told["readings"] == truth["readings"] > 100

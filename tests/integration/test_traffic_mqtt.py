@@ -25,6 +25,7 @@ from city_platform.traffic.telemetry import Reason
 from city_platform.traffic.topics import Source, edge_gateways
 from city_platform.traffic.truth import Truth
 from tests.mqtt import BROKERS, Running, counted, gateway, needs_mosquitto, true_sums, until
+from tests.patience import PATIENCE_S
 
 CITY = generate(seed=4, sensors=600, zones=30)
 EDGE = "gw-z-003"
@@ -161,7 +162,7 @@ def test_a_stream_that_is_out_holds_publishers_back_and_loses_nothing(
                     await asyncio.wait_for(receipts[-1].wait(), 0.3)
                 assert running.stream.everything() == []
                 running.stream.out.clear()
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(PATIENCE_S):
                     for receipt in receipts:
                         await receipt.wait()
         return running

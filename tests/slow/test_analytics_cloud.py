@@ -1,7 +1,6 @@
 """From the stacks' templates to an answer of Athena, on an emulated AWS: keys, buckets, tables, rows, questions."""
 
 import json
-import time
 from collections.abc import Iterator
 from decimal import Decimal
 from functools import partial
@@ -16,6 +15,7 @@ from city_platform.lake.zones import Zone
 from city_platform.layers import freshness, landing, questions
 from city_platform.samples import generate
 from tests.emulator import REGION, SECRETS, client, emulated_aws
+from tests.patience import until
 from tests.templates import template
 from tests.town import ROOT
 
@@ -55,11 +55,10 @@ def make_stack(endpoint: str, name: str, **parameters: str) -> None:
         Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in given.items()],
         Capabilities=["CAPABILITY_NAMED_IAM"],
     )
-    for _ in range(100):
-        (made,) = stacks.describe_stacks(StackName=name)["Stacks"]
-        if not made["StackStatus"].endswith("IN_PROGRESS"):
-            break
-        time.sleep(0.1)
+    made = until(
+        lambda: stacks.describe_stacks(StackName=name)["Stacks"][0],
+        lambda one: not one["StackStatus"].endswith("IN_PROGRESS"),
+    )
     events = stacks.describe_stack_events(StackName=name)["StackEvents"]
     failed = [one.get("ResourceStatusReason") for one in events if "FAILED" in one["ResourceStatus"]]
     assert made["StackStatus"] == "CREATE_COMPLETE", failed
@@ -68,11 +67,10 @@ def make_stack(endpoint: str, name: str, **parameters: str) -> None:
 def answer(athena: Any, sql: str) -> list[list[str | None]]:
     """The rows of an answer, as texts."""
     started = athena.start_query_execution(QueryString=sql, WorkGroup="city-platform-dev")["QueryExecutionId"]
-    for _ in range(100):
-        told = athena.get_query_execution(QueryExecutionId=started)["QueryExecution"]["Status"]
-        if told["State"] not in {"QUEUED", "RUNNING"}:
-            break
-        time.sleep(0.1)
+    told = until(
+        lambda: athena.get_query_execution(QueryExecutionId=started)["QueryExecution"]["Status"],
+        lambda one: one["State"] not in {"QUEUED", "RUNNING"},
+    )
     assert told["State"] == "SUCCEEDED", told
     _, *rows = athena.get_query_results(QueryExecutionId=started)["ResultSet"]["Rows"]
     return [[one.get("VarCharValue") for one in row["Data"]] for row in rows]

@@ -7,12 +7,14 @@ from pathlib import Path
 import httpx2
 
 from tests.api import town
-from tests.api_fuzz import fuzz
+from tests.patience import PATIENCE_S
 from tests.served import Told, report_from_many, served
 
 
 async def _read(address: str, ids: list[str]) -> list[int]:
-    async with httpx2.AsyncClient(base_url=address, limits=httpx2.Limits(max_connections=32), timeout=120) as http:
+    async with httpx2.AsyncClient(
+        base_url=address, limits=httpx2.Limits(max_connections=32), timeout=PATIENCE_S
+    ) as http:
         answers = await asyncio.gather(*(http.get(f"/v1/incidents/{one}") for one in ids))
     return [one.status_code for one in answers]
 
@@ -23,7 +25,7 @@ def test_two_thousand_clients_at_once_and_every_accepted_report_can_be_read(tmp_
         asyncio.run(report_from_many(api.address, clients=2000, each=3, told=told))
         assert (len(told.accepted), told.other, told.cut_off) == (6000, [], 0)
         assert set(asyncio.run(_read(api.address, list(told.accepted)))) == {200}
-        stats = httpx2.get(f"{api.address}/v1/stats", timeout=60).json()
+        stats = httpx2.get(f"{api.address}/v1/stats", timeout=PATIENCE_S).json()
         assert stats["total"] == 6000
 
 
@@ -45,9 +47,11 @@ def test_killed_again_and_again_it_loses_nothing_and_starts_again(tmp_path: Path
             asyncio.run(drill())
     with served(tmp_path / "home") as api:
         assert set(asyncio.run(_read(api.address, list(told.accepted)))) == {200}
-        total = httpx2.get(f"{api.address}/v1/stats", timeout=60).json()["total"]
+        total = httpx2.get(f"{api.address}/v1/stats", timeout=PATIENCE_S).json()["total"]
         assert total >= len(told.accepted)
 
 
 def test_the_fuzzer_finds_nothing_in_a_long_run(tmp_path: Path) -> None:
+    from tests.api_fuzz import fuzz  # the fuzzer is seconds of imports, for whoever runs this test
+
     assert fuzz(town(tmp_path), examples=300) > 1000

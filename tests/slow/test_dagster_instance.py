@@ -7,9 +7,9 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -17,6 +17,7 @@ import yaml
 from dagster._core.test_utils import instance_for_test
 
 from tests.conftest import ROOT
+from tests.patience import PATIENCE_S, until
 from tests.templates import template
 
 PASSWORD = "of no importance"
@@ -56,22 +57,25 @@ def database(tmp_path: Path) -> Iterator[int]:
         )  # type: ignore[call-overload]
         import psycopg2
 
-        for _ in range(100):
+        def connected() -> Any:
+            assert server is not None
+            assert server.poll() is None
             try:
-                one = psycopg2.connect(
+                return psycopg2.connect(
                     host="127.0.0.1", port=port, user="dagster", password=PASSWORD, dbname="postgres"
                 )
-                one.autocommit = True
-                one.cursor().execute("CREATE DATABASE dagster")
-                one.close()
-                break
             except psycopg2.OperationalError:
-                time.sleep(0.1)
+                return None
+
+        one = until(connected)
+        one.autocommit = True
+        one.cursor().execute("CREATE DATABASE dagster")
+        one.close()
         yield port
     finally:
         if server is not None:
             server.send_signal(signal.SIGINT)  # does not wait for who is connected
-            server.wait(10)
+            server.wait(PATIENCE_S)
         shutil.rmtree(folder, ignore_errors=True)
         folder.with_suffix(".pw").unlink(missing_ok=True)
 
@@ -110,13 +114,14 @@ def test_the_code_location_answers_its_health_check(tmp_path: Path) -> None:
     tools = str(Path(sys.executable).with_name("dagster"))
     server = subprocess.Popen([tools, *start[1:]], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
     try:
-        for _ in range(CODE["HealthCheck"]["StartPeriod"] // 5):
-            healthy = subprocess.run([tools, *check[1:]], env=environment, capture_output=True, check=False).returncode
-            if healthy == 0:
-                break
-            time.sleep(2)
-        assert healthy == 0
-        assert server.poll() is None
+
+        def healthy() -> bool:
+            assert server.poll() is None
+            return (
+                subprocess.run([tools, *check[1:]], env=environment, capture_output=True, check=False).returncode == 0
+            )
+
+        until(healthy, every_s=2)
     finally:
         server.terminate()
-        server.wait(20)
+        server.wait(PATIENCE_S)

@@ -3,7 +3,6 @@
 import io
 import json
 import sys
-import time
 import zipfile
 from collections.abc import Iterator
 from functools import partial
@@ -24,6 +23,7 @@ from tests.emulator import REGION, SECRETS, emulated_aws
 from tests.emulator import client as client_of
 from tests.incident_stream import following, record
 from tests.incidents import NOW, change, incident
+from tests.patience import until
 from tests.town import ROOT, one_bucket
 
 ROLE = "arn:aws:iam::000000000000:role/test"
@@ -126,11 +126,9 @@ class Cloud:
     def run(self, machine: str) -> tuple[dict[str, Any], list[str]]:
         """One execution, and the states it went through."""
         started = self.states.start_execution(stateMachineArn=machine, input="{}")["executionArn"]
-        for _ in range(600):
-            done = self.states.describe_execution(executionArn=started)
-            if done["status"] != "RUNNING":
-                break
-            time.sleep(0.1)
+        done: dict[str, Any] = until(
+            lambda: self.states.describe_execution(executionArn=started), lambda one: one["status"] != "RUNNING"
+        )
         events = self.states.get_execution_history(executionArn=started, maxResults=1000)["events"]
         entered = [one["stateEnteredEventDetails"]["name"] for one in events if "stateEnteredEventDetails" in one]
         return done, entered

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from city_platform.local.clock import SystemClock
 from city_platform.local.incidents import SqliteIncidentRepository
 from city_platform.local.platform import local_platform
+from tests.patience import PATIENCE_S, until
 from tests.served import Told, report_from_many, served
 from tests.town import ROOT
 
@@ -106,22 +107,24 @@ def test_every_accepted_report_is_exported_exactly_once_whenever_the_process_is_
         for seed, moment in enumerate(MOMENTS):
             with reporting(api.address, told, seed):
                 killed = start(home, *moment, "--every", "1", "--rows", "20")
-                assert killed.wait(60) == -signal.SIGKILL, (moment, (tmp_path / "process.log").read_text())
+                assert killed.wait(PATIENCE_S) == -signal.SIGKILL, (moment, (tmp_path / "process.log").read_text())
         for seed in range(3):  # and from outside, at no moment in particular
             with reporting(api.address, told, 100 + seed):
                 running = start(home, "Lake", "publish", 0, "", "--every", "1", "--rows", "20")
                 time.sleep(4 + 0.7 * seed)
                 running.kill()
-                assert running.wait(30) == -signal.SIGKILL
+                assert running.wait(PATIENCE_S) == -signal.SIGKILL
     assert told.other == []
     assert len(told.accepted) == (len(MOMENTS) + 3) * 8 * 12
 
     store = SqliteIncidentRepository(home / "incidents" / "incidents.sqlite", SystemClock())
     assert all(store.get(one) is not None for one in told.accepted)
     expected = Counter(f"{one}.1.INSERT" for one in told.accepted)
-    until = time.monotonic() + 90
-    while exported(home) != expected and time.monotonic() < until:
+
+    def all_exported() -> bool:
         # Jobs that died with their export come back after a while: until then there is nothing to do, or its lock held.
         done = start(home, "Lake", "publish", 0, "", "--once")
-        assert done.wait(60) in {0, 4}, (tmp_path / "process.log").read_text()
-    assert exported(home) == expected
+        assert done.wait(PATIENCE_S) in {0, 4}, (tmp_path / "process.log").read_text()
+        return exported(home) == expected
+
+    until(all_exported)

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from tests.emulator import REGION, SECRETS, client, emulated_aws
 from tests.incident_stack import PARAMETERS
 from tests.incident_stream import record
 from tests.incidents import incident, report
+from tests.patience import PATIENCE_S, until
 from tests.templates import template
 from tests.town import ROOT
 
@@ -77,7 +77,7 @@ class Deployed:
         data = json.dumps(body).encode() if body is not None else None
         asked = Request(where, data, {"Content-Type": "application/json"}, method=method)  # noqa: S310 -- loopback
         try:
-            with urlopen(asked, timeout=60) as answer:  # noqa: S310 -- loopback
+            with urlopen(asked, timeout=PATIENCE_S) as answer:  # noqa: S310 -- loopback
                 return answer.status, json.load(answer)
         except HTTPError as error:
             return error.code, json.load(error)
@@ -131,14 +131,6 @@ def emulated(variables: dict[str, str]) -> dict[str, Any]:
         if one["Type"] == "AWS::Lambda::Function":
             one["Properties"]["Environment"]["Variables"] |= variables
     return made
-
-
-def until(look: Any, done: Any, seconds: float = 60) -> Any:
-    end = time.monotonic() + seconds
-    while not done(found := look()):
-        assert time.monotonic() < end, found
-        time.sleep(0.2)
-    return found
 
 
 @pytest.fixture(scope="module")

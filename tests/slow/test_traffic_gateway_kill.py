@@ -13,6 +13,7 @@ import pytest
 from city_platform.local.traffic_stream import SqliteEventStream
 from city_platform.traffic.registry import generate
 from tests.mqtt import BROKERS, counted, true_sums
+from tests.patience import PATIENCE_S
 
 COMMAND = [sys.executable, "-c", "from city_platform.cli import main; main()", "traffic"]
 KILLS = 3
@@ -39,17 +40,17 @@ def test_a_killed_gateway_costs_no_reading(broker: str, tmp_path: Path, monkeypa
         for _ in range(KILLS):
             time.sleep(3)
             gateway.send_signal(signal.SIGKILL)
-            gateway.communicate(timeout=30)
+            gateway.communicate(timeout=PATIENCE_S)
             gateway, _ = _started(broker, tmp_path, port)
-        told, _ = simulated.communicate(timeout=120)
+        told, _ = simulated.communicate(timeout=PATIENCE_S)
         assert simulated.returncode == 0, told
         gateway.terminate()
-        gateway.communicate(timeout=60)
+        gateway.communicate(timeout=PATIENCE_S)
         assert gateway.returncode == 0
     finally:
         for process in (simulated, gateway):
             process.kill()
-            process.communicate(timeout=30)
+            process.communicate(timeout=PATIENCE_S)
     truth = json.loads((tmp_path / "truth.json").read_text())
     sums, letters = counted(SqliteEventStream(tmp_path / "traffic" / "stream.sqlite"), generate(7, 3000, 60))
     assert letters.kept == {}

@@ -11,6 +11,7 @@ import pytest
 
 from city_platform.local.traffic_state import SqliteTrafficState
 from tests.live_traffic import SAID, count, told
+from tests.patience import PATIENCE_S
 from tests.served import served
 
 BROWSER = next(
@@ -31,7 +32,7 @@ def test_the_page_renews_itself_until_it_is_held(
     options = ["--headless", "--no-sandbox", "--disable-gpu", profile, "--virtual-time-budget=12000", "--dump-dom"]
     with served(home) as api:
         shown = subprocess.run(
-            [BROWSER, *options, f"{api.address}{page}"], capture_output=True, text=True, timeout=120, check=True
+            [BROWSER, *options, f"{api.address}{page}"], capture_output=True, text=True, timeout=PATIENCE_S, check=True
         ).stdout
     lines = [json.loads(line) for line in (tmp_path / "serve.log").read_text().splitlines() if line.startswith("{")]
     assert sum(line["route"] == "/traffic" for line in lines) >= asked

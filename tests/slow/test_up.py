@@ -6,9 +6,8 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from city_platform.datasets import load_datasets
 from city_platform.layers import freshness, landing
 from city_platform.local.platform import local_platform
 from city_platform.samples import generate
+from tests.patience import PATIENCE_S, until
 from tests.town import ROOT
 
 YEARS = (2022, 2023)
@@ -53,17 +53,17 @@ def server(home: Path) -> Iterator[str]:
     )
     url = f"http://127.0.0.1:{port}"
     try:
-        wait(lambda: answers(url), 90)
+        until(lambda: answers(url), every_s=1)
         yield url
     finally:
         os.kill(child.pid, signal.SIGTERM)
-        child.wait(60)
+        child.wait(PATIENCE_S)
     assert not answers(url), "the server outlived the command"
 
 
 def answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{url}/server_info", timeout=5) as reply:  # noqa: S310 -- loopback
+        with urllib.request.urlopen(f"{url}/server_info", timeout=PATIENCE_S) as reply:  # noqa: S310 -- loopback
             return bool(reply.status == 200)
     except OSError:
         return False
@@ -74,17 +74,10 @@ def ask(url: str, query: str, **variables: object) -> Any:
     request = urllib.request.Request(  # noqa: S310 -- loopback
         f"{url}/graphql", body, {"Content-Type": "application/json"}
     )
-    with urllib.request.urlopen(request, timeout=60) as reply:  # noqa: S310 -- loopback
+    with urllib.request.urlopen(request, timeout=PATIENCE_S) as reply:  # noqa: S310 -- loopback
         answer = json.load(reply)
     assert "errors" not in answer, answer
     return answer["data"]
-
-
-def wait(until: Callable[[], object], seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not until():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(1)
 
 
 def up_to_date(home: Path) -> bool:
@@ -95,7 +88,7 @@ def up_to_date(home: Path) -> bool:
 
 
 def test_what_has_landed_is_brought_up_to_date(server: str, home: Path) -> None:
-    wait(lambda: up_to_date(home), 180)
+    until(lambda: up_to_date(home), every_s=1)
     found = ask(
         server, "{ assetNodes { assetKey { path } groupName kinds owners { ... on TeamAssetOwner { team } } } }"
     )
@@ -116,13 +109,13 @@ def test_a_dropped_file_finds_its_way(home: Path) -> None:
     folder = home / "drop" / DATASET
     folder.mkdir(parents=True)
     generate(DATASET, folder / "more.jsonl", 500, 8, (2024,))
-    wait((folder / "landed" / "more.jsonl").exists, 180)
+    until((folder / "landed" / "more.jsonl").exists, every_s=1)
     assert local_platform(home).lake.require("landing", DATASET, "all").sequence == before + 1
-    wait(lambda: local_platform(home).lake.latest("encrypted", DATASET, "2024"), 180)
+    until(lambda: local_platform(home).lake.latest("encrypted", DATASET, "2024"), every_s=1)
 
 
 def test_a_backfill_of_several_years(server: str, home: Path) -> None:
-    wait(lambda: up_to_date(home), 180)
+    until(lambda: up_to_date(home), every_s=1)
     before = {year: local_platform(home).lake.require("cleaned", DATASET, str(year)).sha256 for year in YEARS}
     launched = ask(
         server,
@@ -141,7 +134,8 @@ def test_a_backfill_of_several_years(server: str, home: Path) -> None:
     def state() -> str:
         return str(ask(server, status, id=launched["backfillId"])["partitionBackfillOrError"]["status"])
 
-    wait(lambda: state() in {"COMPLETED_SUCCESS", "COMPLETED_FAILED", "COMPLETED", "FAILED", "CANCELED"}, 240)
+    over = {"COMPLETED_SUCCESS", "COMPLETED_FAILED", "COMPLETED", "FAILED", "CANCELED"}
+    until(lambda: state() in over, every_s=1)
     assert state() == "COMPLETED_SUCCESS"
     after = {year: local_platform(home).lake.require("cleaned", DATASET, str(year)).sha256 for year in YEARS}
     assert after == before

@@ -34,6 +34,8 @@ class Symbols:
         self.bases = cache(self._bases)
         self.lineage = cache(self._lineage)
         self.methods = cache(self._methods)
+        self.method = cache(self._method)
+        self.fits = cache(self._fits)
         self._fields: dict[tuple[str, str], Types] = {}
         self._aliases: set[tuple[str, str]] = set()
 
@@ -172,7 +174,7 @@ class Symbols:
     def is_protocol(self, name: str) -> bool:
         return any(isinstance(base, Outside) and base.name == "Protocol" for base in self.bases(name))
 
-    def fits(self, made: str, wanted: str) -> bool:
+    def _fits(self, made: str, wanted: str) -> bool:
         """Whether one of class `made` may stand where `wanted` is asked for."""
         if wanted in self.lineage(made):
             return True
@@ -185,7 +187,7 @@ class Symbols:
         method = self.method(name, attribute)
         return self.definition(method.name) if method else None
 
-    def method(self, name: str, attribute: str) -> Function | None:
+    def _method(self, name: str, attribute: str) -> Function | None:
         """The method as a class has it, from itself or a base."""
         for one in self.lineage(name):
             if attribute in self.methods(one):

@@ -1,13 +1,14 @@
 """The evaluator of alarms against AWS's own tables; then every alarm of every template, fired and cleared."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from functools import cache
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.alarms import Alarm, Points, State, UnknownExpression, evaluate
-from tests.templates import Resource, Template, templates
+from tests.templates import Resource, resources, template
 
 RETAINED = State.ALARM  # what the alarm was in before; where the guide says so, it stays
 OK, ALARM, INSUFFICIENT = State.OK, State.ALARM, State.INSUFFICIENT_DATA
@@ -107,21 +108,23 @@ def test_what_an_expression_has_and_this_does_not_know_is_no_figure() -> None:
         evaluate("e", {"e": "STDDEV(a)"}, {"a": 1.0})
 
 
-def deployed(of: Template) -> Sequence[Resource]:
-    """The alarms of a template, its numbers without a default taken as a hundred."""
+@cache
+def deployed(template_name: str) -> Mapping[str, Resource]:
+    """The alarms of a template, by name, its numbers without a default taken as a hundred."""
+    of = template(template_name)
     given = {name: 100 for name, one in of.parameters.items() if one["Type"] == "Number" and "Default" not in one}
     found = {one.name: one for stack in of.variants() for one in stack.resources("AWS::CloudWatch::Alarm")}
     standard = {one.name: one for one in of.deploy(given).resources("AWS::CloudWatch::Alarm")}
-    return list((found | standard).values())
+    return found | standard
 
 
-ALARMS = [one for each in templates() for one in deployed(each)]
+every_alarm = pytest.mark.parametrize("alarm", resources("AWS::CloudWatch::Alarm"), ids=str)
 WITHOUT_DATA = {"breaching": ALARM, "notBreaching": OK, "missing": INSUFFICIENT}
 
 
-@pytest.mark.parametrize("resource", ALARMS, ids=str)
-def test_every_alarm_fires_and_clears(resource: Resource) -> None:
-    one = Alarm.of(resource.properties)
+@every_alarm
+def test_every_alarm_fires_and_clears(alarm: Resource) -> None:
+    one = Alarm.of(deployed(alarm.template)[alarm.name].properties)
     good, bad = one.moments()
     gone: Points = dict.fromkeys(one.metrics)
     calm = [good] * (one.periods + 2)
@@ -133,8 +136,9 @@ def test_every_alarm_fires_and_clears(resource: Resource) -> None:
         assert one.after([gone] * len(calm), before) is WITHOUT_DATA.get(one.missing, before)
 
 
-@pytest.mark.parametrize("resource", ALARMS, ids=str)
-def test_every_alarm_tells_somebody(resource: Resource) -> None:
-    assert resource.properties["AlarmActions"]
-    assert resource.properties.get("ActionsEnabled", True) is True
-    assert len(resource.properties["AlarmDescription"]) > 20
+@every_alarm
+def test_every_alarm_tells_somebody(alarm: Resource) -> None:
+    properties = deployed(alarm.template)[alarm.name].properties
+    assert properties["AlarmActions"]
+    assert properties.get("ActionsEnabled", True) is True
+    assert len(properties["AlarmDescription"]) > 20

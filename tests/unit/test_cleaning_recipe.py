@@ -150,7 +150,7 @@ MISTAKES = [
     ),
     (step("DATE_ADD", sourceColumn="City", units="DAY", dateAddValue="1", targetColumn="T"), "units cannot be", "DAYS"),
     (
-        step("DATE_ADD", sourceColumn="City", units="YEARS", dateAddValue="99999", targetColumn="T"),
+        step("DATE_ADD", sourceColumn="City", units="YEARS", dateAddValue="10001", targetColumn="T"),
         "more than 10,000 years",
         "correct",
     ),

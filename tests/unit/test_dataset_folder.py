@@ -41,10 +41,11 @@ def test_the_city_s_datasets_load() -> None:
         assert advisory == sorted(one.stem for one in dataset.folder.glob("*.dqdl") if one.name != "rules.dqdl")
 
 
-def test_loading_is_fast_enough_for_every_process_start() -> None:
+def test_loading_is_fast_enough_for_every_process_start(tmp_path: Path) -> None:
+    shutil.copytree(DATASETS, root := tmp_path / "datasets")
     load_datasets(DATASETS)  # grammars and schemas are compiled once
     started = time.process_time()
-    datasets = load_datasets(DATASETS)
+    datasets = load_datasets(root)
     assert time.process_time() - started < 0.15 * len(datasets)  # a fifth of that on an idle machine
 
 

@@ -91,6 +91,13 @@ def test_each_wrong_field_is_named(changes: dict[str, Any], field: str) -> None:
     assert list(faults(report(**changes))) == [field]
 
 
+def test_a_region_that_there_is_not_is_refused_where_nothing_else_tells_the_place() -> None:
+    nowhere = {"lat": None, "long": None, "address": "12 Main Street"}
+    assert faults(report(**nowhere, region="atlantis")) == {"region": "unknown"}
+    taken = read_report(report(**nowhere, region="central"), reference(), CITIZEN, NOW)
+    assert (taken.region, taken.district) == ("central", "unlocated")
+
+
 @pytest.mark.parametrize("channel", ["phone", "officer", "sensor"])
 def test_nobody_says_that_staff_or_a_sensor_reported_who_is_neither(channel: str) -> None:
     for actor in (ANONYMOUS, CITIZEN, STEWARD):

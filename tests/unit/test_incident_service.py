@@ -50,6 +50,14 @@ def test_a_refused_report_writes_nothing(service: IncidentService, tmp_path: Pat
     assert not (tmp_path / "incidents.sqlite").exists()
 
 
+@pytest.mark.parametrize("length", [0, 256])
+def test_a_key_has_a_length(service: IncidentService, length: int) -> None:
+    with pytest.raises(InvalidRequest, match="Idempotency-Key"):
+        service.report(report(), CITIZEN, "k" * length)
+    for allowed in (1, 255):
+        assert not service.report(report(), CITIZEN, "k" * allowed).replayed
+
+
 def test_the_same_key_gives_the_same_incident_and_no_second(service: IncidentService) -> None:
     first = service.report(report(), CITIZEN, "key-1")
     again = service.report(report(), CITIZEN, "key-1")

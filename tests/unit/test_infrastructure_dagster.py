@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,11 @@ CONTAINERS: Mapping[str, Mapping[str, Any]] = {
     for one in task.properties["ContainerDefinitions"]
 }
 RUNS_CODE = ("code", "run")
-CODE = closure(ROOT, ["definitions", "runner"]).modules
+
+
+@cache
+def code() -> Sequence[Path]:
+    return closure(ROOT, ["definitions", "runner"]).modules
 
 
 def environment(container: str) -> dict[str, str]:
@@ -79,7 +84,7 @@ LEFT = {
 
 
 def test_every_setting_is_said_or_left_on_purpose() -> None:
-    read = {name for file in CODE for name in re.findall(r"CITY_PLATFORM_[A-Z_]+", file.read_text("utf-8"))}
+    read = {name for file in code() for name in re.findall(r"CITY_PLATFORM_[A-Z_]+", file.read_text("utf-8"))}
     # Those of the buckets are put together from the zones' names.
     read |= {name for name in environment("run") if re.fullmatch("CITY_PLATFORM_[A-Z]+_BUCKET", name)}
     for container in RUNS_CODE:
@@ -163,7 +168,7 @@ def test_the_image_holds_every_module_that_the_code_location_imports() -> None:
     for file in copied:
         assert file.exists(), file
         assert not ignored(file.relative_to(ROOT)), file
-    for module in CODE:
+    for module in code():
         assert any(module == one or one in module.parents for one in copied), module
 
 
@@ -213,7 +218,7 @@ def test_every_service_that_the_host_asks_is_reached_from_within_the_network() -
     ]
     offered = [service for _, service in services]
     assert len(offered) == len(set(offered)), "two endpoints of one service: the second cannot have its name"
-    modules = [file for file in CODE if "local" not in file.parts]
+    modules = [file for file in code() if "local" not in file.parts]
     # Beside the code's own: what starts tasks, and what Dagster's launcher and log manager ask.
     asked = {"s3", "ecs", "ec2", "logs", "secretsmanager", "ecr.api", "ecr.dkr", "ssmmessages"}
     asked |= {_ENDPOINTS.get(one, one) for one in clients(modules)}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from city_platform.ingestion import unpacking
 from city_platform.ingestion.formats import FormatKind, UnreadableSource, recognise
 from city_platform.ingestion.unpacking import unpack
 
@@ -94,14 +95,19 @@ def test_an_archive_is_no_workbook_and_a_bomb_is_refused(tmp_path: Path) -> None
         recognise(path)
 
 
-def test_unpack_stops_at_damage_and_at_bombs(tmp_path: Path) -> None:
+def test_unpack_stops_at_damage_and_at_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = gzip.compress(bytes(range(256)) * 9_000, compresslevel=1)
     cut = _file(tmp_path, whole[: len(whole) // 2])
     with pytest.raises(UnreadableSource, match="cut off or damaged"):
         unpack(cut, tmp_path / "cut")
-    bomb = _file(tmp_path, gzip.compress(bytes(110_000_000)))
+    monkeypatch.setattr(unpacking, "RATIO_FREE_BYTES", 1_000)
+    bomb = _file(tmp_path, gzip.compress(bytes(1_000_000)))
     with pytest.raises(UnreadableSource, match="over 250 times its size"):
         unpack(bomb, tmp_path / "bomb")
+    monkeypatch.setattr(unpacking, "MAX_RATIO", 1)
+    unpack(_file(tmp_path, gzip.compress(bytes(1_000))), tmp_path / "just so much")
+    with pytest.raises(UnreadableSource, match="more than 1,000 bytes"):
+        unpack(_file(tmp_path, gzip.compress(bytes(1_001))), tmp_path / "a byte more")
 
 
 def test_unpacked_file_is_private(tmp_path: Path) -> None:

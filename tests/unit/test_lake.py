@@ -161,6 +161,7 @@ def test_a_sink_keeps_rows_in_order_in_bounded_row_groups(tmp_path: Path) -> Non
     file = pq.ParquetFile(staged.path)
     assert staged.rows == 200_000 == file.metadata.num_rows
     assert max(file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)) <= ROW_GROUP_ROWS + 10_000
+    assert not any("DICTIONARY" in one for one in file.metadata.row_group(0).column(0).encodings)  # each value once
     assert file.read()["n"].to_pylist() == list(range(200_000))
     assert staged.path.stat().st_mode & 0o777 == 0o600
 

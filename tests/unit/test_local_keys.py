@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from city_platform.local.keys import KeyExists, KeyState, LocalKeyService
 from city_platform.ports import KeyDenied, KeyDisabled, KeyNotFound, KeyServiceUnavailable, WrongKey
+from tests.patience import PATIENCE_S
 
 KEY = "alias/city-platform/licences/personal"
 CONTEXT = {"dataset": "licences", "partition": "2024"}
@@ -212,7 +213,7 @@ def test_first_use_by_many_processes_yields_one_file_with_every_key(path: Path) 
     ]
     assert [process.stdout.readline() for process in processes if process.stdout] == ["ready\n"] * len(names)
     for process in processes:
-        process.communicate("go\n", timeout=20)
+        process.communicate("go\n", timeout=PATIENCE_S)
     assert [process.returncode for process in processes] == [0] * len(names)
     assert LocalKeyService(path).keys() == [KeyState(name, enabled=True, version=1) for name in sorted([*names, KEY])]
     assert sorted(file.name for file in path.parent.iterdir()) == ["keys.json", "keys.json.lock"]
@@ -225,7 +226,7 @@ def test_a_change_waits_for_the_one_under_way(service: LocalKeyService, path: Pa
         other.join(0.2)
         assert other.is_alive()
         keys["alias/mine"] = keys[KEY]
-    other.join(10)
+    other.join(PATIENCE_S)
     listed = service.keys()
     assert {key.name for key in listed} == {KEY, "alias/mine", "alias/other"}
 

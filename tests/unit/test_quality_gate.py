@@ -130,8 +130,12 @@ def test_a_record_in_doubt_waives_nothing_and_still_rejects() -> None:
 def test_what_was_rejected_never_passes(verdict: Verdict | None) -> None:
     with pytest.raises(GateClosed, match="rejected by open-data-steward: the extract is of a test system"):
         admit(verdict, **(ASKED | {"decisions": Decisions((WAIVER,), (REJECTION,))}))
-    other = Decisions(rejections=(replace(REJECTION, data_version="v0"),))
-    assert admit(VERDICT, **(ASKED | {"decisions": other})).word == "open"
+
+
+@pytest.mark.parametrize("other", [{"dataset": "parking_tickets"}, {"partition": "2023"}, {"data_version": "v0"}])
+def test_a_rejection_is_of_nothing_else(other: dict[str, Any]) -> None:
+    decisions = Decisions(rejections=(replace(REJECTION, **other),))
+    assert admit(VERDICT, **(ASKED | {"decisions": decisions})).word == "open"
 
 
 def test_nothing_waives_an_empty_partition() -> None:

@@ -60,7 +60,8 @@ def test_ids_read_at_once_are_found_as_one_by_one(ids: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "ids", [["s-0000", "1s-00001"], ["s-00001\ns-000", "1"], ["s-00001\ns-00001", ""], ["s-00001", "s-0000\n"]]
+    "ids",
+    [["s-0000", "1s-00001"], ["s-00001\ns-000", "1"], ["s-00001\ns-00001", ""], ["s-00001", "s-0000\n"], ["s-0000:"]],
 )
 def test_no_ids_pass_for_others_by_where_they_are_cut(ids: list[str]) -> None:
     assert TOWN.index_of_ids(ids).tolist() == [TOWN.sensor_index.get(one, -1) for one in ids]
