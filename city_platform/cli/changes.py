@@ -51,8 +51,7 @@ def changes(
 
     Rows are compared by the contract's key, without one as they are. Personal values are never shown.
     """
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+    from city_platform.cli.table import ShownTable
 
     session = Session.start(home, as_json=as_json)
     with session.errors():
@@ -62,7 +61,7 @@ def changes(
     session.result({"dataset": dataset, "partitions": [year.to_json() for year in found]})
     if as_json:
         return
-    shown = Table(title=chosen.name, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    shown = ShownTable(title=chosen.name)
     unit = chosen.contract.partitioning.granularity
     for name in (unit, "published", "since version", "inserted", "updated", "deleted", "updated columns"):
         shown.add_column(name, justify="right" if name in {"inserted", "updated", "deleted"} else "left")
