@@ -11,6 +11,8 @@ from pathlib import Path
 
 import dagster as dg
 import yaml
+from dagster._cli.proxy_server_manager import ProxyServerManager  # what `dagster dev` starts code servers with
+from dagster._core.workspace.load_target import WorkspaceFileTarget
 
 from assets.jobs import layer_selection, materialization_job_name
 from city_platform.catalog.handbook.flows import Automation, DataFlow, FlowAsset
@@ -21,8 +23,6 @@ from resources.event_log import instance_ref
 from resources.run_launcher import ForkingRunLauncher, Work
 
 HOST = "127.0.0.1"  # the web server has no authentication: never another address
-LOCATION = "city_platform"  # as workspace.yaml names it
-_PATIENCE_SECONDS = 120  # a machine may be as busy as that before a code server counts as forgotten
 _INSTANCE_SETTINGS = f"""\
 nux:
   enabled: false
@@ -89,34 +89,21 @@ class DagsterOrchestrator:
         return _data_flow(home)
 
     def serve(self, home: Path, port: int) -> int:
-        _instance(home)  # writes the instance's settings before the children read them
-        environment = os.environ | {
+        os.environ |= {
             "DAGSTER_HOME": str(_dagster_home(home)),
             "CITY_PLATFORM_HOME": str(home),
             "PYTHONTZPATH": "",  # as in city_platform/__init__.py, for the daemon, which ticks without importing us
         }
-        # One code server for both: each would load the code location again, and again whenever a busy machine let its
-        # server miss a heartbeat. `Reload definitions` starts what stands behind it anew.
-        with tempfile.TemporaryDirectory(prefix="city-platform-") as folder:
-            socket, workspace = Path(folder, "code"), Path(folder, "workspace.yaml")
-            server = {"socket": str(socket), "location_name": LOCATION}
-            workspace.write_text(yaml.safe_dump({"load_from": [{"grpc_server": server}]}), encoding="utf-8")
-            code = ["-f", str(ROOT / "definitions.py"), "-d", str(ROOT), "--location-name", LOCATION]
+        # One code server for both, as `dagster dev` has it: each would load the code location for itself.
+        target = WorkspaceFileTarget([str(ROOT / "workspace.yaml")])
+        with ProxyServerManager(_instance(home), target) as servers, tempfile.TemporaryDirectory() as folder:
+            workspace = Path(folder, "workspace.yaml")
+            workspace.write_text(yaml.safe_dump({"load_from": servers.get_code_server_specs()}), encoding="utf-8")
             commands = (
-                [
-                    "dagster",
-                    "code-server",
-                    "start",
-                    "-s",
-                    str(socket),
-                    "--heartbeat-ttl",
-                    str(_PATIENCE_SECONDS),
-                    *code,
-                ],
                 ["dagster_webserver", "-h", HOST, "-p", str(port), "-w", str(workspace)],
                 ["dagster._daemon", "run", "-w", str(workspace)],
             )
-            return run_together([[sys.executable, "-m", *command] for command in commands], ROOT, environment)
+            return run_together([[sys.executable, "-m", *command] for command in commands], ROOT)
 
 
 @cache
