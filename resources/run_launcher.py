@@ -36,7 +36,10 @@ else:
     _Launcher = RunLauncher
 
 # Libraries only: modules of the code location may change while the fork server lives.
-_LIBRARIES = ("dagster", "duckdb", "jsonschema", "lark", "pyarrow.parquet", "sqlglot", __name__)
+_LIBRARIES = (
+    *("dagster", "sqlalchemy", "alembic", "duckdb", "sqlglot", "pyarrow.dataset", "pyarrow.parquet", "lark"),
+    *("open_data_contract_standard.model", "cryptography.hazmat.primitives.ciphers.aead", "httpx2", __name__),
+)
 
 
 class ForkingRunLauncher(_Launcher, ConfigurableClass):

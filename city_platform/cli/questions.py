@@ -68,9 +68,10 @@ def questions(
                 _print(session, answer)
         for answer in answers:
             if charts is not None and answer.chart is not None:
-                charts.mkdir(parents=True, exist_ok=True)
                 file = charts / f"{name}-{answer.question.name}.png"
-                file.write_bytes(answer.chart)
+                with session.errors():
+                    charts.mkdir(parents=True, exist_ok=True)
+                    file.write_bytes(answer.chart)
                 session.err.print(f"Chart: {file}", markup=False, highlight=False)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from city_platform.cli.session import gate, local, size
+from city_platform.cli.session import gate, size
 from city_platform.cli.table import ShownTable
 from city_platform.contracts.partitions import granularity_of
 from city_platform.datasets import Dataset
@@ -36,7 +36,7 @@ class PartitionReport:
     rules: Mapping[str, int]  # RULES -> how many
     gate: str  # as `Standing.word`, "-" without a verdict
     behind: Sequence[str]
-    checked_at: str
+    checked_at: str | None
 
     def to_json(self) -> Mapping[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__}
@@ -77,7 +77,7 @@ def _partition(platform: Platform, dataset: Dataset, partition: str, decisions: 
         rules={name: rules[name] for name in RULES},
         gate=standing.word if standing and verdict else "-",
         behind=freshness.outdated(platform, dataset, partition),
-        checked_at=local(verdict.evaluated_at, dataset.contract.timezone) if verdict else "-",
+        checked_at=verdict.evaluated_at.isoformat() if verdict else None,
     )
 
 

@@ -104,7 +104,7 @@ def test_a_run_that_dies_without_a_word_has_failed(instance: dg.DagsterInstance,
     assert any("exit code 9" in str(one.dagster_event and one.dagster_event.message) for one in instance.all_logs(run))
 
 
-def test_a_run_whose_launcher_died_too_is_found_out_by_its_lock(instance: dg.DagsterInstance, tmp_path: Path) -> None:
+def test_a_run_whose_launcher_died_too_is_found_out_by_its_lock(instance: dg.DagsterInstance) -> None:
     run = instance.create_run_for_job(job).run_id
     assert health(instance, run) is WorkerStatus.RUNNING  # started by other means: nobody knows better
     alone = Work.of(Path(instance.root_directory), run)
