@@ -53,7 +53,7 @@ def server(home: Path) -> Iterator[str]:
     )
     url = f"http://127.0.0.1:{port}"
     try:
-        wait(lambda: answers(url), 90)
+        wait(lambda: answers(url), 240)
         yield url
     finally:
         os.kill(child.pid, signal.SIGTERM)
