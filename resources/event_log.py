@@ -133,8 +133,7 @@ def instance_ref(folder: Path) -> InstanceRef:
     """The instance kept in a folder, for a process that writes runs: with this event log, unless its settings name a
     storage of their own.
     """
-    settings = folder / "dagster.yaml"
-    chosen = (yaml.safe_load(settings.read_text(encoding="utf-8")) or {}) if settings.exists() else {}
+    chosen = yaml.safe_load((folder / "dagster.yaml").read_text(encoding="utf-8")) or {}
     if any("storage" in name for name in chosen):
         return InstanceRef.from_dir(str(folder))
     storage = {

@@ -72,7 +72,9 @@ class ForkingRunLauncher(_Launcher, ConfigurableClass):
         if origin is None:
             raise dg.DagsterInvariantViolationError(f"run {run.run_id} does not say where its code is")
         folder = Path(instance.root_directory)
-        arguments = ExecuteRunArgs(origin, run.run_id, instance_ref(folder), set_exit_code_on_failure=True)
+        # Where artifacts are kept elsewhere, the settings do not lie beside them, and the instance is taken as it is.
+        ref = instance_ref(folder) if (folder / "dagster.yaml").exists() else instance.get_ref()
+        arguments = ExecuteRunArgs(origin, run.run_id, ref, set_exit_code_on_failure=True)
         work = serialized(arguments), self._work(run.run_id)
         process = self._context.Process(target=_execute, args=work, name=f"run {run.run_id}")
         process.start()
