@@ -126,7 +126,8 @@ def build_definitions(home: Path, datasets_folder: Path = ROOT / "datasets", *, 
     )
 
 
-defs = build_definitions(
-    Path(os.environ.get("CITY_PLATFORM_HOME", ROOT / ".city-platform")).absolute(),
-    fetch=os.environ.get(FETCH) == "on",
-)
+@dg.definitions
+def defs() -> dg.Definitions:
+    """What Dagster loads; the command line builds its own, over the home that it was given."""
+    home = Path(os.environ.get("CITY_PLATFORM_HOME", ROOT / ".city-platform"))
+    return build_definitions(home.absolute(), fetch=os.environ.get(FETCH) == "on")

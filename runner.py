@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -10,17 +11,19 @@ from pathlib import Path
 
 import dagster as dg
 import yaml
-from dagster._core.instance.ref import InstanceRef  # the only way to give an instance a storage but by its settings
+from dagster._cli.proxy_server_manager import ProxyServerManager  # what `dagster dev` starts code servers with
+from dagster._core.workspace.load_target import WorkspaceFileTarget
 
 from assets.jobs import layer_selection, materialization_job_name
 from city_platform.catalog.handbook.flows import Automation, DataFlow, FlowAsset
 from city_platform.local.children import run_together
 from city_platform.orchestration import PartitionRun
 from definitions import ROOT, build_definitions
-from resources.event_log import KeptSqliteEventLogStorage
+from resources.event_log import instance_ref
+from resources.run_launcher import ForkingRunLauncher, Work
 
 HOST = "127.0.0.1"  # the web server has no authentication: never another address
-_INSTANCE_SETTINGS = """\
+_INSTANCE_SETTINGS = f"""\
 nux:
   enabled: false
 telemetry:
@@ -28,13 +31,18 @@ telemetry:
 concurrency:
   runs:
     max_concurrent_runs: 2
+run_queue:
+  dequeue_interval_seconds: 1
 run_monitoring:
   enabled: true
 retention:
   sensor:
-    purge_after_days: {skipped: 7, success: 30}
+    purge_after_days: {{skipped: 7, success: 30}}
   schedule:
-    purge_after_days: {skipped: 7}
+    purge_after_days: {{skipped: 7}}
+run_launcher:
+  module: {ForkingRunLauncher.__module__}
+  class: {ForkingRunLauncher.__name__}
 """
 
 
@@ -56,10 +64,9 @@ class DagsterOrchestrator:
 
         instance.add_event_listener(run_id, heard)
         started = time.monotonic()
-        result = (
-            _definitions(home)
-            .resolve_job_def(materialization_job_name(dataset))
-            .execute_in_process(
+        job = _definitions(home).resolve_job_def(materialization_job_name(dataset))
+        with Work.of(_dagster_home(home), run_id).held():
+            result = job.execute_in_process(
                 run_id=run_id,
                 instance=instance,
                 partition_key=partition,
@@ -67,7 +74,6 @@ class DagsterOrchestrator:
                 run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
                 raise_on_error=False,
             )
-        )
         failure = None if result.success else _failure(result)
         return PartitionRun(run_id, dataset, partition, time.monotonic() - started, failure)
 
@@ -83,18 +89,21 @@ class DagsterOrchestrator:
         return _data_flow(home)
 
     def serve(self, home: Path, port: int) -> int:
-        _instance(home)  # writes the instance's settings before the children read them
-        environment = os.environ | {
+        os.environ |= {
             "DAGSTER_HOME": str(_dagster_home(home)),
             "CITY_PLATFORM_HOME": str(home),
             "PYTHONTZPATH": "",  # as in city_platform/__init__.py, for the daemon, which ticks without importing us
         }
-        workspace = ["-w", str(ROOT / "workspace.yaml")]
-        commands = (
-            ["dagster_webserver", "-h", HOST, "-p", str(port), *workspace],
-            ["dagster._daemon", "run", *workspace],
-        )
-        return run_together([[sys.executable, "-m", *command] for command in commands], ROOT, environment)
+        # One code server for both, as `dagster dev` has it: each would load the code location for itself.
+        target = WorkspaceFileTarget([str(ROOT / "workspace.yaml")])
+        with ProxyServerManager(_instance(home), target) as servers, tempfile.TemporaryDirectory() as folder:
+            workspace = Path(folder, "workspace.yaml")
+            workspace.write_text(yaml.safe_dump({"load_from": servers.get_code_server_specs()}), encoding="utf-8")
+            commands = (
+                ["dagster_webserver", "-h", HOST, "-p", str(port), "-w", str(workspace)],
+                ["dagster._daemon", "run", "-w", str(workspace)],
+            )
+            return run_together([[sys.executable, "-m", *command] for command in commands], ROOT)
 
 
 @cache
@@ -154,17 +163,4 @@ def _instance(home: Path) -> dg.DagsterInstance:
     settings = folder / "dagster.yaml"
     if not settings.exists():
         settings.write_text(_INSTANCE_SETTINGS, encoding="utf-8")
-    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(folder), overrides=_event_log(folder)))
-
-
-def _event_log(folder: Path) -> Mapping[str, object]:
-    """The event log for runs in this process, unless the operator chose a storage: Dagster's own files, kept open."""
-    chosen = yaml.safe_load((folder / "dagster.yaml").read_text(encoding="utf-8")) or {}
-    if any("storage" in name for name in chosen):
-        return {}
-    storage = {
-        "module": KeptSqliteEventLogStorage.__module__,
-        "class": KeptSqliteEventLogStorage.__name__,
-        "config": {"base_dir": str(folder / "history" / "runs")},
-    }
-    return {"event_log_storage": storage}
+    return dg.DagsterInstance.from_ref(instance_ref(folder))

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+from dagster._core.instance.ref import InstanceRef  # the only way to give an instance a storage but by its settings
 from dagster._core.storage.event_log import SqliteEventLogStorage  # an instance's settings name it by this module
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS, create_db_conn_string
 from dagster._serdes import ConfigurableClassData
@@ -125,3 +127,18 @@ class KeptSqliteEventLogStorage(SqliteEventLogStorage):
 
 def _without_forcing(connection: sqlite3.Connection, _: object) -> None:
     connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def instance_ref(folder: Path) -> InstanceRef:
+    """The instance kept in a folder, for a process that writes runs: with this event log, unless its settings name a
+    storage of their own.
+    """
+    chosen = yaml.safe_load((folder / "dagster.yaml").read_text(encoding="utf-8")) or {}
+    if any("storage" in name for name in chosen):
+        return InstanceRef.from_dir(str(folder))
+    storage = {
+        "module": KeptSqliteEventLogStorage.__module__,
+        "class": KeptSqliteEventLogStorage.__name__,
+        "config": {"base_dir": str(folder / "history" / "runs")},
+    }
+    return InstanceRef.from_dir(str(folder), overrides={"event_log_storage": storage})

@@ -289,13 +289,19 @@ def check_datasets(as_json: Json = False) -> None:
     raise SystemExit(REFUSED if wrong else OK)
 
 
-@datasets_app.command("list")
+@datasets_app.command("list", epilog="Example: city-platform datasets list --json")
 def list_datasets(as_json: Json = False) -> None:
     """List the datasets."""
+    from rich.markup import escape
+
+    from city_platform.cli.table import ShownTable
+
     session = Session.start(None, as_json=as_json)
     with session.errors():
         known = session.datasets()
     session.result({"datasets": list(known)})
     if not as_json:
+        table = ShownTable("dataset", "title", "cadence")
         for dataset in known.values():
-            session.out.print(f"[bold]{dataset.name}[/]  {dataset.contract.title} ({dataset.contract.cadence})")
+            table.add_row(f"[bold]{dataset.name}[/]", escape(dataset.contract.title), dataset.contract.cadence)
+        session.out.print(table)

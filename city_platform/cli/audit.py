@@ -59,9 +59,9 @@ def show(
     import json
     from datetime import datetime
 
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
     from rich.text import Text
+
+    from city_platform.cli.table import ShownTable
 
     session = Session.start(home, as_json=as_json)
     with session.errors():
@@ -72,7 +72,7 @@ def show(
         {"intact": log.intact, "breaks": log.breaks, "entries": [json.loads(one.to_json()) for one in entries]}
     )
     if not as_json:
-        table = Table("no.", "at", "actor", "account", "what", "about", "why", box=SIMPLE_HEAD, pad_edge=False)
+        table = ShownTable("no.", "at", "actor", "account", "what", "about", "why")
         for one in entries:
             zone = timezones.get(str(one.facts.get("dataset")), "UTC")
             about = " ".join(str(one.facts[name]) for name in ("dataset", "partition") if name in one.facts)

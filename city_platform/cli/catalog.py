@@ -242,13 +242,12 @@ def _show(session: Session, found: "Refreshed") -> None:
 
 
 def _print(session: Session, rows: Sequence[Mapping[str, object]], empty: str) -> None:
-    from rich import table as rich_table
-    from rich.box import SIMPLE_HEAD
+    from city_platform.cli.table import ShownTable
 
     if not rows:
         session.out.print(empty, markup=False)
         return
-    shown = rich_table.Table(*rows[0], box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    shown = ShownTable(*rows[0])
     for row in rows:
         shown.add_row(*(str(cell) for cell in row.values()))
     session.out.print(shown, markup=False)

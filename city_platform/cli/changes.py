@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +24,7 @@ class _Year:
 
     partition: str
     version: str
-    published: str
+    published: datetime
     changes: "Changes | None"
     rows: "Sequence[ChangedRow]"
 
@@ -31,7 +32,7 @@ class _Year:
         return {
             "partition": self.partition,
             "version": self.version,
-            "published": self.published,
+            "published": self.published.isoformat(),
             "changes": self.changes.to_json() if self.changes else None,
             "rows": [asdict(row) for row in self.rows],
         }
@@ -51,8 +52,7 @@ def changes(
 
     Rows are compared by the contract's key, without one as they are. Personal values are never shown.
     """
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+    from city_platform.cli.table import ShownTable
 
     session = Session.start(home, as_json=as_json)
     with session.errors():
@@ -62,7 +62,7 @@ def changes(
     session.result({"dataset": dataset, "partitions": [year.to_json() for year in found]})
     if as_json:
         return
-    shown = Table(title=chosen.name, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    shown = ShownTable(title=chosen.name)
     unit = chosen.contract.partitioning.granularity
     for name in (unit, "published", "since version", "inserted", "updated", "deleted", "updated columns"):
         shown.add_column(name, justify="right" if name in {"inserted", "updated", "deleted"} else "left")
@@ -71,7 +71,7 @@ def changes(
         if one := year.changes:
             columns = ", ".join(f"{name} {count:,}" for name, count in one.columns.items())
             cells = [one.since, f"{one.inserted:,}", f"{one.updated:,}", f"{one.deleted:,}", columns or "-"]
-        shown.add_row(year.partition, year.published, *cells)
+        shown.add_row(year.partition, local(year.published, chosen.contract.timezone), *cells)
     session.out.print(shown)
     for year in found:
         for row in year.rows:
@@ -88,8 +88,7 @@ def _year(platform: "Platform", dataset: "Dataset", partition: str, limit: int) 
     if told and limit:
         with platform.engine.session() as engine:
             rows = changed_rows(engine, platform.lake, dataset, partition, LAYER, limit)
-    published = local(newest.published_at, dataset.contract.timezone)
-    return _Year(partition, newest.version, published, Changes.from_json(told) if told else None, rows)
+    return _Year(partition, newest.version, newest.published_at, Changes.from_json(told) if told else None, rows)
 
 
 def _line(row: "ChangedRow") -> str:

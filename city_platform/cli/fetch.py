@@ -167,10 +167,9 @@ def _client(session: Session, platform: "Platform", settings: "PortalSettings") 
 
 
 def _table(outcomes: Sequence[_Outcome]) -> "Table":
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+    from city_platform.cli.table import ShownTable
 
-    shown = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    shown = ShownTable()
     for name in ("dataset", "source", "changed there", "records", "outcome", "fetched", "partitions"):
         shown.add_column(name, justify="right" if name in {"records", "fetched"} else "left", no_wrap=name == "outcome")
     for one in outcomes:

@@ -98,9 +98,9 @@ def list_letters(limit: Limit = 50, home: Home = None, as_json: Json = False) ->
     """Show dead letters: their numbers and the reason, never what they say. Exit code 1 where there are any."""
     from datetime import timedelta
 
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
     from rich.text import Text
+
+    from city_platform.cli.table import ShownTable
 
     session = Session.start(home, as_json=as_json)
     with session.errors():
@@ -116,7 +116,7 @@ def list_letters(limit: Limit = 50, home: Home = None, as_json: Json = False) ->
     names = ("kind", "at", "what", "sequence", "reason")
     session.result({"dead_letters": [dict(zip(names, one, strict=True)) for one in found]})
     if not as_json:
-        table = Table(*names, box=SIMPLE_HEAD, pad_edge=False)
+        table = ShownTable(*names)
         for kind, at, what, sequence, reason in found:
             table.add_row(*map(Text, (kind, local(at, zone), what, sequence.lstrip("0"), reason)))
         session.out.print(table if found else "No dead letters.")

@@ -27,9 +27,7 @@ def versions(
     as_json: Json = False,
 ) -> None:
     """List every version of every layer, the newest last, and whether its files are still there."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
+    from city_platform.cli.table import ShownTable
     from city_platform.layers.old_versions import versions as listed
 
     session = Session.start(home, as_json=as_json)
@@ -40,7 +38,7 @@ def versions(
     rows = [_told(one, newest) for one in found]
     session.result({"dataset": dataset, "versions": rows})
     if not as_json:
-        table = Table(title=dataset, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+        table = ShownTable(title=dataset)
         for name in ("partition", "layer", "no.", "version", "published", "size", ""):
             table.add_column(name, justify="right" if name in {"no.", "size"} else "left")
         for one in found:

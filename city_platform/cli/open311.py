@@ -39,8 +39,8 @@ def create(
 def list_keys(home: Home = None, as_json: Json = False) -> None:
     """List all keys, also those revoked, without their secrets."""
     from rich.markup import escape
-    from rich.table import Table
 
+    from city_platform.cli.table import ShownTable
     from city_platform.deployment.incidents import open_reference
 
     session = Session.start(home, as_json=as_json)
@@ -49,7 +49,7 @@ def list_keys(home: Home = None, as_json: Json = False) -> None:
     session.result({"keys": [_body(one) for one in found]})
     if not as_json:
         zone = open_reference().city.timezone
-        table = Table("key", "application", "created", "revoked")
+        table = ShownTable("key", "application", "created", "revoked")
         for one in found:
             revoked = local(one.revoked_at, zone) if one.revoked_at else ""
             table.add_row(one.key_id, escape(one.application), local(one.created_at, zone), revoked)

@@ -19,8 +19,7 @@ def publish(home: Home = None, as_json: Json = False) -> None:
 
     `serve` does it every ten minutes; elsewhere let a scheduler do it.
     """
-    from rich.table import Table
-
+    from city_platform.cli.table import ShownTable
     from city_platform.deployment.incidents import open_incident_repository, open_incident_service
     from city_platform.layers import open_incidents
 
@@ -34,7 +33,7 @@ def publish(home: Home = None, as_json: Json = False) -> None:
         {"years": [{"year": one.partition, "rows": one.counts["rows"], "version": one.version} for one in years]}
     )
     if not as_json:
-        table = Table("year", "incidents", "size", "version")
+        table = ShownTable("year", "incidents", "size", "version")
         for one in years:
             table.add_row(one.partition, f"{one.counts['rows']:,}", size(one.size), one.version)
         session.out.print(table)

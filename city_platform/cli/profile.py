@@ -39,9 +39,7 @@ def profile(
     A dataset's cleaned rows, or any file, which then needs neither contract nor lake. Values of personal columns, and
     of those that seem to be personal, are never shown.
     """
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
+    from city_platform.cli.table import ShownTable
     from city_platform.cli.work import advancing, progress
     from city_platform.profiling.report import column_rows, overview, report
 
@@ -60,7 +58,7 @@ def profile(
         session.out.print(f"[bold]{found.name}[/]", highlight=False)
         session.out.print(", ".join(f"{name} {value}" for name, value in overview(found).items()), highlight=False)
         rows = column_rows(found)
-        shown = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+        shown = ShownTable()
         for name in rows[0] if rows else ():
             right = name in {"missing", "invalid", "distinct", "unique"}
             shown.add_column(name, justify="right" if right else "left", no_wrap=right, overflow="fold")

@@ -274,9 +274,9 @@ def scorecard(
     with session.errors():
         datasets = list(session.datasets().values())
         card = scored(session.platform(), datasets)
-    timezone = datasets[0].contract.timezone if datasets else "UTC"
-    if html is not None:
-        html.write_text(page(card, timezone), encoding="utf-8")
+        timezone = datasets[0].contract.timezone if datasets else "UTC"
+        if html is not None:
+            html.write_text(page(card, timezone), encoding="utf-8")
     session.result(card.to_json())
     if not as_json:
         session.out.print(Markdown(markdown(card, timezone)))
@@ -431,10 +431,9 @@ def _judged(result: Mapping[str, Any]) -> str:
 
 
 def _table(*columns: str) -> "Table":
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+    from city_platform.cli.table import ShownTable
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table = ShownTable()
     for name in columns:
         table.add_column(name, overflow="fold", no_wrap=name in {"rule", "action"})
     return table

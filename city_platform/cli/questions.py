@@ -68,9 +68,10 @@ def questions(
                 _print(session, answer)
         for answer in answers:
             if charts is not None and answer.chart is not None:
-                charts.mkdir(parents=True, exist_ok=True)
                 file = charts / f"{name}-{answer.question.name}.png"
-                file.write_bytes(answer.chart)
+                with session.errors():
+                    charts.mkdir(parents=True, exist_ok=True)
+                    file.write_bytes(answer.chart)
                 session.err.print(f"Chart: {file}", markup=False, highlight=False)
 
 
@@ -93,10 +94,9 @@ def _print_for_athena(session: Session, datasets: Sequence["Dataset"]) -> NoRetu
 
 
 def _print(session: Session, answer: "Answer") -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+    from city_platform.cli.table import ShownTable
 
-    table = Table(title=answer.question.title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table = ShownTable(title=answer.question.title)
     for place, header in enumerate(answer.headers):
         numeric = all(row[place] is None or not isinstance(row[place], str) for row in answer.rows)
         table.add_column(header, justify="right" if numeric else "left", overflow="fold")

@@ -117,9 +117,9 @@ def list_recipes(
     as_json: Json = False,
 ) -> None:
     """List versions: number, steps, when it was published, and which one runs."""
-    from rich.box import SIMPLE_HEAD
     from rich.markup import escape
-    from rich.table import Table
+
+    from city_platform.cli.table import ShownTable
 
     session = Session.start(None, as_json=as_json)
     with session.errors():
@@ -147,7 +147,7 @@ def list_recipes(
     )
     if as_json:
         return
-    shown = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    shown = ShownTable()
     for name in ("dataset", "version", "runs", "steps", "sha256", "published", "description"):
         shown.add_column(name, justify="right" if name == "steps" else "left", no_wrap=name in {"dataset", "version"})
     for one in chosen:

@@ -5,10 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
-from city_platform.cli.session import gate, local, size
+from city_platform.cli.session import gate, size
+from city_platform.cli.table import ShownTable
 from city_platform.contracts.partitions import granularity_of
 from city_platform.datasets import Dataset
 from city_platform.governance.decisions import read_decisions
@@ -38,7 +36,7 @@ class PartitionReport:
     rules: Mapping[str, int]  # RULES -> how many
     gate: str  # as `Standing.word`, "-" without a verdict
     behind: Sequence[str]
-    checked_at: str
+    checked_at: str | None
 
     def to_json(self) -> Mapping[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__}
@@ -79,7 +77,7 @@ def _partition(platform: Platform, dataset: Dataset, partition: str, decisions: 
         rules={name: rules[name] for name in RULES},
         gate=standing.word if standing and verdict else "-",
         behind=freshness.outdated(platform, dataset, partition),
-        checked_at=local(verdict.evaluated_at, dataset.contract.timezone) if verdict else "-",
+        checked_at=verdict.evaluated_at.isoformat() if verdict else None,
     )
 
 
@@ -94,10 +92,10 @@ def rejects(platform: Platform, datasets: Sequence[Dataset]) -> Mapping[str, Map
     }
 
 
-def tables(rows: Sequence[PartitionReport]) -> Iterator[Table]:
+def tables(rows: Sequence[PartitionReport]) -> Iterator[ShownTable]:
     """A table a dataset, a line a partition: where every row went, what the rules said."""
     for dataset in dict.fromkeys(row.dataset for row in rows):
-        shown = Table(title=dataset, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+        shown = ShownTable(title=dataset)
         own = [row for row in rows if row.dataset == dataset]
         shown.add_column(granularity_of(own[0].partition) or "partition", no_wrap=True)
         for name in ("raw", "twice", "passed", "failed", "curated", "encrypted"):

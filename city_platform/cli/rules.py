@@ -213,10 +213,9 @@ def _consequence(action: str, route: str, unit: str) -> str:
 
 
 def _table(*headings: str) -> "Table":
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+    from city_platform.cli.table import ShownTable
 
-    table = Table(box=SIMPLE_HEAD)
+    table = ShownTable()
     for heading in headings:
         figure = heading in {"Measured", "Rows", "Failed", "Share"}
         sentence = heading in {"What it demands", "Otherwise"}

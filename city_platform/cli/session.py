@@ -10,23 +10,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 from zoneinfo import ZoneInfo
 
 from rich.console import Console
 
-from city_platform.datasets import Dataset, load_datasets
-from city_platform.deployment import deployment, open_platform
 from city_platform.errors import CityPlatformError, PermanentError, TransientError
-from city_platform.layers.platform import Platform
-from city_platform.local.keys import LocalKeyService
-from city_platform.local.platform import local_key_service
+
+# What reads definitions and data is imported where a command needs it: `--help` would wait a second for the engines.
+if TYPE_CHECKING:
+    from city_platform.datasets import Dataset
+    from city_platform.layers.platform import Platform
+    from city_platform.local.keys import LocalKeyService
 
 OK, FAILED, USAGE, REFUSED, TRY_AGAIN = 0, 1, 2, 3, 4
 EXIT_CODES = """\
 Exit codes: 0 all is well; 1 something ran and failed, or a gate stands closed; 2 the call itself is wrong;
 3 input or definitions were refused, see the message; 4 the outside world failed, try again."""
 
+_LINE = 1_000  # characters
 _DAY_S = 86_400
 MOST_BYTES = 1_000_000  # of a file that a person writes
 CHECKOUT = Path(__file__).parents[2]
@@ -47,22 +49,33 @@ class Session:
         """`home` defaults to CITY_PLATFORM_HOME, then to `.city-platform` in the checkout."""
         root = CHECKOUT if CHECKOUT.joinpath("datasets").is_dir() else Path.cwd()
         chosen = home or Path(os.environ.get("CITY_PLATFORM_HOME", root / ".city-platform"))
-        return cls(chosen.absolute(), root / "datasets", as_json, Console(), Console(stderr=True))
+        return cls(chosen.absolute(), root / "datasets", as_json, _console(), _console(stderr=True))
 
-    def platform(self) -> Platform:
+    def platform(self) -> "Platform":
         """The adapters of the deployment that the environment names."""
+        from city_platform.deployment import open_platform
+
+        if self.home.exists() and not (self.home.is_dir() and os.access(self.home, os.R_OK | os.X_OK)):
+            kind = "may not be read by this account" if self.home.is_dir() else "is no folder"
+            self.fail(REFUSED, f"{self.home} {kind}: name the folder of the data with --home or CITY_PLATFORM_HOME")
         return open_platform(self.home)
 
-    def local_keys(self) -> LocalKeyService:
+    def local_keys(self) -> "LocalKeyService":
         """The keys of this machine; those of a managed service are its own tools' to change."""
+        from city_platform.deployment import deployment
+        from city_platform.local.platform import local_key_service
+
         if deployment(os.environ) != "local":
             self.fail(USAGE, "the keys of this deployment are in AWS KMS: list, disable and remove them there")
         return local_key_service(self.home)
 
-    def datasets(self) -> Mapping[str, Dataset]:
+    def datasets(self) -> "Mapping[str, Dataset]":
+        """Every dataset by its name; raises InvalidDefinition with all that is wrong with their folders."""
+        from city_platform.datasets import load_datasets
+
         return {dataset.name: dataset for dataset in load_datasets(self.datasets_folder)}
 
-    def dataset(self, name: str) -> Dataset:
+    def dataset(self, name: str) -> "Dataset":
         """The dataset of that name; ends the command where there is none."""
         known = self.datasets()
         if name not in known:
@@ -113,6 +126,18 @@ class Session:
             self.fail(TRY_AGAIN, str(error))
         except CityPlatformError as error:
             self.fail(FAILED, str(error))
+        except OSError as error:
+            if error.filename is None:
+                raise
+            self.fail(REFUSED, f"{error.filename}: {error.strerror}; name a file or folder that may be used so")
+
+
+def _console(*, stderr: bool = False) -> Console:
+    """One for a terminal as wide as it is. In a pipe or a file a row stays a line, whatever its length."""
+    console = Console(stderr=stderr)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _LINE
+    return console
 
 
 def gate(word: str) -> str:

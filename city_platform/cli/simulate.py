@@ -84,11 +84,10 @@ class _Progress:
 
 
 def _show(session: Session, outcome: "Outcome") -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+    from city_platform.cli.table import ShownTable
 
     told = outcome.to_json()
-    table = Table("", "reports", box=SIMPLE_HEAD, pad_edge=False)
+    table = ShownTable("", "reports")
     table.columns[1].justify = "right"
     for name in ("sent", "accepted", "refused", "throttled", "failed"):
         table.add_row(name, f"{told[name]:,}")

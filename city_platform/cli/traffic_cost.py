@@ -35,9 +35,7 @@ def cost(
     """Estimate the monthly AWS bill, line by line, and hold it against a limit."""
     from dataclasses import asdict
 
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
+    from city_platform.cli.table import ShownTable
     from city_platform.traffic.cost import DESIGNS, Load, estimate, read_prices
 
     session = Session.start(None, as_json=as_json)
@@ -65,7 +63,7 @@ def cost(
         }
     )
     if not as_json:
-        shown = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+        shown = ShownTable()
         for name in ("service", "what"):
             shown.add_column(name)
         shown.add_column("USD a month", justify="right", no_wrap=True)

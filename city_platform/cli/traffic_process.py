@@ -90,10 +90,9 @@ def list_letters(
     from collections import Counter
     from datetime import UTC, datetime
 
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
     from rich.text import Text
 
+    from city_platform.cli.table import ShownTable
     from city_platform.deployment.incidents import open_reference
     from city_platform.traffic.dead_letters import DeadLetter, stored_letters
     from city_platform.traffic.telemetry import Reason
@@ -128,11 +127,11 @@ def list_letters(
     ]
     session.result({"reasons": counts, "dead_letters": shown})
     if not as_json and counts:
-        table = Table("reason", "letters", "readings", box=SIMPLE_HEAD, pad_edge=False)
+        table = ShownTable("reason", "letters", "readings")
         for name, count in counts.items():
             table.add_row(name, f"{count['letters']:,}", f"{count['readings']:,}")
         session.out.print(table)
-        table = Table("arrived", "reason", "key", "rows", "size", "record", box=SIMPLE_HEAD, pad_edge=False)
+        table = ShownTable("arrived", "reason", "key", "rows", "size", "record")
         for one, told in zip(newest, shown, strict=True):
             rows = "all" if one.rows is None else ", ".join(map(str, one.rows[:5])) + (" …" if one.rows[5:] else "")
             cells = local(told["arrived"], zone), one.reason, one.partition_key, rows, size(told["bytes"]), one.record

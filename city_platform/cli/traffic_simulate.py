@@ -114,10 +114,9 @@ def _told(delivery: "Delivery", took_s: float) -> dict[str, Any]:
 
 
 def _show(session: Session, told: dict[str, Any]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+    from city_platform.cli.table import ShownTable
 
-    table = Table("", "messages", "readings", box=SIMPLE_HEAD, pad_edge=False)
+    table = ShownTable("", "messages", "readings")
     for column in table.columns[1:]:
         column.justify = "right"
     for name, messages, readings in (

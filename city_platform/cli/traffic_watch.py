@@ -99,10 +99,9 @@ def alerts(
     as_json: Json = False,
 ) -> None:
     """Show how congested zones are now and which sensors fail, as last judged, and the newest events."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
     from rich.text import Text
 
+    from city_platform.cli.table import ShownTable
     from city_platform.deployment import deployment
     from city_platform.deployment.alerts import open_event_log, open_routes
     from city_platform.deployment.traffic import open_state
@@ -124,7 +123,7 @@ def alerts(
         else:
             _print_now(session, now, local(now["judged_at"], timezone))
         if events:
-            table = Table(box=SIMPLE_HEAD, pad_edge=False)
+            table = ShownTable()
             for name in ("at", "what", "where", "from", "to"):
                 table.add_column(name, no_wrap=True)
             for one in events:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.instance.ref import InstanceRef
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
 import runner
-from resources.event_log import KeptSqliteEventLogStorage
+from resources.event_log import KeptSqliteEventLogStorage, instance_ref
 
 
 def entry(run: str, message: str) -> dg.EventLogEntry:
@@ -112,4 +113,4 @@ def test_an_operator_s_storage_is_left_alone(tmp_path: Path) -> None:
     assert isinstance(runner._instance(tmp_path).event_log_storage, KeptSqliteEventLogStorage)
     settings = (folder / "dagster.yaml").read_text(encoding="utf-8")
     (folder / "dagster.yaml").write_text(f"{settings}storage:\n  sqlite:\n    base_dir: {tmp_path}/elsewhere\n")
-    assert runner._event_log(folder) == {}
+    assert instance_ref(folder) == InstanceRef.from_dir(str(folder))
