@@ -141,12 +141,16 @@ class LocalKeyService:
         """Encrypts with a fresh version from now on; earlier versions stay for what they encrypted."""
         self._change(key, _Key.rotated)
 
-    def retire(self, key: str) -> int:
-        """Destroys every version but the current one; how many these were."""
+    def retire(self, key: str, kept: str) -> int:
+        """Destroys every version older than `kept`; how many these were. Versions that came meanwhile stay."""
         with self._changing() as keys:
             found = self._named(key, keys)
-            keys[key] = replace(found, versions={found.current: found.versions[found.current]})
-        return len(found.versions) - 1
+            oldest = next((one for one in found.versions if _id_text(found.id, one) == kept), None)
+            if oldest is None:
+                raise WrongKey(f"{kept} is no version of {key}: nothing was destroyed")
+            staying = {number: data for number, data in found.versions.items() if number >= oldest}
+            keys[key] = replace(found, versions=staying)
+        return len(found.versions) - len(staying)
 
     def disable(self, key: str) -> None:
         """Refuses the key, for encryption and decryption, until it is enabled again."""

@@ -56,7 +56,7 @@ def test_retired_versions_decrypt_nothing_any_more(service: LocalKeyService, pat
     service.rotate(KEY)
     after = service.encrypt(KEY, b"data", CONTEXT)
     current = service.current(KEY)
-    assert [service.retire(KEY), service.retire(KEY)] == [1, 0]
+    assert [service.retire(KEY, current), service.retire(KEY, current)] == [1, 0]
     for one in (service, LocalKeyService(path)):
         assert one.current(KEY) == current
         assert one.decrypt(KEY, after, CONTEXT) == b"data"
@@ -65,7 +65,11 @@ def test_retired_versions_decrypt_nothing_any_more(service: LocalKeyService, pat
     service.rotate(KEY)
     assert service.current(KEY) not in {current, service.id_of(before)}
     with pytest.raises(KeyNotFound):
-        service.retire("alias/nobody")
+        service.retire("alias/nobody", current)
+    with pytest.raises(WrongKey, match="nothing was destroyed"):
+        service.retire(KEY, service.id_of(before))
+    assert service.retire(KEY, current) == 0  # the version that came meanwhile stays, and so does the one named
+    assert service.decrypt(KEY, after, CONTEXT) == b"data"
     with pytest.raises(WrongKey):
         service.id_of(b"short")
 
