@@ -25,11 +25,14 @@ class EngineDeadline(TransientError):
 class DuckDBEngine:
     """Opens sessions that share settings.
 
+    Files are read and written in `scratch` and at `places`, folders or single files, alone: whatever a summary, a rule
+    or a recipe may say, and whatever a check of theirs may have missed, no query reaches another file of the machine.
     `memory_limit` bounds DuckDB's own buffers (more spills to `scratch`); `deadline` is in seconds and bounds one
     session, because a query that never ends must not hold a partition for ever.
     """
 
     scratch: Path
+    places: tuple[Path, ...] = ()
     threads: int = 2
     memory_limit: str = "512MB"
     deadline: float = 3600.0
@@ -75,7 +78,7 @@ class DuckDBEngine:
         with _OPENING:
             if self not in _DATABASES:
                 self.scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
-                _DATABASES[self] = duckdb.connect(
+                database = duckdb.connect(
                     config={
                         "threads": self.threads,
                         "memory_limit": self.memory_limit,
@@ -83,8 +86,14 @@ class DuckDBEngine:
                         "preserve_insertion_order": True,
                         "autoinstall_known_extensions": False,
                         "autoload_known_extensions": False,
+                        "python_enable_replacements": False,  # nor a variable of this process
                     }
                 )
+                places = ", ".join(self.dialect.text(str(one.absolute())) for one in (self.scratch, *self.places))
+                database.execute(f"SET allowed_directories = [{places}]")
+                database.execute(f"SET allowed_paths = [{places}]")
+                database.execute("SET enable_external_access = false")  # nothing turns it on again
+                _DATABASES[self] = database
             return _DATABASES[self]
 
 

@@ -76,7 +76,7 @@ AROUND = Surroundings(
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
-    with DuckDBEngine(tmp_path_factory.mktemp("engine")).session() as opened:
+    with DuckDBEngine(tmp_path_factory.mktemp("engine"), (tmp_path_factory.getbasetemp(),)).session() as opened:
         opened.execute(f"CREATE TEMP TABLE other AS SELECT * FROM ({OTHER}) AS v(n, word, amount)")
         yield opened
 
