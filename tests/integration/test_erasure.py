@@ -163,8 +163,10 @@ def test_the_command_looks_first_and_leaves_no_trace_on_this_machine_but_its_own
     assert (code, looked["dry_run"], looked["store"]["incidents"]) == (0, True, 4)
     assert JO.subject.encode() in b"".join(plain_files(place.home / "incidents"))
     assert command(place.home, *names, *STEWARD, "--confirm", "0" * 12)[0] == 2
-    code, refused = command(place.home, *names, "--actor", "somebody", "--reason", "x")
+    code, refused = command(place.home, *names, "--actor", "somebody", "--reason", "Request 17")
     assert (code, "service-desk-steward" in refused["error"]) == (3, True)
+    for telling in (f"{ADDRESS} asked for it", f"by phone from 604-555-0188, {JO.subject}", f"asked by {JO.subject}"):
+        assert command(place.home, *names, *STEWARD[:2], "--reason", telling)[0] in {2, 3}
     code, done = command(place.home, *names, *STEWARD, "--confirm", looked["reference"])
     assert (code, done["lake"]["remaining"], done["store"]["contacts"]) == (0, {}, 3)
     everything = b"".join(plain_files(place.home)).lower()
@@ -172,7 +174,9 @@ def test_the_command_looks_first_and_leaves_no_trace_on_this_machine_but_its_own
         assert canary.encode() not in everything
     entries = place.platform.audit.verify()
     assert entries.intact
-    assert [one.action for one in entries.entries] == ["erasure looked at", "erasure begun", "erasure done"]
+    assert [one.action for one in entries.entries] == [
+        *("erasure looked at", "refused", "erasure begun", "erasure done"),
+    ]
     assert entries.entries[-1].facts["store"] == done["store"]
 
 

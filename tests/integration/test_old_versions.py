@@ -180,6 +180,15 @@ def test_pruning_stands_in_the_audit_log(three: Platform, trees: Dataset) -> Non
     assert len(three.audit.read().entries) == 1
 
 
+def test_whoever_restores_what_was_pruned_once_and_came_again_is_a_steward(three: Platform, trees: Dataset) -> None:
+    first, *_ = three.lake.history("curated", "trees", YEAR)
+    again = three.lake.restore("curated", "trees", YEAR, first.version)
+    three.lake.mark_pruned(again)
+    with pytest.raises(NotEntitled):
+        old_versions.restore(three, Desk(three.audit, trees.contract, "gardener", "x"), YEAR, first.version, REASON)
+    assert three.lake.latest("curated", "trees", YEAR) == again
+
+
 def test_a_steward_restores_a_version_and_nobody_else(three: Platform, trees: Dataset) -> None:
     first = next(three.lake.history("curated", "trees", YEAR))
     steward = Desk(three.audit, trees.contract, "parks-steward", "tester")

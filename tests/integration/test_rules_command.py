@@ -63,7 +63,8 @@ def test_other_rules_are_checked_before_they_are_tried(platform: Platform, datas
     text = 'Rules = [ RowCount > 100, IsComplete "Species" labels=["action"="quarantine"] ]'
     changed = with_rules(dataset, text, "draft.dqdl")
     file = trees_csv(tmp_path / "trees.csv", bad_trees(2024))
-    trial = try_rules(platform, changed, file, LocalObjectStore(platform.lake.store.scratch() / "upper"), failed_to=tmp_path / "failed.csv")
+    upper = LocalObjectStore(platform.lake.store.scratch() / "upper")
+    trial = try_rules(platform, changed, file, upper, failed_to=tmp_path / "failed.csv")
     [tried] = trial.partitions
     assert [(one.outcome, one.rows_failed) for one in tried.verdict.results] == [("FAIL", None), ("FAIL", 10)]
     written = (tmp_path / "failed.csv").read_text("utf-8")
