@@ -21,6 +21,10 @@ class EngineDeadline(TransientError):
     """A query ran past its deadline and was interrupted; nothing of it was published."""
 
 
+class EngineUnavailable(TransientError):
+    """The engine ran out of memory or disk, or could not read or write a file; nothing of it was published."""
+
+
 @dataclass(frozen=True, slots=True)
 class DuckDBEngine:
     """Opens sessions that share settings.
@@ -46,7 +50,7 @@ class DuckDBEngine:
         """A connection whose temporary tables and functions nobody else sees; they go with it.
 
         All sessions of one engine share its buffers, and so its memory limit. Raises EngineDeadline if the body is
-        still querying at the deadline.
+        still querying at the deadline, and EngineUnavailable.
         """
         connection = self._database().cursor()
         connection.execute("SET TimeZone = 'UTC'")
@@ -69,6 +73,9 @@ class DuckDBEngine:
             if expired.is_set():
                 raise EngineDeadline(f"a query ran longer than {self.deadline:.0f} s and was interrupted") from error
             raise
+        except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
+            first, *_ = str(error).splitlines()
+            raise EngineUnavailable(f"{first}. It works in {self.scratch} with {self.memory_limit}") from error
         finally:
             timer.cancel()
             session.close()

@@ -231,11 +231,14 @@ class LocalKeyService:
     def _write(self, keys: Mapping[str, _Key]) -> None:
         try:
             handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
-            with os.fdopen(handle, "wb") as file:
-                file.write(_encoded(keys))
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(self._path)
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(_encoded(keys))
+                    file.flush()
+                    os.fsync(file.fileno())
+                Path(name).replace(self._path)
+            finally:
+                Path(name).unlink(missing_ok=True)
             # The new name must survive a power cut too: what it encrypts is lost without it.
             folder = os.open(self._path.parent, os.O_RDONLY)
             try:

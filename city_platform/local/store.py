@@ -36,8 +36,12 @@ class LocalObjectStore:
 
     def put(self, key: str, data: bytes, *, create_only: bool = False) -> None:
         handle, name = tempfile.mkstemp(dir=self.scratch())
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+        except OSError as error:
+            Path(name).unlink(missing_ok=True)
+            raise StoreUnavailable(f"cannot write {key}: {error.strerror}") from error
         self._move(Path(name), key, create_only=create_only)
 
     def put_file(self, key: str, file: Path) -> None:
@@ -86,7 +90,10 @@ class LocalObjectStore:
         """This process's folder for unfinished files; what dead processes left behind is removed first."""
         mine = self._scratch_root / str(os.getpid())
         if not mine.is_dir():
-            mine.mkdir(parents=True, mode=0o700, exist_ok=True)
+            try:
+                mine.mkdir(parents=True, mode=0o700, exist_ok=True)
+            except OSError as error:
+                raise StoreUnavailable(f"cannot write below {self._root}: {error.strerror}") from error
             for other in self._scratch_root.iterdir():
                 if other.name.isdecimal() and not _alive(int(other.name)):
                     shutil.rmtree(other, ignore_errors=True)

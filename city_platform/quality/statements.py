@@ -115,16 +115,17 @@ def _names_a_step(table: exp.Table) -> bool:
 
     Elsewhere the engine would take the name for a file's and read it.
     """
-    name, child, parent = table.name.lower(), table, table.parent
-    while parent is not None:
+    name = table.name.lower()
+    child: exp.Expr = table
+    while (parent := child.parent) is not None:
         steps = parent.args.get("with_")
         if isinstance(parent, exp.With):  # a step sees the ones before it, and itself where it is recursive
-            before = parent.expressions[: child.index + bool(parent.args.get("recursive"))]
+            before = parent.expressions[: (child.index or 0) + bool(parent.args.get("recursive"))]
         else:
             before = steps.expressions if steps is not None and steps is not child else []
         if any(step.alias_or_name.lower() == name for step in before):
             return True
-        child, parent = parent, parent.parent
+        child = parent
     return False
 
 

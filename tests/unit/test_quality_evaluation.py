@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime
 from itertools import pairwise
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -215,3 +216,16 @@ def test_rows_keep_their_order_when_their_failures_are_streamed(session: Session
     table = session.stream(f"SELECT _row, {tag} AS failed FROM t").read_all()
     assert table["_row"].to_pylist() == list(range(300_000))
     assert len(table) - table["failed"].null_count == failing
+
+
+@pytest.mark.parametrize("failure", [duckdb.OutOfMemoryException, duckdb.IOException])
+def test_a_machine_without_room_judges_nothing(
+    session: Session, monkeypatch: pytest.MonkeyPatch, failure: type[duckdb.Error]
+) -> None:
+    def without_room(*_: object) -> list[tuple[object, ...]]:
+        raise failure("no room")
+
+    session.execute("CREATE OR REPLACE TEMP TABLE t AS SELECT 1 AS n, 0 AS _row")
+    monkeypatch.setattr(Session, "rows", without_room)
+    with pytest.raises(failure):  # and not a verdict that says the rows or the rules are wrong
+        evaluated(session, ['IsUnique "n"', "RowCount > 0"], "block")
