@@ -140,10 +140,10 @@ class LakeEraser:
         )
 
     def _manifests(self) -> Iterator[tuple[str, Manifest]]:
-        store = self.platform.lake.store
-        for key in list(store.keys(f"{MANIFESTS}/")):
+        lake = self.platform.lake
+        for key in lake.numbered(f"{MANIFESTS}/"):
             if key.split("/")[2] == self.dataset.name:
-                yield key, Manifest.from_json(store.get(key))
+                yield key, lake.manifest(key)
 
     def _touched(self, keys: Sequence[str]) -> set[Place]:
         """The partitions whose manifests, of any version, are or name one of the objects."""
@@ -179,9 +179,9 @@ class LakeEraser:
         """All versions but the newest. Files go before the manifest that names them: a second run finds them by it."""
         lake, name = self.platform.lake, self.dataset.name
         prefix = f"{MANIFESTS}/{layer}/{name}/{partition}/"
-        *old, _ = [*lake.store.keys(prefix)] or [""]
+        *old, _ = lake.numbered(prefix) or [""]
         for key in old:
-            for file in Manifest.from_json(lake.store.get(key)).files:
+            for file in lake.manifest(key).files:
                 if file.key not in kept:
                     lake.store.delete(file.key)
                     done.objects_removed += 1

@@ -39,10 +39,11 @@ class LocalObjectStore:
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
+            self._move(Path(name), key, create_only=create_only)
         except OSError as error:
-            Path(name).unlink(missing_ok=True)
             raise StoreUnavailable(f"cannot write {key}: {error.strerror}") from error
-        self._move(Path(name), key, create_only=create_only)
+        finally:
+            Path(name).unlink(missing_ok=True)
 
     def put_file(self, key: str, file: Path) -> None:
         file.chmod(0o600)
@@ -61,12 +62,16 @@ class LocalObjectStore:
         return datetime.fromtimestamp(self.local_path(key).stat().st_mtime, UTC)
 
     def keys(self, prefix: str) -> Iterator[str]:
+        def unreadable(error: OSError) -> None:
+            if not isinstance(error, FileNotFoundError):  # a folder that went meanwhile holds nothing
+                raise StoreUnavailable(f"cannot list {prefix}: {error.strerror}") from error
+
         folder, _, _ = prefix.rpartition("/")
-        found = (
-            path.relative_to(self._objects).as_posix()
-            for path in (self._path(folder) if folder else self._objects).rglob("*")
-            if path.is_file()
-        )
+        start = str(self._path(folder) if folder else self._objects)
+        found: list[str] = []
+        for place, _, names in os.walk(start, onerror=unreadable):
+            below = place[len(str(self._objects)) + 1 :].replace(os.sep, "/")
+            found += [f"{below}/{name}" if below else name for name in names]
         yield from sorted(key for key in found if key.startswith(prefix))
 
     def delete(self, key: str) -> None:
