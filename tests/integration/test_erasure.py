@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
@@ -15,6 +16,10 @@ from city_platform.deployment.erasure import open_erasers
 from city_platform.incidents.erasure import NobodyNamed, Person, pattern_of
 from city_platform.incidents.model import PICTURES, Status
 from city_platform.layers import encrypted, open_incidents, profile, questions
+from city_platform.layers.erasure import texts_of
+from city_platform.layers.old_versions import prune
+from city_platform.layers.rotation import rotate
+from city_platform.local.platform import local_key_service
 from city_platform.protection.masking import pseudonymizer
 from tests.erasure import ADDRESS, ANN, JO, WORDS, Place
 from tests.incident_stream import record
@@ -100,6 +105,39 @@ def test_a_person_is_gone_from_the_store_and_every_version_of_the_lake(
     assert (again.incidents, set(nothing.to_json().values())) == ([], {0})
     assert (same.days_rewritten, same.old_versions_removed, same.remaining) == ([], 0, {})
     assert place.versions() == versions
+
+
+def test_what_was_wrapped_anew_since_is_looked_into_as_well(
+    lived_in: tuple[Place, tuple[str, str, str, str]],
+) -> None:
+    place, _ = lived_in
+    lake = place.erasers()[1]
+    named = pattern_of([place.town.path.processor.pseudonym(JO.subject)])
+    sealed = [key for key in lake.search(named).found if key.startswith("encrypted/")]
+    assert len(sealed) == 2  # two versions
+    rotate(place.platform, "incidents", account="tester", versions=local_key_service(place.home))
+    place.town.clock.time = datetime.now(UTC) + timedelta(days=2)
+    list(prune(place.platform, [place.dataset], keep=1, older_than=timedelta(days=1), account="tester"))
+    newest = place.platform.lake.require("encrypted", "incidents", NOW.date().isoformat())
+    data, _ = newest.files
+    after = lake.search(named)
+    # The data file of the newest version; the key material that lay beside it is gone.
+    assert ([key for key in after.found if key.startswith("encrypted/")], after.unread) == ([data.key], {})
+    assert data.key in sealed
+
+
+def test_names_are_found_wherever_a_row_holds_them() -> None:
+    inner = pa.array([{"why": "Kim's", "n": 1}], pa.struct({"why": pa.string(), "n": pa.int64()}))
+    columns = {
+        "text": ["Kim"],
+        "texts": pa.array([["a", "Kim"]], pa.list_(pa.large_string())),
+        "rows": pa.ListArray.from_arrays([0, 1], inner),
+        "few": pa.array(["Kim"]).dictionary_encode(),
+        "pairs": pa.array([[("k", "Kim")]], pa.map_(pa.string(), pa.string())),
+        "number": [1],
+    }
+    found = [one for column in pa.record_batch(columns).columns for one in texts_of(column)]
+    assert found == ["Kim", "a\nKim", "Kim's", "Kim", "k", "Kim"]
 
 
 def the_store_has_the_reports_without_jo(place: Place, own: str, phoned: str, anns: str) -> None:
