@@ -14,6 +14,7 @@ another key: the infrastructure points the alias at it, and `…/previous` at th
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from city_platform.lake.pruning import KEY_IDS, SAFE_AGE
 from city_platform.lake.sink import workspace
 from city_platform.layers import encrypted
 from city_platform.layers.platform import Platform
-from city_platform.ports import ObjectNotFound, VersionedKeys
+from city_platform.ports import KeyNotFound, ObjectNotFound, VersionedKeys
 from city_platform.protection.classification import master_key, master_keys
 from city_platform.protection.encryption import KEY_MATERIAL_PREFIX, wrapped_keys
 from city_platform.protection.encryption import rotate as wrap_anew
@@ -99,7 +100,10 @@ def retire(platform: Platform, dataset: str, *, account: str, versions: Versione
     Raises KeyVersionInUse with everything that does, and the errors of key service, store and log.
     """
     # Before anybody looks: should a key be rotated meanwhile, what was found to be under these ids still opens.
-    keys = {key: versions.current(key) for key in master_keys(dataset)}
+    keys: dict[str, str] = {}
+    for key in master_keys(dataset):
+        with suppress(KeyNotFound):  # a dataset with pseudonyms and nothing encrypted has one of the two
+            keys[key] = versions.current(key)
     uses = list(_uses(platform, dataset, keys, versions))
     if uses:
         raise KeyVersionInUse(dataset, uses)
@@ -213,5 +217,5 @@ def _uses(platform: Platform, dataset: str, ids: Mapping[str, str], versions: Ve
         secret = store.get(pseudonym_key_place(dataset))
     except ObjectNotFound:
         return
-    if versions.id_of(secret) != ids[master_key(dataset, Classification.PERSONAL)]:
+    if versions.id_of(secret) != ids.get(master_key(dataset, Classification.PERSONAL)):
         yield "the secret of the pseudonyms: rotate the keys"

@@ -96,7 +96,7 @@ class LocalObjectStore:
         mine = self._scratch_root / str(os.getpid())
         if not mine.is_dir():
             try:
-                mine.mkdir(parents=True, mode=0o700, exist_ok=True)
+                self._make_folders(mine)
             except OSError as error:
                 raise StoreUnavailable(f"cannot write below {self._root}: {error.strerror}") from error
             for other in self._scratch_root.iterdir():
