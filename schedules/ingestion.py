@@ -15,8 +15,8 @@ from city_platform.datasets import Dataset
 from city_platform.layers.fetching import Observation
 from resources.platform import PlatformResource
 from resources.portal import PortalResource
+from schedules.clock import TIMEZONE
 
-TIMEZONE = "America/Vancouver"
 DAILY = "0 6 * * *"
 FETCHES = {  # name -> cron, and the cadences asked about then
     "daily": (DAILY, ("daily",)),
