@@ -42,6 +42,7 @@ _ID_BYTES = 16
 _KEY_BYTES = 32
 _NONCE_BYTES = 12
 _TAG_BYTES = 16
+_MADE = b"There are keys in the file beside this one.\n"
 
 
 class KeyExists(PermanentError):
@@ -76,8 +77,8 @@ class LocalKeyService:
     """A KeyService in one file, shared by any number of processes: each sees the others' changes at its next call.
 
     Beside the port it manages keys: `create`, `rotate`, `retire`, `disable`, `enable`, `keys`. The file appears
-    with the first key; encrypting never makes one. A file that others could read or exchange is a KeyDenied that
-    says what to do; a damaged one is a KeyNotFound.
+    with the first key; encrypting never makes one, and where the file is lost no key takes the place of those that
+    were. A file that others could read or exchange is a KeyDenied that says what to do; a damaged one is a KeyNotFound.
     """
 
     def __init__(self, path: Path) -> None:
@@ -223,8 +224,15 @@ class LocalKeyService:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             keys = dict(self._read())
+            if os.fstat(lock).st_size and not self._path.exists():
+                raise KeyNotFound(
+                    f"{self._path} is gone, and had keys: restore it from a backup. Without one nothing that is "
+                    f"encrypted opens again, and removing {self._path.name}.lock lets new keys be made"
+                )
             yield keys
             self._write(keys)
+            if not os.fstat(lock).st_size:
+                os.write(lock, _MADE)
         finally:
             os.close(lock)
 

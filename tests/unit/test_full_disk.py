@@ -1,10 +1,6 @@
 """A disk that takes nothing more: an error that may go away, nothing half-written, and what was there stays."""
 
 import errno
-import resource
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
@@ -17,21 +13,10 @@ from city_platform.lake.sink import ParquetSink, workspace
 from city_platform.local.keys import LocalKeyService
 from city_platform.local.store import LocalObjectStore
 from city_platform.ports import KeyServiceUnavailable, StoreUnavailable
+from tests.full_disk import full
 from tests.town import StandingClock
 
 KEY = "catalog/tables.json"
-
-
-@contextmanager
-def full(size: int = 100) -> Iterator[None]:
-    """No file of this process grows beyond so many bytes."""
-    limits, on_excess = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, on_excess)
 
 
 def files(folder: Path) -> list[str]:

@@ -250,3 +250,26 @@ def test_only_the_same_context_opens(
     if other != context:
         with pytest.raises(WrongKey):
             service.decrypt(KEY, sealed, other)
+
+
+def test_a_lost_file_is_not_replaced_by_other_keys(service: LocalKeyService, path: Path) -> None:
+    sealed = service.encrypt(KEY, b"data", CONTEXT)
+    backup = path.read_bytes()
+    path.unlink()
+    for make in (LocalKeyService(path).ensure, service.ensure, service.create, service.rotate):
+        with pytest.raises(KeyNotFound, match="restore it from a backup"):
+            make(KEY)
+    assert not path.exists()
+    path.write_bytes(backup)
+    path.chmod(0o600)
+    assert service.decrypt(KEY, sealed, CONTEXT) == b"data"
+    path.unlink()
+    path.with_name("keys.json.lock").unlink()
+    service.ensure(KEY)
+
+
+def test_who_died_before_the_first_key_was_written_begins_again(tmp_path: Path) -> None:
+    lock = tmp_path / "keys.json.lock"
+    lock.touch(mode=0o600)
+    LocalKeyService(tmp_path / "keys.json").create(KEY)
+    assert lock.stat().st_size > 0
