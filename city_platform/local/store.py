@@ -76,7 +76,10 @@ class LocalObjectStore:
 
     def delete(self, key: str) -> None:
         path = self._path(key)
-        path.unlink(missing_ok=True)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreUnavailable(f"cannot remove {key}: {error.strerror}") from error
         # Folders are only a part of keys here: one that holds nothing goes, so that listing does not walk it for ever.
         for folder in path.parents:
             if folder == self._objects:

@@ -37,6 +37,17 @@ def test_a_store_that_cannot_begin_says_so(tmp_path: Path) -> None:
         LocalObjectStore(tmp_path).put(KEY, b"")
 
 
+def test_what_cannot_be_removed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_only(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    store = LocalObjectStore(tmp_path)
+    store.put(KEY, b"")
+    monkeypatch.setattr(Path, "unlink", read_only)
+    with pytest.raises(StoreUnavailable, match=f"cannot remove {KEY}: Read-only file system"):
+        store.delete(KEY)
+
+
 def test_unfinished_rows_go_with_their_folder(tmp_path: Path) -> None:
     lake = Lake(LocalObjectStore(tmp_path), StandingClock())
     rows = pa.record_batch({"n": pa.array(range(10_000))})
