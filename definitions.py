@@ -27,7 +27,8 @@ from city_platform.datasets import load_datasets
 from resources.platform import PlatformResource
 from resources.portal import PortalResource
 from schedules.catalog import catalog_schedule
-from schedules.governance import TIMEZONE, governance_schedule, questions_schedule, scorecard_schedule
+from schedules.clock import TIMEZONE
+from schedules.governance import governance_schedule, questions_schedule, scorecard_schedule
 from schedules.incidents import analysis_schedule
 from schedules.ingestion import fetch_schedules, ingestion_schedule
 from schedules.lake import prune_schedule

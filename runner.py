@@ -158,9 +158,13 @@ def _definitions(home: Path) -> dg.Definitions:
 @cache
 def _instance(home: Path) -> dg.DagsterInstance:
     """The instance the web interface shows; its settings are written once and then the operator's to change."""
+    os.umask(0o077)  # Dagster, and its child processes, make files with the process's own mode
     folder = _dagster_home(home)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.mkdir(parents=True, exist_ok=True)
     settings = folder / "dagster.yaml"
     if not settings.exists():
-        settings.write_text(_INSTANCE_SETTINGS, encoding="utf-8")
+        # Put there whole: an empty one, left by whoever died here, would be taken for the operator's wish.
+        unfinished = folder / f".dagster.{os.getpid()}.yaml"
+        unfinished.write_text(_INSTANCE_SETTINGS, encoding="utf-8")
+        unfinished.replace(settings)
     return dg.DagsterInstance.from_ref(instance_ref(folder))

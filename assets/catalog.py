@@ -7,7 +7,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import (
     UnresolvedAssetJobDefinition,  # what the public define_asset_job returns has no public name
 )
 
-from assets.graph import asset_key, markdown_table, typed_failures
+from assets.graph import asset_key, markdown_list, markdown_table, typed_failures
 from city_platform.catalog.describe import LAYERS
 from city_platform.catalog.views import KEY as VIEWS
 from city_platform.datasets import Dataset
@@ -121,6 +121,6 @@ def _checks(found: catalog.Refreshed) -> Iterator[dg.AssetCheckResult]:
             description=remedy if problems else None,
             metadata={
                 "problems": dg.MetadataValue.int(len(problems)),
-                "list": dg.MetadataValue.md("\n".join(f"- {one}" for one in problems[:_SHOWN]) or "none"),
+                "list": dg.MetadataValue.md(markdown_list(problems[:_SHOWN])),
             },
         )

@@ -13,6 +13,7 @@ from city_platform.datasets import Dataset
 from city_platform.errors import PermanentError, TransientError
 from city_platform.lake.lake import Lake
 from city_platform.lake.manifest import Manifest
+from city_platform.layers import exported
 from city_platform.layers.cleaned import recipe_of
 from city_platform.layers.platform import Platform
 from city_platform.markdown import table
@@ -75,6 +76,14 @@ def external_spec(
 ) -> dg.AssetSpec:
     """What the platform writes elsewhere and the graph only shows: where a dataset's rows come from."""
     return _spec(dataset, name, description, kinds, classification)
+
+
+def exports_spec(
+    dataset: Dataset, upstream: str, description: str, *, kinds: set[str], classification: str
+) -> dg.AssetSpec:
+    """`[dataset, exports]`: what is written into the lake by partition as it comes; a sensor observes what is new."""
+    spec = external_spec(dataset, exported.LAYER, description, kinds=kinds, classification=classification)
+    return spec.replace_attributes(deps=[asset_key(dataset, upstream)], partitions_def=partitions(dataset))
 
 
 def analysis_spec(
@@ -200,6 +209,11 @@ def _file_table(manifest: Manifest, lake: Lake) -> str:
         for file in files
     ]
     return markdown_table(rows)
+
+
+def markdown_list(sentences: Sequence[str]) -> str:
+    """A list in Markdown."""
+    return "\n".join(f"- {one}" for one in sentences) or "none"
 
 
 def markdown_table(rows: Sequence[Mapping[str, object]]) -> str:

@@ -1,6 +1,6 @@
 """Incidents beyond the layers: where their changes come from, and what is found in all of them together."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import timedelta
 
 import dagster as dg
@@ -8,17 +8,18 @@ import dagster as dg
 from assets.graph import (
     analysis_spec,
     asset_key,
+    exports_spec,
     external_spec,
+    markdown_list,
     markdown_table,
     materialization,
-    partitions,
     typed_failures,
 )
 from assets.jobs import UnresolvedAssetJobDefinition
 from city_platform.datasets import Dataset
 from city_platform.deployment.incidents import open_reference
 from city_platform.incidents.statistics import as_row
-from city_platform.layers import exported, incident_analysis, quality_checked, questions
+from city_platform.layers import incident_analysis, quality_checked, questions
 from resources.platform import PlatformResource
 
 DATASET, STORE = "incidents", "store"
@@ -29,7 +30,14 @@ _SHOWN = 50
 
 def incident_assets(dataset: Dataset) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """Everything of the dataset that is no layer."""
-    return [store_spec(dataset), exports_spec(dataset), statistics_asset(dataset), anomalies_asset(dataset)]
+    exports = exports_spec(
+        dataset,
+        STORE,
+        "every change as CSV and Parquet, by day, with a manifest.",
+        kinds={"parquet", "csv"},
+        classification="personal",
+    )
+    return [store_spec(dataset), exports, statistics_asset(dataset), anomalies_asset(dataset)]
 
 
 def store_spec(dataset: Dataset) -> dg.AssetSpec:
@@ -41,17 +49,6 @@ def store_spec(dataset: Dataset) -> dg.AssetSpec:
         kinds={"sqlite", "dynamodb"},
         classification="personal",
     )
-
-
-def exports_spec(dataset: Dataset) -> dg.AssetSpec:
-    """`[incidents, exports]`: changes as the export writes them into the lake; new ones are observed by the sensor."""
-    return external_spec(
-        dataset,
-        exported.LAYER,
-        "every change as CSV and Parquet, by day, with a manifest.",
-        kinds={"parquet", "csv"},
-        classification="personal",
-    ).replace_attributes(deps=[asset_key(dataset, STORE)], partitions_def=partitions(dataset))
 
 
 def statistics_asset(dataset: Dataset) -> dg.AssetsDefinition:
@@ -92,7 +89,12 @@ def anomalies_asset(dataset: Dataset) -> dg.AssetsDefinition:
         unusual = [one.explanation for one in judged if one.unusual]
         newest = max((one.day for one in judged), default=None)
         recent = [one.explanation for one in judged if newest and one.unusual and newest - one.day < _RECENT]
-        yield materialization(dataset, manifest, adapters.lake, {"unusual": dg.MetadataValue.md(_listed(unusual))})
+        yield materialization(
+            dataset,
+            manifest,
+            adapters.lake,
+            {"unusual": dg.MetadataValue.md(markdown_list(unusual[-_SHOWN:]))},
+        )
         yield dg.AssetCheckResult(
             asset_key=spec.key,
             check_name=_USUAL,
@@ -101,7 +103,7 @@ def anomalies_asset(dataset: Dataset) -> dg.AssetsDefinition:
             metadata={
                 "judged": dg.MetadataValue.int(len(judged)),
                 "unusual in the last week": dg.MetadataValue.int(len(recent)),
-                "list": dg.MetadataValue.md(_listed(recent)),
+                "list": dg.MetadataValue.md(markdown_list(recent[-_SHOWN:])),
             },
         )
 
@@ -116,7 +118,3 @@ def analysis_job(dataset: Dataset) -> UnresolvedAssetJobDefinition:
         selection=dg.AssetSelection.assets(*(asset_key(dataset, name) for name in names)),
         description="Counts, how incidents end and what was unusual, from the trusted changes of all days.",
     )
-
-
-def _listed(sentences: Sequence[str]) -> str:
-    return "\n".join(f"- {one}" for one in sentences[-_SHOWN:]) or "nothing"

@@ -8,6 +8,7 @@ import dagster as dg
 from assets.graph import typed_failures
 from city_platform.datasets import Dataset
 from city_platform.layers import drop_folder
+from city_platform.layers.platform import Platform
 from resources.platform import PlatformResource
 
 JOB = "land"
@@ -27,11 +28,12 @@ def landing_job(datasets: Sequence[Dataset]) -> dg.JobDefinition:
     @dg.op
     def land_dropped_file(context: dg.OpExecutionContext, config: DroppedFile, platform: PlatformResource) -> None:
         file = Path(config.path)
-        if not file.exists():
+        try:
+            with typed_failures():
+                landing = drop_folder.take(platform.open(), known[config.dataset], file)
+        except FileNotFoundError:
             context.log.info("%s is gone from the drop folder: another run has taken it", file.name)
             return
-        with typed_failures():
-            landing = drop_folder.take(platform.open(), known[config.dataset], file)
         source = landing.source
         context.add_output_metadata(
             {
@@ -52,12 +54,19 @@ def landing_job(datasets: Sequence[Dataset]) -> dg.JobDefinition:
     return job
 
 
-def landing_requests(folder: Path, datasets: Sequence[Dataset], now: float) -> Iterator[dg.RunRequest]:
-    """One run for each file that waits. A file that changes is another run; the same file is asked for once."""
+def landing_requests(
+    platform: Platform, folder: Path, datasets: Sequence[Dataset], now: float, tick: str = ""
+) -> Iterator[dg.RunRequest]:
+    """One run for each file that waits. A file that changes is another run; the same file is asked for once a `tick`.
+
+    What cannot even be asked for is set aside.
+    """
     for dataset, file in drop_folder.waiting(folder, datasets, now):
+        if drop_folder.set_aside(platform, dataset, file):
+            continue
         facts = file.stat()
         yield dg.RunRequest(
-            run_key=f"{dataset.name}/{file.name}/{facts.st_size}/{facts.st_mtime_ns}",
+            run_key=f"{dataset.name}/{file.name}/{facts.st_size}/{facts.st_mtime_ns}" + (f"/{tick}" if tick else ""),
             job_name=JOB,
             run_config={"ops": {"land_dropped_file": {"config": {"dataset": dataset.name, "path": str(file)}}}},
             tags={"dataset": dataset.name},

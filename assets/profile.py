@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from assets.graph import layer_spec, markdown_table, materialization, typed_failures
+from assets.graph import layer_spec, markdown_list, markdown_table, materialization, typed_failures
 from city_platform.datasets import Dataset
 from city_platform.layers import cleaned, profile
 from city_platform.profiling.model import Profile
@@ -43,5 +43,5 @@ def _metadata(found: Profile) -> Mapping[str, dg.MetadataValue]:
         "duplicate rows": dg.MetadataValue.int(found.duplicate_rows),
         "overview": dg.MetadataValue.md(markdown_table([overview(found)])),
         "columns": dg.MetadataValue.md(markdown_table(column_rows(found))),
-        "findings": dg.MetadataValue.md("\n".join(f"- {one}" for one in found.findings) or "none"),
+        "findings": dg.MetadataValue.md(markdown_list(found.findings)),
     }

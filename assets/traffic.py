@@ -10,7 +10,9 @@ import dagster as dg
 from assets.graph import (
     analysis_spec,
     asset_key,
+    exports_spec,
     external_spec,
+    markdown_list,
     markdown_table,
     materialization,
     partitions,
@@ -20,7 +22,7 @@ from assets.jobs import UnresolvedAssetJobDefinition
 from city_platform.datasets import Dataset
 from city_platform.deployment.incidents import open_reference
 from city_platform.deployment.traffic import open_registry, open_state
-from city_platform.layers import curated, exported, traffic_advice, traffic_agreement, traffic_analysis
+from city_platform.layers import curated, traffic_advice, traffic_agreement, traffic_analysis
 from city_platform.layers.traffic_agreement import LiveForgotten
 from city_platform.layers.traffic_analysis import ZoneForecast
 from city_platform.traffic import free_flow
@@ -40,7 +42,13 @@ def traffic_assets(dataset: Dataset) -> list[dg.AssetsDefinition | dg.AssetSpec]
     """Everything of the dataset that is no layer."""
     return [
         stream_spec(dataset),
-        exports_spec(dataset),
+        exports_spec(
+            dataset,
+            STREAM,
+            "every valid reading, late ones too, as Parquet by the hour it was measured in, with a manifest.",
+            kinds={"parquet"},
+            classification="internal",
+        ),
         free_flow_asset(dataset),
         anomalies_asset(dataset),
         forecast_asset(dataset),
@@ -57,17 +65,6 @@ def stream_spec(dataset: Dataset) -> dg.AssetSpec:
         kinds={"sqlite", "kinesis"},
         classification="internal",
     )
-
-
-def exports_spec(dataset: Dataset) -> dg.AssetSpec:
-    """`[traffic_readings, exports]`: readings as the archive writes them; new ones are observed by the sensor."""
-    return external_spec(
-        dataset,
-        exported.LAYER,
-        "every valid reading, late ones too, as Parquet by the hour it was measured in, with a manifest.",
-        kinds={"parquet"},
-        classification="internal",
-    ).replace_attributes(deps=[asset_key(dataset, STREAM)], partitions_def=partitions(dataset))
 
 
 def agreement_check(dataset: Dataset) -> dg.AssetChecksDefinition:
@@ -154,7 +151,7 @@ def anomalies_asset(dataset: Dataset) -> dg.AssetsDefinition:
             dataset,
             manifest,
             adapters.lake,
-            {"unusual": dg.MetadataValue.md(_listed([one.explanation for one in found]))},
+            {"unusual": dg.MetadataValue.md(markdown_list([one.explanation for one in found][:_SHOWN]))},
         )
         yield dg.AssetCheckResult(
             asset_key=spec.key,
@@ -164,7 +161,7 @@ def anomalies_asset(dataset: Dataset) -> dg.AssetsDefinition:
             metadata={
                 "unusual on the last day": dg.MetadataValue.int(len(recent)),
                 "zones": dg.MetadataValue.int(len({one.zone for one in recent})),
-                "most unusual": dg.MetadataValue.md(_listed([one.explanation for one in worst])),
+                "most unusual": dg.MetadataValue.md(markdown_list([one.explanation for one in worst][:_SHOWN])),
             },
         )
 
@@ -199,7 +196,7 @@ def forecast_asset(dataset: Dataset) -> dg.AssetsDefinition:
             {
                 "scores": dg.MetadataValue.md(markdown_table(_scores(found))),
                 "zones without a forecast": dg.MetadataValue.int(len(without)),
-                "why not": dg.MetadataValue.md(_listed(reasons)),
+                "why not": dg.MetadataValue.md(markdown_list(reasons[:_SHOWN])),
                 **_card(found),
             },
         )
@@ -333,7 +330,3 @@ def _card(found: Sequence[ZoneForecast]) -> dict[str, dg.MetadataValue]:
     zone = min(errors, key=lambda name: (abs(errors[name] - middle), name))
     scores = [one.scores for one in found if one.zone == zone]
     return {"model card": dg.MetadataValue.md(model_card(zone, "vehicles an hour", scores))}
-
-
-def _listed(sentences: Sequence[str]) -> str:
-    return "\n".join(f"- {one}" for one in sentences[:_SHOWN]) or "nothing"

@@ -207,7 +207,7 @@ def platform(file: str) -> Mapping[str, int]:
     assert ruleset is not None
     scratch = tempfile.mkdtemp(prefix="rules-benchmark-engine-")
     try:
-        with DuckDBEngine(Path(scratch), memory_limit="2GB").session() as session:
+        with DuckDBEngine(Path(scratch), (Path(file),), memory_limit="2GB").session() as session:
             session.view("licences", [Path(file)])
             evaluation = evaluate(session, "licences", ruleset, COLUMNS, NOW, files=[Path(file)])
     finally:

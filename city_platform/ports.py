@@ -150,8 +150,10 @@ class VersionedKeys(KeyService, Protocol):
         """The id, as `current` gave it, of what the ciphertext was made with. Raises WrongKey for what is none."""
         ...
 
-    def retire(self, key: str) -> int:
-        """Destroys every version but the current one, and all that only they could decrypt; how many these were."""
+    def retire(self, key: str, kept: str) -> int:
+        """Destroys every version older than the one of the id `kept`, and all that only they could decrypt; how many
+        these were. Raises WrongKey where `kept` is no version of the key.
+        """
         ...
 
 

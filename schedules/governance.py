@@ -11,9 +11,9 @@ from city_platform.contracts.partitions import Granularity
 from city_platform.datasets import Dataset
 from city_platform.layers import quality_checked
 from resources.platform import PlatformResource
+from schedules.clock import TIMEZONE, scheduled
 
 CRON, SCORECARD_CRON = "0 5 * * 1", "0 6 * * 1"
-TIMEZONE = "America/Vancouver"
 HOURS = 24  # of a dataset by the hour the newest: a week has more than a weekend could judge again
 
 
@@ -43,23 +43,19 @@ def governance_schedule(dataset: Dataset, job: UnresolvedAssetJobDefinition) -> 
 
 def questions_schedule(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
     """Mondays at six, when the week's evaluations have opened or closed the gates."""
-    return dg.ScheduleDefinition(
-        name="weekly_questions",
-        job=job,
-        cron_schedule=SCORECARD_CRON,
-        execution_timezone=TIMEZONE,
-        default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Answers the business questions of every dataset from its trusted rows.",
+    return scheduled(
+        "weekly_questions",
+        SCORECARD_CRON,
+        job,
+        "Answers the business questions of every dataset from its trusted rows.",
     )
 
 
 def scorecard_schedule(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
     """Mondays at six: an hour is ample for the evaluations, and the scorecard names those that are older."""
-    return dg.ScheduleDefinition(
-        name="weekly_scorecard",
-        job=job,
-        cron_schedule=SCORECARD_CRON,
-        execution_timezone=TIMEZONE,
-        default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Scores every dataset and partition, and notifies of the gates that stand closed.",
+    return scheduled(
+        "weekly_scorecard",
+        SCORECARD_CRON,
+        job,
+        "Scores every dataset and partition, and notifies of the gates that stand closed.",
     )

@@ -3,18 +3,16 @@
 import dagster as dg
 
 from assets.jobs import UnresolvedAssetJobDefinition
-from schedules.governance import TIMEZONE
+from schedules.clock import scheduled
 
 CRON = "0 4 * * *"
 
 
 def analysis_schedule(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
     """Every day at four in the city's time."""
-    return dg.ScheduleDefinition(
-        name="daily_incident_analysis",
-        job=job,
-        cron_schedule=CRON,
-        execution_timezone=TIMEZONE,
-        default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Counts incidents by place, kind, status and reporter, and looks for what is unusual.",
+    return scheduled(
+        "daily_incident_analysis",
+        CRON,
+        job,
+        "Counts incidents by place, kind, status and reporter, and looks for what is unusual.",
     )

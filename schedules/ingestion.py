@@ -15,8 +15,8 @@ from city_platform.datasets import Dataset
 from city_platform.layers.fetching import Observation
 from resources.platform import PlatformResource
 from resources.portal import PortalResource
+from schedules.clock import TIMEZONE
 
-TIMEZONE = "America/Vancouver"
 DAILY = "0 6 * * *"
 FETCHES = {  # name -> cron, and the cadences asked about then
     "daily": (DAILY, ("daily",)),
@@ -26,7 +26,10 @@ FETCHES = {  # name -> cron, and the cadences asked about then
 
 
 def ingestion_schedule(folder: Path, datasets: Sequence[Dataset], job: dg.JobDefinition) -> dg.ScheduleDefinition:
-    """Every day at six in the city's time, even where the drop folder's sensor is switched off."""
+    """Every day at six in the city's time, even where the drop folder's sensor is switched off.
+
+    The sensor asks for a file once. What could not land then, because something was out, is tried again here.
+    """
 
     @dg.schedule(
         name="daily_ingestion",
@@ -36,8 +39,9 @@ def ingestion_schedule(folder: Path, datasets: Sequence[Dataset], job: dg.JobDef
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Lands every file that waits in the drop folder.",
     )
-    def daily_ingestion(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
-        yield from landing_requests(folder, datasets, context.scheduled_execution_time.timestamp())
+    def daily_ingestion(context: dg.ScheduleEvaluationContext, platform: PlatformResource) -> Iterator[dg.RunRequest]:
+        tick = context.scheduled_execution_time
+        yield from landing_requests(platform.open(), folder, datasets, tick.timestamp(), tick.isoformat())
 
     return daily_ingestion
 

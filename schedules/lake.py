@@ -3,18 +3,11 @@
 import dagster as dg
 
 from assets.jobs import UnresolvedAssetJobDefinition
+from schedules.clock import scheduled
 
 CRON = "30 3 * * *"
-TIMEZONE = "America/Vancouver"
 
 
 def prune_schedule(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
     """Every day at half past three in the city's time."""
-    return dg.ScheduleDefinition(
-        name="daily_pruning",
-        job=job,
-        cron_schedule=CRON,
-        execution_timezone=TIMEZONE,
-        default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Removes the files of old versions that nothing needs any more.",
-    )
+    return scheduled("daily_pruning", CRON, job, "Removes the files of old versions that nothing needs any more.")

@@ -15,7 +15,7 @@ from city_platform.datasets import Dataset
 from city_platform.layers import curated, exported
 from city_platform.layers.platform import Platform
 from resources.platform import PlatformResource
-from schedules.governance import TIMEZONE
+from schedules.clock import TIMEZONE
 
 CORRECTION_CRON, ANALYSIS_CRON, ADVICE_CRON = "4 * * * *", "30 5 * * *", "*/10 * * * *"
 CAUGHT_UP = 48  # hours that a correction looks back at: a weekend's outage, the rest is the sensor's

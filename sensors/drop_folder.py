@@ -23,6 +23,7 @@ def drop_folder_sensor(folder: Path, datasets: Sequence[Dataset], job: dg.JobDef
         description="Lands files put into drop/<dataset>/ once they have stopped growing.",
     )
     def drop_folder(platform: PlatformResource) -> Iterator[dg.RunRequest]:
-        yield from landing_requests(folder, datasets, platform.open().clock.now().timestamp())
+        adapters = platform.open()
+        yield from landing_requests(adapters, folder, datasets, adapters.clock.now().timestamp())
 
     return drop_folder

@@ -27,7 +27,8 @@ def aws_platform(home: Path, settings: AwsSettings, clock: Clock, *, threads: in
     def open_engine() -> "DuckDBEngine":
         from city_platform.engines.duckdb import DuckDBEngine
 
-        return DuckDBEngine(home / "cache" / "scratch" / "engine", threads=threads or os.cpu_count() or 2)
+        cache = home / "cache"
+        return DuckDBEngine(cache / "scratch" / "engine", (cache,), threads=threads or os.cpu_count() or 2)
 
     return Platform(
         lake=Lake(S3ObjectStore(settings.buckets, home / "cache", config), clock),

@@ -89,7 +89,8 @@ def demo(
         platform = session.platform()
         datasets = {name: dataset for name, dataset in session.datasets().items() if name in SAMPLE_FILES}
         folder = session.home / "samples"
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for private in (session.home, folder):  # `parents` would make the home open to others
+            private.mkdir(exist_ok=True, mode=0o700)
         started = time.monotonic()
         landed = 0
         for name, dataset in datasets.items():

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import typer
 
+from city_platform.cli.quality import at_the_desk
 from city_platform.cli.session import FAILED, OK, USAGE, Session
 
 if TYPE_CHECKING:
@@ -35,8 +36,9 @@ KEPT = (
 
 
 @app.command(
-    epilog="Examples: city-platform erase --email jo@city.example --actor service-desk-steward --reason 'No. 17'\n\n"
-    "city-platform erase --subject 3f1c… --actor service-desk-steward --reason 'No. 17' --confirm 9f86d081884c"
+    epilog="Examples: city-platform erase --email jo@city.example --actor service-desk-steward "
+    "--reason 'Request 17'\n\n"
+    "city-platform erase --subject 3f1c… --actor service-desk-steward --reason 'Request 17' --confirm 9f86d081884c"
 )
 def erase(
     actor: Annotated[str, typer.Option(envvar="CITY_PLATFORM_ACTOR", help="The data steward who answers for it.")],
@@ -58,15 +60,18 @@ def erase(
 
     from city_platform.deployment import deployment
     from city_platform.deployment.erasure import open_erasers
-    from city_platform.governance.roles import require_steward
-    from city_platform.incidents.erasure import Person
+    from city_platform.governance.decisions import Action, checked_reason
+    from city_platform.incidents.erasure import Person, pattern_of
 
     session = Session.start(home, as_json=as_json)
     with session.errors():
         person = Person(frozenset(subject or ()), email)
         dry_run = confirm is None
-        dataset, platform = session.dataset(DATASET), session.platform()
-        require_steward(dataset.contract, actor, platform.clock.now().date())
+        dataset, platform, desk = at_the_desk(session, DATASET, actor)
+        desk.require_role(Action.ERASE, "all")
+        reason = checked_reason(reason)
+        if pattern_of({*person.subjects, *filter(None, [email])}).search(reason):
+            session.fail(USAGE, "the reason names the person, and is kept for ever: say the number of the request")
         store, lake = open_erasers(session.home, platform, dataset, _remake(session))
         reference = person.reference(lake.pseudonym)
         if confirm not in {None, reference}:
@@ -74,7 +79,7 @@ def erase(
         facts = {"dataset": DATASET, "reference": reference, "reason": reason}
 
         def record(action: str, **more: object) -> None:
-            platform.audit.append(actor=actor.strip(), account=session.account(), action=action, facts=facts | more)
+            platform.audit.append(actor=desk.actor, account=desk.account, action=action, facts=facts | more)
 
         # Looking opens every contact: that is on record before it happens.
         record("erasure looked at" if dry_run else "erasure begun")

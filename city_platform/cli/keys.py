@@ -14,7 +14,6 @@ from city_platform.deployment import deployment
 if TYPE_CHECKING:
     from city_platform.layers.platform import Platform
     from city_platform.layers.rotation import Rotation
-    from city_platform.local.keys import LocalKeyService
 
 app = typer.Typer(help="The keys of the encrypted layer.", no_args_is_help=True)
 
@@ -112,25 +111,22 @@ def retire(dataset: DatasetName, home: Home = None, as_json: Json = False) -> No
 @app.command()
 def disable(key: KeyName, home: Home = None, as_json: Json = False) -> None:
     """Stop all use of a key, until it is enabled again."""
-    session = Session.start(home, as_json=as_json)
-    with session.errors():
-        keys = session.local_keys()
-        keys.disable(key)
-    _tell(session, keys, key)
+    _switch(Session.start(home, as_json=as_json), key, enabled=False)
 
 
 @app.command()
 def enable(key: KeyName, home: Home = None, as_json: Json = False) -> None:
     """Allow the use of a disabled key again."""
-    session = Session.start(home, as_json=as_json)
+    _switch(Session.start(home, as_json=as_json), key, enabled=True)
+
+
+def _switch(session: Session, key: str, *, enabled: bool) -> None:
     with session.errors():
-        keys = session.local_keys()
-        keys.enable(key)
-    _tell(session, keys, key)
-
-
-def _tell(session: Session, keys: "LocalKeyService", key: str) -> None:
-    state = next(one for one in keys.keys() if one.name == key)  # noqa: SIM118 -- not a mapping
+        keys, account = session.local_keys(), session.account()
+        (keys.enable if enabled else keys.disable)(key)
+        state = next(one for one in keys.keys() if one.name == key)  # noqa: SIM118 -- not a mapping
+        action = "enable key" if enabled else "disable key"
+        session.platform().audit.append(actor=account, account=account, action=action, facts={"key": key})
     session.result({"key": state.name, "version": state.version, "enabled": state.enabled})
     if not session.as_json:
         session.out.print(f"{key}: version {state.version}, {'enabled' if state.enabled else 'disabled'}")

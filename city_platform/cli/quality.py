@@ -234,8 +234,8 @@ def propose(
         if patch.exists() and patch.read_bytes() != proposed.patch.encode():
             session.fail(USAGE, f"{patch} exists and says something else: name another file with --out")
         patch.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # Beside the patch, hence on the same disk as the home and as private as that.
-        with tempfile.TemporaryDirectory(dir=session.home) as scratch, progress(session) as bars:
+        # In the lake's own scratch: the engine reads nowhere else, and what a kill leaves there goes with the next run.
+        with tempfile.TemporaryDirectory(dir=platform.lake.store.scratch()) as scratch, progress(session) as bars:
             bars.add_task(f"trying it on {dataset} {partition}", total=None)
             effect = proposal.effect_of(platform, chosen, partition, proposed, LocalObjectStore(Path(scratch)))
         handle = os.open(patch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

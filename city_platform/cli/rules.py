@@ -144,10 +144,12 @@ def try_on_file(
             session.fail(REFUSED, f"{file} is no file: name a source file")
         if failed is not None and failed.exists():
             session.fail(USAGE, f"{failed} exists already: name another file, or remove it")
-        with TemporaryDirectory(prefix="rules-") as scratch, progress(session) as bars:
+        platform = session.platform()
+        # In the lake's own scratch: the engine reads nowhere else, and what a kill leaves there goes with the next run.
+        folder = platform.lake.store.scratch()
+        with TemporaryDirectory(prefix="rules-", dir=folder) as scratch, progress(session) as bars:
             bar = bars.add_task(f"trying {file.name}", total=None)
             upper = LocalObjectStore(Path(scratch))
-            platform = session.platform()
             trial = try_rules(platform, chosen, file, upper, rows=rows, failed_to=failed, progress=advancing(bars, bar))
     session.result(
         {

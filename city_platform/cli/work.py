@@ -53,6 +53,8 @@ def land_files(
                 landings.append(land(platform, dataset, file, advancing(bars, bar)))
             except PermanentError as error:
                 refusals.append(Refusal(file.name, str(error)))
+            except OSError as error:
+                refusals.append(Refusal(file.name, f"{file.name} cannot be read: {error.strerror}"))
             bars.update(bar, total=bars.tasks[bar].completed)
     return landings, refusals
 

@@ -29,7 +29,7 @@ _TABLE_FUNCTIONS = {"range", "generate_series"}
 _VARYING = {
     *("now", "today", "current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"),
     *("get_current_timestamp", "get_current_time", "transaction_timestamp", "random", "rand", "setseed"),
-    *("uuid", "uuidv4", "uuidv7", "gen_random_uuid", "nextval", "currval", "getenv"),
+    *("uuid", "uuidv4", "uuidv7", "gen_random_uuid", "nextval", "currval", "getenv", "current_setting"),
 }
 _ONE_SELECT = f"write one SELECT that reads {RELATION}"
 _POSITION = re.compile(r"^LINE ([0-9]+): (.*)\n( *)\^", re.MULTILINE)

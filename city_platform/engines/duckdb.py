@@ -23,15 +23,22 @@ class EngineDeadline(TransientError):
     """A query ran past its deadline and was interrupted; nothing of it was published."""
 
 
+class EngineUnavailable(TransientError):
+    """The engine ran out of memory or disk, or could not read or write a file; nothing of it was published."""
+
+
 @dataclass(frozen=True, slots=True)
 class DuckDBEngine:
     """Opens sessions that share settings.
 
+    Files are read and written in `scratch` and at `places`, folders or single files, alone: whatever a summary, a rule
+    or a recipe may say, and whatever a check of theirs may have missed, no query reaches another file of the machine.
     `memory_limit` bounds DuckDB's own buffers (more spills to `scratch`); `deadline` is in seconds and bounds one
     session, because a query that never ends must not hold a partition for ever.
     """
 
     scratch: Path
+    places: tuple[Path, ...] = ()
     threads: int = 2
     memory_limit: str = "512MB"
     deadline: float = 3600.0
@@ -45,7 +52,7 @@ class DuckDBEngine:
         """A connection whose temporary tables and functions nobody else sees; they go with it.
 
         All sessions of one engine share its buffers, and so its memory limit. Raises EngineDeadline if the body is
-        still querying at the deadline.
+        still querying at the deadline, and EngineUnavailable.
         """
         connection = self._database().cursor()
         connection.execute("SET TimeZone = 'UTC'")
@@ -68,6 +75,9 @@ class DuckDBEngine:
             if expired.is_set():
                 raise EngineDeadline(f"a query ran longer than {self.deadline:.0f} s and was interrupted") from error
             raise
+        except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
+            first, *_ = str(error).splitlines()
+            raise EngineUnavailable(f"{first}. It works in {self.scratch} with {self.memory_limit}") from error
         finally:
             timer.cancel()
             session.close()
@@ -77,7 +87,7 @@ class DuckDBEngine:
         with _OPENING:
             if self not in _DATABASES:
                 self.scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
-                _DATABASES[self] = duckdb.connect(
+                database = duckdb.connect(
                     config={
                         "threads": self.threads,
                         "memory_limit": self.memory_limit,
@@ -85,8 +95,14 @@ class DuckDBEngine:
                         "preserve_insertion_order": True,
                         "autoinstall_known_extensions": False,
                         "autoload_known_extensions": False,
+                        "python_enable_replacements": False,  # nor a variable of this process
                     }
                 )
+                places = ", ".join(self.dialect.text(str(one.absolute())) for one in (self.scratch, *self.places))
+                database.execute(f"SET allowed_directories = [{places}]")
+                database.execute(f"SET allowed_paths = [{places}]")
+                database.execute("SET enable_external_access = false")  # nothing turns it on again
+                _DATABASES[self] = database
             return _DATABASES[self]
 
 

@@ -17,6 +17,7 @@ orchestrator. On S3, let only stewards put objects under `audit`, and lock them 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -28,6 +29,7 @@ from city_platform.ports import Clock, ObjectExists, ObjectNotFound, ObjectStore
 PREFIX, HEAD = "audit/", "audit-head.json"
 START = "0" * 64  # what the first entry has for a predecessor
 MOST_BYTES = 16_384  # of one entry
+AT_ONCE = 16  # entries read
 ATTEMPTS = 50  # to take the next number while others take theirs
 
 
@@ -151,14 +153,11 @@ class AuditLog:
         if keys and head is None and not breaks:  # the first entry may have come between the two questions
             head, breaks = self._head()
         pieces: dict[str, bytes] = {}
-        for key in keys:
-            try:
-                if self.store.size(key) > MOST_BYTES:
-                    breaks.append(f"{key} is larger than any entry")
-                    continue
-                pieces[key] = self.store.get(key)
-            except ObjectNotFound:
-                breaks.append(f"{key} vanished while the log was read")
+        for key, piece in zip(keys, self._pieces(keys), strict=True):
+            if isinstance(piece, str):
+                breaks.append(piece)
+            else:
+                pieces[key] = piece
         entries, found = _chained(pieces)
         breaks += found
         if head is not None:
@@ -179,6 +178,21 @@ class AuditLog:
         except ObjectNotFound:
             pieces = {}
         return Reading(log.entries, (*log.breaks, *_against(expected, pieces, "the head that was noted")), log.head)
+
+    def _pieces(self, keys: Sequence[str]) -> Sequence[bytes | str]:
+        """The objects' bytes, or what is wrong with one. Several at once: on S3 each takes tens of milliseconds."""
+        if len(keys) <= AT_ONCE:
+            return [self._piece(key) for key in keys]
+        with ThreadPoolExecutor(AT_ONCE) as readers:
+            return list(readers.map(self._piece, keys))
+
+    def _piece(self, key: str) -> bytes | str:
+        try:
+            if self.store.size(key) > MOST_BYTES:
+                return f"{key} is larger than any entry"
+            return self.store.get(key)
+        except ObjectNotFound:
+            return f"{key} vanished while the log was read"
 
     def _head(self) -> tuple[Head | None, list[str]]:
         try:

@@ -37,6 +37,7 @@ class Action(StrEnum):
     RELEASE = "release"
     PROPOSE = "propose"
     RESTORE = "restore"
+    ERASE = "erase"  # what was removed of a person, the log says in entries of their own
     REFUSED = "refused"  # somebody without the role tried one of the others
 
 

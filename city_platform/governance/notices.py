@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from city_platform.ports import Clock, Notifier, ObjectExists, ObjectStore
+from city_platform.ports import Clock, Notifier, ObjectExists, ObjectNotFound, ObjectStore
 
 LEASE = timedelta(minutes=10)
 
@@ -51,9 +51,15 @@ class Notices:
         return True
 
     def _abandoned(self, key: str) -> bool:
-        """Whether somebody meant to send it long ago and did not say that it was sent."""
-        note = json.loads(self.store.get(key))
-        return note["state"] == "claimed" and self.clock.now() - datetime.fromisoformat(note["at"]) > LEASE
+        """Whether somebody meant to send it long ago and did not say that it was sent; a damaged claim says nothing."""
+        try:
+            note = json.loads(self.store.get(key))
+            claimed = note["state"] == "claimed"
+            return claimed and abs(self.clock.now() - datetime.fromisoformat(note["at"])) > LEASE
+        except ObjectNotFound:
+            return False  # it could not be sent just now: the next look tries again
+        except (ValueError, TypeError, KeyError):
+            return True
 
     def _note(self, notice: Notice, state: str) -> bytes:
         note = {"identity": notice.identity, "subject": notice.subject, "state": state}

@@ -30,7 +30,7 @@ def record_read(store: ObjectStore, incident_id: str, actor: Actor, at: datetime
     """
     line = {"at": rfc3339(at), "incident_id": incident_id, "subject": actor.subject, "role": actor.role}
     place = f"incidents/contact-reads/{at.date().isoformat()}/{new_incident_id(at)}.json"
-    store.put(place, json.dumps(line).encode(), create_only=True)
+    store.put(place, json.dumps(line, ensure_ascii=False).encode(), create_only=True)
 
 
 def _context(incident_id: str) -> dict[str, str]:

@@ -15,6 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from city_platform.errors import PermanentError
+from city_platform.ingestion.sheet_span import MAX_CELLS, spanned
 
 BOM = b"\xef\xbb\xbf"
 MAX_COLUMNS = 1_000
@@ -135,11 +136,16 @@ def _check_workbook(path: Path) -> None:
                 raise UnreadableSource(path.name, "the file is a zip archive and no workbook", "Unpack it first")
             # Reads every member against its declared size and checksum: a lying size or a cut-off file ends here.
             damaged = archive.testzip()
+            cells = 0 if damaged else spanned(archive)
     # zipfile's own words: RuntimeError for an encrypted part, and its subclass for a compression it does not know.
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise UnreadableSource(path.name, "the workbook is cut off or damaged", "Fetch the file again") from error
     if damaged is not None:
         raise UnreadableSource(path.name, f"the workbook's part {damaged} is damaged", "Fetch the file again")
+    if cells > MAX_CELLS:
+        raise UnreadableSource(
+            path.name, f"a sheet spans {cells:,} cells; at most {MAX_CELLS:,} are read", "Export the sheet as CSV"
+        )
 
 
 def _refuse_other_kinds(name: str, head: bytes) -> None:

@@ -11,6 +11,7 @@ manifest names can be removed without asking who else might be writing it (see `
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from typing import Any
 
 from city_platform.contracts.partitions import partition_folder
 from city_platform.errors import PermanentError, TransientError
-from city_platform.lake.manifest import Manifest, StoredFile, version_of
+from city_platform.lake.manifest import Manifest, StoredFile, UnreadableManifest, version_of
 from city_platform.ports import Clock, ObjectExists, ObjectNotFound, ObjectStore
 
 
@@ -58,6 +59,7 @@ class StagedFile:
 
 
 MANIFESTS, PRUNED = "manifests", "pruned"
+_NUMBERED = re.compile(rf"({MANIFESTS}|{PRUNED})(/[^/]+){{3}}/[0-9]{{10}}\.json")
 _NAMED = 30  # partitions that an error names, the newest
 
 
@@ -74,10 +76,23 @@ class Lake:
     store: ObjectStore
     clock: Clock
 
+    def numbered(self, prefix: str) -> list[str]:
+        """The keys of manifests, or of notes, in order; what else somebody has put beside them is none."""
+        return [key for key in self.store.keys(prefix) if _NUMBERED.fullmatch(key)]
+
+    def manifest(self, key: str) -> Manifest:
+        """The manifest under a key; raises UnreadableManifest, which says what can be done."""
+        try:
+            return Manifest.from_json(self.store.get(key))
+        except UnreadableManifest as error:
+            raise UnreadableManifest(
+                f"{key}: {error}. Restore it from a backup; if there is none, remove it: the one before counts then"
+            ) from None
+
     def latest(self, layer: str, dataset: str, partition: str) -> Manifest | None:
         """The newest published version, or None."""
-        keys = list(self.store.keys(_manifests(layer, dataset, partition)))
-        return Manifest.from_json(self.store.get(keys[-1])) if keys else None
+        keys = self.numbered(_manifests(layer, dataset, partition))
+        return self.manifest(keys[-1]) if keys else None
 
     def require(self, layer: str, dataset: str, partition: str) -> Manifest:
         """The newest published version; raises NotPublished."""
@@ -92,21 +107,20 @@ class Lake:
 
     def history(self, layer: str, dataset: str, partition: str) -> Iterator[Manifest]:
         """All published versions, oldest first, those included whose files are gone (see `versions`)."""
-        for key in self.store.keys(_manifests(layer, dataset, partition)):
-            yield Manifest.from_json(self.store.get(key))
+        for key in self.numbered(_manifests(layer, dataset, partition)):
+            yield self.manifest(key)
 
     def versions(self, layer: str, dataset: str, partition: str) -> Sequence[Published]:
         """As `history`, with what became of each one's files."""
         pruned = {
-            sequence_of(key): datetime.fromisoformat(json.loads(self.store.get(key))["pruned_at"])
-            for key in self.store.keys(f"{PRUNED}/{layer}/{dataset}/{partition}/")
+            sequence_of(key): self._pruned_at(key) for key in self.numbered(f"{PRUNED}/{layer}/{dataset}/{partition}/")
         }
         return [Published(one, pruned.get(one.sequence)) for one in self.history(layer, dataset, partition)]
 
     def before(self, layer: str, dataset: str, partition: str, version: str) -> Manifest | None:
         """The newest published manifest of another version, or None."""
-        for key in reversed(list(self.store.keys(_manifests(layer, dataset, partition)))):
-            manifest = Manifest.from_json(self.store.get(key))
+        for key in reversed(self.numbered(_manifests(layer, dataset, partition))):
+            manifest = self.manifest(key)
             if manifest.version != version:
                 return manifest
         return None
@@ -114,7 +128,7 @@ class Lake:
     def partitions(self, layer: str, dataset: str) -> Sequence[str]:
         """The partitions published at least once, in order."""
         prefix = f"{MANIFESTS}/{layer}/{dataset}/"
-        return sorted({key[len(prefix) :].split("/", 1)[0] for key in self.store.keys(prefix)})
+        return sorted({key[len(prefix) :].split("/", 1)[0] for key in self.numbered(prefix)})
 
     def paths(self, manifest: Manifest, part: str) -> Sequence[Path]:
         """Local files holding a part's rows, in order. Raises VersionPruned, and ObjectNotFound where it is not known
@@ -124,12 +138,12 @@ class Lake:
             return [self.store.local_path(file.key) for file in manifest.parts.get(part, ())]
         except ObjectNotFound as error:
             try:
-                note = json.loads(self.store.get(_key(PRUNED, manifest)))
+                pruned_at = self._pruned_at(_key(PRUNED, manifest))
             except ObjectNotFound:
                 raise error from None
             raise VersionPruned(
                 f"version {manifest.version} of {manifest.dataset}/{manifest.layer} {manifest.partition} was pruned at "
-                f"{note['pruned_at']}: its files are gone"
+                f"{pruned_at.isoformat()}: its files are gone"
             ) from error
 
     def publish(
@@ -225,6 +239,15 @@ class Lake:
         note = {"version": manifest.version, "pruned_at": self.clock.now().isoformat(), "bytes": manifest.size}
         with suppress(ObjectExists):
             self.store.put(_key(PRUNED, manifest), json.dumps(note).encode(), create_only=True)
+
+    def _pruned_at(self, key: str) -> datetime:
+        """What a note says. Raises UnreadableManifest."""
+        try:
+            return datetime.fromisoformat(json.loads(self.store.get(key))["pruned_at"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise UnreadableManifest(
+                f"{key}: not a note of what was pruned. Remove it: the next pruning writes it again"
+            ) from error
 
     def _put(self, manifest: Manifest) -> Manifest:
         try:

@@ -276,8 +276,7 @@ def _renumber(lake: Lake, dataset: str, place: Place) -> None:
 
 
 def _manifest(lake: Lake, dataset: str, place: Place, sequence: int) -> Manifest:
-    key = f"{MANIFESTS}/{place.layer}/{dataset}/{place.partition}/{sequence:010d}.json"
-    return Manifest.from_json(lake.store.get(key))
+    return lake.manifest(f"{MANIFESTS}/{place.layer}/{dataset}/{place.partition}/{sequence:010d}.json")
 
 
 def _read(lake: Lake, dataset: str, place: Place, sequence: int) -> Known:
@@ -287,7 +286,7 @@ def _read(lake: Lake, dataset: str, place: Place, sequence: int) -> Known:
 def _listed(lake: Lake, prefix: str) -> dict[str, dict[Place, list[int]]]:
     """Numbers by dataset and place, of what lies below the prefix."""
     found: dict[str, dict[Place, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for key in lake.store.keys(f"{prefix}/"):
+    for key in lake.numbered(f"{prefix}/"):
         _, layer, dataset, partition, _ = key.split("/")
         found[dataset][Place(layer, partition)].append(sequence_of(key))
     return found

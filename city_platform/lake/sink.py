@@ -1,5 +1,7 @@
 """Writing Parquet: Arrow batches in, one finished and hashed file out."""
 
+import errno
+import os
 import shutil
 import tempfile
 from collections import deque
@@ -15,6 +17,7 @@ import pyarrow.parquet as pq
 
 from city_platform.engines.parquet import ordered_columns, repetitive_columns
 from city_platform.lake.lake import Lake, StagedFile
+from city_platform.ports import StoreUnavailable
 
 ROW_GROUP_ROWS = 24_576  # several in an ordinary year, so that readers can share them out
 
@@ -107,11 +110,20 @@ class ParquetSink:
             self._writer = None
 
 
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}  # a disk that takes nothing more
+
+
 @contextmanager
 def workspace(lake: Lake) -> Iterator[Path]:
-    """A private folder for unfinished files, gone afterwards."""
-    folder = Path(tempfile.mkdtemp(dir=lake.store.scratch()))
+    """A private folder for unfinished files, gone afterwards. A disk that takes nothing more is a StoreUnavailable."""
+    scratch = lake.store.scratch()
     try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        folder = Path(tempfile.mkdtemp(dir=scratch))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        raise StoreUnavailable(f"cannot write below {scratch}: {os.strerror(error.errno)}") from error

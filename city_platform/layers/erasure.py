@@ -23,7 +23,7 @@ from city_platform.lake.manifest import Manifest
 from city_platform.layers import encrypted, freshness, open_incidents, profile, questions
 from city_platform.layers.platform import Platform
 from city_platform.ports import ObjectNotFound
-from city_platform.protection.encryption import read_encrypted
+from city_platform.protection.encryption import is_key_material, read_encrypted
 
 _PLACES = ("incidents/", PENDING + "/", "exports/incidents/dead/")  # beside what manifests name
 _NAMELESS = "no manifest names it: a run is writing it or died over it; prune the lake, then run again"
@@ -72,14 +72,17 @@ class LakeEraser:
     def search(self, names: Pattern[str]) -> Search:
         """Every object of the dataset, in every version: manifests, files, segments, letters, records of reading."""
         done = Search()
+        # Of several versions with the same data file the newest has the wrapped keys that are there, and open.
+        sealing = {file.key: one for _, one in self._manifests() if one.layer == encrypted.LAYER for file in one.files}
         for key in self._keys():
             done.objects += 1
             try:
-                texts = self._texts(key)
+                texts = self._texts(key, sealing.get(key))
                 if any(names.search(text) for text in texts):
                     done.found.append(key)
-            except ObjectNotFound:
-                continue  # it went meanwhile
+            except ObjectNotFound as error:
+                if key in self.platform.lake.store.keys(key):  # else it went meanwhile
+                    done.unread[key] = f"{type(error).__name__}: {error}"
             except (CityPlatformError, pa.ArrowException) as error:
                 done.unread[key] = f"{type(error).__name__}: {error}"
         return done
@@ -105,7 +108,7 @@ class LakeEraser:
         for layer, partition in sorted({*self._of(days), *touched, *((open_incidents.LAYER, one) for one in years)}):
             self._remove_old(layer, partition, kept, done)
         last = self.search(named)
-        done.remaining = {key: self._why(key) for key in last.found} | last.unread
+        done.remaining = self._why(last.found) | last.unread
         return done
 
     def _keys(self) -> Iterator[str]:
@@ -114,36 +117,34 @@ class LakeEraser:
             if rest[place in (MANIFESTS, PRUNED) :][:1] == [self.dataset.name] or key.startswith(_PLACES):
                 yield key
 
-    def _texts(self, key: str) -> Iterator[str]:
+    def _texts(self, key: str, sealing: Manifest | None) -> Iterator[str]:
         if not key.endswith(".parquet"):
             yield self.platform.lake.store.get(key).decode(errors="replace")
             return
-        for batch in self._sealed(key) if key.startswith(f"{encrypted.LAYER}/") else self._plain(key):
+        for batch in self._sealed(key, sealing) if key.startswith(f"{encrypted.LAYER}/") else self._plain(key):
             for column in batch.columns:
-                if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-                    yield "\n".join(one for one in column.unique().to_pylist() if one is not None)
+                yield from texts_of(column)
 
     def _plain(self, key: str) -> Iterator[pa.RecordBatch]:
         yield from pq.ParquetFile(self.platform.lake.store.local_path(key)).iter_batches()
 
-    def _sealed(self, key: str) -> Iterator[pa.RecordBatch]:
-        """Of the encrypted layer, whose wrapped keys lie beside the file and are bound to its partition."""
-        manifest = next((one for _, one in self._manifests() if any(file.key == key for file in one.files)), None)
-        if manifest is None:
+    def _sealed(self, key: str, version: Manifest | None) -> Iterator[pa.RecordBatch]:
+        """Of the encrypted layer, whose wrapped keys are among the version's files and bound to its partition."""
+        if version is None:
             raise UnknownPartition(_NAMELESS)
-        self.platform.lake.paths(manifest, "rows")  # the wrapped keys, too
+        material = [path for path in self.platform.lake.paths(version, "rows") if is_key_material(path)]
         yield from read_encrypted(
-            [self.platform.lake.store.local_path(key)],
+            [self.platform.lake.store.local_path(key), *material],
             dataset=self.dataset.name,
-            partition=manifest.partition,
+            partition=version.partition,
             keys=self.platform.keys,
         )
 
     def _manifests(self) -> Iterator[tuple[str, Manifest]]:
-        store = self.platform.lake.store
-        for key in list(store.keys(f"{MANIFESTS}/")):
+        lake = self.platform.lake
+        for key in lake.numbered(f"{MANIFESTS}/"):
             if key.split("/")[2] == self.dataset.name:
-                yield key, Manifest.from_json(store.get(key))
+                yield key, lake.manifest(key)
 
     def _touched(self, keys: Sequence[str]) -> set[Place]:
         """The partitions whose manifests, of any version, are or name one of the objects."""
@@ -179,9 +180,9 @@ class LakeEraser:
         """All versions but the newest. Files go before the manifest that names them: a second run finds them by it."""
         lake, name = self.platform.lake, self.dataset.name
         prefix = f"{MANIFESTS}/{layer}/{name}/{partition}/"
-        *old, _ = [*lake.store.keys(prefix)] or [""]
+        *old, _ = lake.numbered(prefix) or [""]
         for key in old:
-            for file in Manifest.from_json(lake.store.get(key)).files:
+            for file in lake.manifest(key).files:
                 if file.key not in kept:
                     lake.store.delete(file.key)
                     done.objects_removed += 1
@@ -195,16 +196,40 @@ class LakeEraser:
             newest[one.layer, one.partition] = one
         return {file.key for one in newest.values() for file in one.files}
 
-    def _why(self, key: str) -> str:
-        if key.startswith(PENDING):
-            return "it waits for the next export: run again after that"
-        for place, one in self._manifests():
-            if key == place or any(file.key == key for file in one.files):
-                return (
+    def _why(self, keys: Sequence[str]) -> dict[str, str]:
+        """Of each of these objects, why it still names the person."""
+        version_of = {
+            key: one for place, one in self._manifests() for key in (place, *(file.key for file in one.files))
+        }
+        reasons = {}
+        for key in keys:
+            one = version_of.get(key)
+            if key.startswith(PENDING):
+                reasons[key] = "it waits for the next export: run again after that"
+            elif one is not None:
+                reasons[key] = (
                     f"the newest version of {one.layer} {one.partition} could not be made anew: its gate is closed or "
                     "its run failed; see to that, then run again"
                 )
-        return _NAMELESS
+            else:
+                reasons[key] = _NAMELESS
+        return reasons
+
+
+def texts_of(column: pa.Array) -> Iterator[str]:
+    """The texts that a column holds, at whatever depth; equal ones once."""
+    kind = column.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        yield "\n".join(one for one in column.unique().to_pylist() if one is not None)
+    elif pa.types.is_dictionary(kind):
+        yield from texts_of(column.dictionary)
+    elif pa.types.is_map(kind):
+        yield from texts_of(column.keys)
+        yield from texts_of(column.items)
+    elif pa.types.is_nested(kind):
+        inner = column.flatten()
+        for one in inner if pa.types.is_struct(kind) else [inner]:
+            yield from texts_of(one)
 
 
 def _without(row: Row, pseudonyms: frozenset[str]) -> Row:

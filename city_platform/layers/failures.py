@@ -7,13 +7,17 @@ from city_platform.governance.decisions import read_decisions
 from city_platform.governance.notices import Notice, Notices
 from city_platform.layers import quality_checked
 from city_platform.layers.gated import gate
+from city_platform.layers.metrics import newest
 from city_platform.layers.platform import Platform
 from city_platform.layers.review import next_steps
 from city_platform.quality.gate import Standing
 
 
-def failures(platform: Platform, datasets: Sequence[Dataset]) -> Iterator[Notice]:
+def failures(platform: Platform, datasets: Sequence[Dataset], *, everything: bool = True) -> Iterator[Notice]:
     """One notice for each partition whose newest data was judged and may not pass, and one for a log in doubt.
+
+    Unless `everything` is looked at, it is the newest partitions of each dataset, as `metrics.newest` has them: a year
+    of hours is more than a look every minute can take in.
 
     The same failure is the same notice: the same data, rules and failing rules. A waiver that has ended makes it
     another one. What a steward rejected, and what was not judged yet, is nobody's surprise.
@@ -24,17 +28,18 @@ def failures(platform: Platform, datasets: Sequence[Dataset]) -> Iterator[Notice
         body = f"{told}\n\nNo waiver counts until its objects are restored. city-platform audit verify"
         yield Notice(f"audit log: {told}", "The audit log was tampered with", body)
     for dataset in datasets:
-        for partition in platform.lake.partitions(quality_checked.LAYER, dataset.name):
+        known = platform.lake.partitions(quality_checked.LAYER, dataset.name)
+        for partition in known if everything else newest(dataset, known):
             standing = gate(platform, dataset, partition, decisions)
             if standing is not None and standing.word in {"closed", "lapsed"}:
                 yield _notice(dataset, partition, standing)
 
 
-def tell(platform: Platform, datasets: Sequence[Dataset], most: int) -> int:
-    """Sends what was not sent yet, at most so many; how many were. Raises the notifier's errors."""
+def tell(platform: Platform, datasets: Sequence[Dataset], most: int, *, everything: bool = True) -> int:
+    """Sends what `failures` finds and was not sent yet, at most so many; how many were. Raises what notifiers raise."""
     notices = Notices(platform.lake.store, platform.notifier, platform.clock)
     sent = 0
-    for notice in failures(platform, datasets):
+    for notice in failures(platform, datasets, everything=everything):
         if sent >= most:
             break
         sent += notices.send(notice)

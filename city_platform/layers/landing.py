@@ -18,6 +18,7 @@ from city_platform.contracts.partitions import partition_folder
 from city_platform.datasets import Dataset
 from city_platform.engines.duckdb import Session
 from city_platform.errors import PermanentError
+from city_platform.ingestion.formats import UnreadableSource
 from city_platform.ingestion.headers import Drift
 from city_platform.ingestion.split import Split, split_source
 from city_platform.lake.lake import Lake, PublishedMeanwhile, StagedFile, sha256_of
@@ -118,6 +119,7 @@ def land(
 
     Raises UnreadableSource or BreakingDrift, leaving the lake as it was; OSError if the file cannot be read.
     """
+    refuse_unspeakable(file)
     lake = platform.lake
     before = _identity(file)
     # Only a file of a known file's size can have its bytes, so only then is it worth reading twice.
@@ -144,6 +146,12 @@ def land(
     replaced = _publish(lake, dataset, source)
     changed = {name for one in [*replaced, source] for name in one.rows_by_partition} - content.keys()
     return Landing(dataset.name, source, known=False, partitions=tuple(sorted(changed)))
+
+
+def refuse_unspeakable(file: Path) -> None:
+    """Raises UnreadableSource for a name that is no text, or not one that can be shown: manifests and logs hold it."""
+    if not file.name.isprintable():
+        raise UnreadableSource(ascii(file.name), "the file's name cannot be printed", "Rename it")
 
 
 def _identity(file: Path) -> tuple[int, ...]:

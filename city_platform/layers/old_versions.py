@@ -62,7 +62,7 @@ def restore(platform: Platform, desk: Desk, partition: str, version: str, reason
     if not found:
         raise NotPublished(f"no layer of {dataset} {partition} ever had a version {version}")
     layer = found[-1].manifest.layer
-    if found[-1].pruned_at is None:
+    if any(one.pruned_at is None for one in found):  # else there is nothing to restore, and the lake says so
         desk.restore(partition, layer, version, reason)
     return platform.lake.restore(layer, dataset, partition, version)
 

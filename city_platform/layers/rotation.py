@@ -14,6 +14,7 @@ another key: the infrastructure points the alias at it, and `…/previous` at th
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from city_platform.lake.pruning import KEY_IDS, SAFE_AGE
 from city_platform.lake.sink import workspace
 from city_platform.layers import encrypted
 from city_platform.layers.platform import Platform
-from city_platform.ports import ObjectNotFound, VersionedKeys
+from city_platform.ports import KeyNotFound, ObjectNotFound, VersionedKeys
 from city_platform.protection.classification import master_key, master_keys
 from city_platform.protection.encryption import KEY_MATERIAL_PREFIX, wrapped_keys
 from city_platform.protection.encryption import rotate as wrap_anew
@@ -98,12 +99,16 @@ def retire(platform: Platform, dataset: str, *, account: str, versions: Versione
 
     Raises KeyVersionInUse with everything that does, and the errors of key service, store and log.
     """
-    uses = list(_uses(platform, dataset, versions))
+    # Before anybody looks: should a key be rotated meanwhile, what was found to be under these ids still opens.
+    keys: dict[str, str] = {}
+    for key in master_keys(dataset):
+        with suppress(KeyNotFound):  # a dataset with pseudonyms and nothing encrypted has one of the two
+            keys[key] = versions.current(key)
+    uses = list(_uses(platform, dataset, keys, versions))
     if uses:
         raise KeyVersionInUse(dataset, uses)
-    keys = {key: versions.current(key) for key in master_keys(dataset)}
     platform.audit.append(actor=account, account=account, action=RETIRED, facts={"dataset": dataset, "kept": keys})
-    return {key: versions.retire(key) for key in keys}
+    return {key: versions.retire(key, kept) for key, kept in keys.items()}
 
 
 def _entries(platform: Platform, dataset: str) -> list[Entry]:
@@ -187,8 +192,8 @@ def _older(platform: Platform, dataset: str) -> Iterator[Manifest]:
                 yield one.manifest
 
 
-def _uses(platform: Platform, dataset: str, versions: VersionedKeys) -> Iterator[str]:
-    """What an older version of a key is needed for, or may be."""
+def _uses(platform: Platform, dataset: str, ids: Mapping[str, str], versions: VersionedKeys) -> Iterator[str]:
+    """What a version of a key other than that of `ids` is needed for, or may be."""
     store = platform.lake.store
     rotated = _entries(platform, dataset)
     if rotated and rotated[-1].action == ROTATING:
@@ -203,7 +208,7 @@ def _uses(platform: Platform, dataset: str, versions: VersionedKeys) -> Iterator
                 [file.key for file in made.files if KEY_MATERIAL_PREFIX in file.key] if one.pruned_at is None else []
             )
             if any(
-                versions.id_of(sealed) != versions.current(master)
+                versions.id_of(sealed) != ids.get(master)
                 for key in names
                 for master, sealed in wrapped_keys(store.get(key))
             ):
@@ -212,5 +217,5 @@ def _uses(platform: Platform, dataset: str, versions: VersionedKeys) -> Iterator
         secret = store.get(pseudonym_key_place(dataset))
     except ObjectNotFound:
         return
-    if versions.id_of(secret) != versions.current(master_key(dataset, Classification.PERSONAL)):
+    if versions.id_of(secret) != ids.get(master_key(dataset, Classification.PERSONAL)):
         yield "the secret of the pseudonyms: rotate the keys"

@@ -5,6 +5,7 @@ rules compare with, earlier evaluations and waivers are those of the lake.
 """
 
 import hashlib
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from city_platform.ingestion.unpacking import create_private
 from city_platform.lake.lake import Lake
 from city_platform.lake.manifest import Manifest
 from city_platform.lake.overlay import OverlayStore
+from city_platform.lake.sink import workspace
 from city_platform.layers import cleaned, landing, quality_checked, raw
 from city_platform.layers.platform import Platform
 from city_platform.layers.review import FailedRow, failed_rows, shown
@@ -90,7 +92,8 @@ def try_rules(
     failed_to: Path | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Trial:
-    """Takes the file through landing, raw, cleaned and quality_checked. All writes go to `upper`, none to the lake.
+    """Takes the file through landing, raw, cleaned and quality_checked. All writes go to `upper`, none to the lake;
+    it lies in the lake's scratch, where the engine may read.
 
     At most `rows` failed rows of each year are shown; `failed_to` takes all of them, as CSV. In both a personal value
     shows only that it is there. Raises what landing raises for a file that does not fit.
@@ -138,8 +141,8 @@ def _write_failed(platform: Platform, dataset: Dataset, checked: Sequence[Manife
     files = [path for manifest in checked for path in platform.lake.paths(manifest, "failed")]
     if not files:
         return
-    create_private(out)
-    with platform.engine.session() as session:
+    with workspace(platform.lake) as folder, platform.engine.session() as session:
+        written = create_private(folder / "failed.csv")
         dialect = session.dialect
         values = ", ".join(
             f"{escaped(shown(column, dialect), dialect)} AS {dialect.name(column.name)}"
@@ -148,5 +151,6 @@ def _write_failed(platform: Platform, dataset: Dataset, checked: Sequence[Manife
         joined = "array_to_string(_failed_rules, '; ') AS failed_rules, array_to_string(_reasons, ' ') AS reasons"
         session.execute(
             f"COPY (SELECT _row AS row, {joined}, {values} FROM {session.parquet(files)}) "
-            f"TO {dialect.text(str(out))} (FORMAT csv, HEADER, USE_TMP_FILE false)"
+            f"TO {dialect.text(str(written))} (FORMAT csv, HEADER, USE_TMP_FILE false)"
         )
+        shutil.copyfile(written, create_private(out))

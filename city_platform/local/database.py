@@ -9,9 +9,14 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from city_platform.errors import TransientError
+from city_platform.errors import PermanentError, TransientError
 
 _BUSY_SECONDS = 10.0
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+class DamagedDatabase(PermanentError):
+    """A file of SQLite's is cut short, was written over or is none."""
 
 
 class Database:
@@ -20,7 +25,7 @@ class Database:
     def __init__(
         self, path: Path, schema: Sequence[str], failure: type[TransientError], name: str, *, durable: bool = True
     ) -> None:
-        """SQLite's errors become `failure`, whose message names the database.
+        """SQLite's errors become `failure`, whose message names the database, or DamagedDatabase.
 
         With `durable` off a power cut may take the last commits; the end of a process never does.
         """
@@ -59,13 +64,20 @@ class Database:
         return mine[1]
 
     def _open(self) -> sqlite3.Connection:
-        ensure_private(self._path)
+        try:
+            ensure_private(self._path)
+        except OSError as error:
+            raise self._failure(f"{self._name} did not answer: {error.strerror} ({self._path})") from error
         connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
-        with _transaction(connection):
-            for statement in self._schema:
-                connection.execute(statement)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
+            with _transaction(connection):
+                for statement in self._schema:
+                    connection.execute(statement)
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     @contextmanager
@@ -73,7 +85,12 @@ class Database:
         try:
             yield
         except sqlite3.Error as error:
-            raise self._failure(f"{self._name} did not answer: {error}") from error
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
+                raise DamagedDatabase(
+                    f"{self._path} is damaged ({error}): end what uses it, put it aside with its -wal and -shm files, "
+                    "and restore it from a backup"
+                ) from error
+            raise self._failure(f"{self._name} did not answer: {error} ({self._path})") from error
 
 
 def ensure_private(path: Path) -> None:
@@ -100,6 +117,7 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:  # of a full disk SQLite has taken it back itself
+            connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")

@@ -42,6 +42,7 @@ _ID_BYTES = 16
 _KEY_BYTES = 32
 _NONCE_BYTES = 12
 _TAG_BYTES = 16
+_MADE = b"There are keys in the file beside this one.\n"
 
 
 class KeyExists(PermanentError):
@@ -76,8 +77,8 @@ class LocalKeyService:
     """A KeyService in one file, shared by any number of processes: each sees the others' changes at its next call.
 
     Beside the port it manages keys: `create`, `rotate`, `retire`, `disable`, `enable`, `keys`. The file appears
-    with the first key; encrypting never makes one. A file that others could read or exchange is a KeyDenied that
-    says what to do; a damaged one is a KeyNotFound.
+    with the first key; encrypting never makes one, and where the file is lost no key takes the place of those that
+    were. A file that others could read or exchange is a KeyDenied that says what to do; a damaged one is a KeyNotFound.
     """
 
     def __init__(self, path: Path) -> None:
@@ -141,12 +142,16 @@ class LocalKeyService:
         """Encrypts with a fresh version from now on; earlier versions stay for what they encrypted."""
         self._change(key, _Key.rotated)
 
-    def retire(self, key: str) -> int:
-        """Destroys every version but the current one; how many these were."""
+    def retire(self, key: str, kept: str) -> int:
+        """Destroys every version older than `kept`; how many these were. Versions that came meanwhile stay."""
         with self._changing() as keys:
             found = self._named(key, keys)
-            keys[key] = replace(found, versions={found.current: found.versions[found.current]})
-        return len(found.versions) - 1
+            oldest = next((one for one in found.versions if _id_text(found.id, one) == kept), None)
+            if oldest is None:
+                raise WrongKey(f"{kept} is no version of {key}: nothing was destroyed")
+            staying = {number: data for number, data in found.versions.items() if number >= oldest}
+            keys[key] = replace(found, versions=staying)
+        return len(found.versions) - len(staying)
 
     def disable(self, key: str) -> None:
         """Refuses the key, for encryption and decryption, until it is enabled again."""
@@ -219,19 +224,29 @@ class LocalKeyService:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             keys = dict(self._read())
+            if os.fstat(lock).st_size and not self._path.exists():
+                raise KeyNotFound(
+                    f"{self._path} is gone, and had keys: restore it from a backup. Without one nothing that is "
+                    f"encrypted opens again, and removing {self._path.name}.lock lets new keys be made"
+                )
             yield keys
             self._write(keys)
+            if not os.fstat(lock).st_size:
+                os.write(lock, _MADE)
         finally:
             os.close(lock)
 
     def _write(self, keys: Mapping[str, _Key]) -> None:
         try:
             handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
-            with os.fdopen(handle, "wb") as file:
-                file.write(_encoded(keys))
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(self._path)
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(_encoded(keys))
+                    file.flush()
+                    os.fsync(file.fileno())
+                Path(name).replace(self._path)
+            finally:
+                Path(name).unlink(missing_ok=True)
             # The new name must survive a power cut too: what it encrypts is lost without it.
             folder = os.open(self._path.parent, os.O_RDONLY)
             try:

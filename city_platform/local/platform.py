@@ -25,7 +25,8 @@ def local_platform(home: Path, clock: Clock | None = None, *, threads: int | Non
     def open_engine() -> "DuckDBEngine":
         from city_platform.engines.duckdb import DuckDBEngine
 
-        return DuckDBEngine(home / "lake" / "scratch" / "engine", threads=threads or os.cpu_count() or 2)
+        lake = home / "lake"
+        return DuckDBEngine(lake / "scratch" / "engine", (lake,), threads=threads or os.cpu_count() or 2)
 
     return Platform(
         lake=Lake(store, time),

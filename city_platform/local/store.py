@@ -36,9 +36,14 @@ class LocalObjectStore:
 
     def put(self, key: str, data: bytes, *, create_only: bool = False) -> None:
         handle, name = tempfile.mkstemp(dir=self.scratch())
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        self._move(Path(name), key, create_only=create_only)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+            self._move(Path(name), key, create_only=create_only)
+        except OSError as error:
+            raise StoreUnavailable(f"cannot write {key}: {error.strerror}") from error
+        finally:
+            Path(name).unlink(missing_ok=True)
 
     def put_file(self, key: str, file: Path) -> None:
         file.chmod(0o600)
@@ -57,17 +62,24 @@ class LocalObjectStore:
         return datetime.fromtimestamp(self.local_path(key).stat().st_mtime, UTC)
 
     def keys(self, prefix: str) -> Iterator[str]:
+        def unreadable(error: OSError) -> None:
+            if not isinstance(error, FileNotFoundError):  # a folder that went meanwhile holds nothing
+                raise StoreUnavailable(f"cannot list {prefix}: {error.strerror}") from error
+
         folder, _, _ = prefix.rpartition("/")
-        found = (
-            path.relative_to(self._objects).as_posix()
-            for path in (self._path(folder) if folder else self._objects).rglob("*")
-            if path.is_file()
-        )
+        start = str(self._path(folder) if folder else self._objects)
+        found: list[str] = []
+        for place, _, names in os.walk(start, onerror=unreadable):
+            below = place[len(str(self._objects)) + 1 :].replace(os.sep, "/")
+            found += [f"{below}/{name}" if below else name for name in names]
         yield from sorted(key for key in found if key.startswith(prefix))
 
     def delete(self, key: str) -> None:
         path = self._path(key)
-        path.unlink(missing_ok=True)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreUnavailable(f"cannot remove {key}: {error.strerror}") from error
         # Folders are only a part of keys here: one that holds nothing goes, so that listing does not walk it for ever.
         for folder in path.parents:
             if folder == self._objects:
@@ -86,7 +98,10 @@ class LocalObjectStore:
         """This process's folder for unfinished files; what dead processes left behind is removed first."""
         mine = self._scratch_root / str(os.getpid())
         if not mine.is_dir():
-            mine.mkdir(parents=True, mode=0o700, exist_ok=True)
+            try:
+                self._make_folders(mine)
+            except OSError as error:
+                raise StoreUnavailable(f"cannot write below {self._root}: {error.strerror}") from error
             for other in self._scratch_root.iterdir():
                 if other.name.isdecimal() and not _alive(int(other.name)):
                     shutil.rmtree(other, ignore_errors=True)

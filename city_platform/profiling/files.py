@@ -26,7 +26,7 @@ def profile_file(path: Path, timezone: str, progress: Progress | None = None) ->
     """
     with path.open("rb") as file:
         is_parquet = file.read(len(_PARQUET)) == _PARQUET
-    with TemporaryDirectory(prefix="profile-") as scratch, DuckDBEngine(Path(scratch)).session() as session:
+    with TemporaryDirectory(prefix="profile-") as scratch, DuckDBEngine(Path(scratch), (path,)).session() as session:
         if is_parquet:
             return _parquet(session, path, timezone, progress)
         read = text_rows(path, Path(scratch))

@@ -64,6 +64,11 @@ def key_material_of(file: Path) -> Path:
     return file.with_name(f"{KEY_MATERIAL_PREFIX}{file.name}.json")
 
 
+def is_key_material(file: Path) -> bool:
+    """Whether the file holds the wrapped data keys of another one."""
+    return file.name.startswith(KEY_MATERIAL_PREFIX)
+
+
 def write_encrypted(
     reader: pa.RecordBatchReader,
     file: Path,
@@ -145,7 +150,7 @@ def read_encrypted(
     while streaming.
     """
     given = list(files)
-    data = [file for file in given if not file.name.startswith(KEY_MATERIAL_PREFIX)]
+    data = [file for file in given if not is_key_material(file)]
     if not data:
         raise DamagedFile(f"{dataset} {partition}: no encrypted file was given")
     client = _Wrapping(keys, dataset, partition)
@@ -170,7 +175,7 @@ def rotate(files: Iterable[Path], *, dataset: str, partition: str, keys: KeyServ
     """
     renewed = []
     for file in files:
-        material = file if file.name.startswith(KEY_MATERIAL_PREFIX) else key_material_of(file)
+        material = file if is_key_material(file) else key_material_of(file)
         if material in renewed:
             continue
         client = _Wrapping(keys, dataset, partition)

@@ -31,6 +31,8 @@ from city_platform.quality.surroundings import Surroundings
 from city_platform.quality.variables import UnknownVariable, resolved
 
 _Made = TypeVar("_Made")
+# A query that was interrupted, or ran out of memory or disk: the evaluation ends, and is tried again.
+_NOT_THE_RULES = (duckdb.InterruptException, duckdb.OutOfMemoryException, duckdb.IOException)
 _NO_ROWS = "there are no rows, and nothing is no evidence"
 
 
@@ -160,7 +162,7 @@ def _without_failure(make: Callable[[], _Made]) -> _Made | str:
         return make()
     except NotEvaluable as error:
         return str(error)
-    except duckdb.InterruptException:
+    except _NOT_THE_RULES:
         raise
     except duckdb.Error as error:
         return _first_line(error)
@@ -182,7 +184,7 @@ def _answers(scope: Scope, aggregates: list[str]) -> tuple[dict[str, Any], dict[
     needed = [one for one in dict.fromkeys([ALL_ROWS, *aggregates]) if one not in told]
     try:
         return told | _aggregated(session, quoted, needed), {}
-    except duckdb.InterruptException:
+    except _NOT_THE_RULES:
         raise
     except duckdb.Error:
         # One rule's SQL is at fault. Asked one by one, the others keep their answers.
@@ -191,7 +193,7 @@ def _answers(scope: Scope, aggregates: list[str]) -> tuple[dict[str, Any], dict[
         for one in needed[1:]:
             try:
                 answers |= _aggregated(session, quoted, [one])
-            except duckdb.InterruptException:
+            except _NOT_THE_RULES:
                 raise
             except duckdb.Error as error:
                 broken[one] = _first_line(error)

@@ -19,10 +19,11 @@ MAX_CHARACTERS = 20_000
 _ANY_TIME = datetime.min.replace(tzinfo=UTC)
 
 _CLAUSES_OF_A_FILTER = {"expressions", "from_", "where", "kind", "hint", "operation_modifiers"}
-# Functions sqlglot knows that reach beyond the rows.
+# What sqlglot knows that reaches beyond the rows, or says something else each time.
 _FORBIDDEN = (
     *(exp.ReadCSV, exp.ReadParquet, exp.Command, exp.Into, exp.Lock, exp.Placeholder, exp.Parameter),
     *(exp.Insert, exp.Update, exp.Delete, exp.Create, exp.Drop),
+    *(exp.Rand, exp.Randn, exp.Uuid, exp.TableSample, exp.CurrentTime, exp.Localtime, exp.Localtimestamp),
 )
 # Functions sqlglot does not know by name and that only compute.
 _PLAIN_FUNCTIONS = {"luhn_check", "bit_count", "positive", "negative", "isnotnull", "nullif", "nvl2"}
@@ -52,14 +53,14 @@ def _statement(text: str, relation: str, now: datetime) -> Statement:
     if not isinstance(tree, exp.Query):
         raise NotEvaluable("only one SELECT statement is allowed")
     _check(tree)
-    local = {common.alias_or_name.lower() for common in tree.find_all(exp.CTE)}
-    for table in tree.find_all(exp.Table):
-        name = table.name.lower()
+    tables = list(tree.find_all(exp.Table))
+    steps = {id(table) for table in tables if _names_a_step(table)}
+    for table in tables:
         if not isinstance(table.this, exp.Identifier) or table.args.get("db"):
             raise NotEvaluable(f"a statement reads only the table `{PRIMARY}`")
-        if name in local:
+        if id(table) in steps:
             continue
-        if name != PRIMARY:
+        if table.name.lower() != PRIMARY:
             raise NotEvaluable(f"the table `{table.name}` is not available; the dataset's name is `{PRIMARY}`")
         if not table.alias:
             table.set("alias", exp.TableAlias(this=exp.to_identifier(PRIMARY, quoted=True)))
@@ -129,6 +130,25 @@ def _check(tree: exp.Expr) -> None:
             raise NotEvaluable(f"`{node.key}` is not allowed in a rule")
         if isinstance(node, exp.Anonymous) and node.name.lower() not in _PLAIN_FUNCTIONS:
             raise NotEvaluable(f"the function `{node.name}` is not allowed in a rule")
+
+
+def _names_a_step(table: exp.Table) -> bool:
+    """Whether the name is that of a step of a WITH that is visible there.
+
+    Elsewhere the engine would take the name for a file's and read it.
+    """
+    name = table.name.lower()
+    child: exp.Expr = table
+    while (parent := child.parent) is not None:
+        steps = parent.args.get("with_")
+        if isinstance(parent, exp.With):  # a step sees the ones before it, and itself where it is recursive
+            before = parent.expressions[: (child.index or 0) + bool(parent.args.get("recursive"))]
+        else:
+            before = steps.expressions if steps is not None and steps is not child else []
+        if any(step.alias_or_name.lower() == name for step in before):
+            return True
+        child = parent
+    return False
 
 
 def _beyond_a_filter(select: exp.Select) -> bool:

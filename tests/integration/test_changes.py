@@ -72,7 +72,7 @@ def test_changes_are_those_counted_by_hand(
         parts={"rows": [written(tmp_path / "before.parquet", before)]}, counts={}, schema=[],
     ).version  # fmt: skip
     with platform.engine.session() as session:
-        file = written(tmp_path / "after.parquet", after).path
+        file = written(lake.store.scratch() / "after.parquet", after).path  # where the engine may read
         found = changes_since(session, lake, trees, partition, "cleaned", [file], "another version")
     assert found is not None
     assert found.since == version

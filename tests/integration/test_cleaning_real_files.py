@@ -31,7 +31,7 @@ def dataset(name: str) -> tuple[Contract, Recipe]:
 
 @pytest.fixture
 def session(tmp_path: Path) -> Iterator[Session]:
-    with DuckDBEngine(tmp_path).session() as opened:
+    with DuckDBEngine(tmp_path, (DATA,)).session() as opened:
         yield opened
 
 

@@ -3,6 +3,7 @@
 One test calls it as a process, as people do; the others within this one, where nothing has to be loaded again.
 """
 
+import errno
 import gzip
 import json
 import os
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from city_platform.cli import work
 from city_platform.cli.app import app
 from city_platform.local.platform import local_platform
 from city_platform.samples import generate
@@ -63,6 +65,8 @@ def test_a_newcomers_first_hour(here: Path, tmp_path: Path) -> None:
         assert year["raw"] == year["passed"] + year["failed"] + year["duplicates"] + year["removed"]
         assert year["encrypted"] == year["passed"]
         assert year["encrypted_bytes"] > 0
+    others = [path for path in (here, *here.rglob("*")) if path.stat().st_mode & 0o077]
+    assert {str(path) for path in others if path.parent.name != "samples"} == set()  # those are made up
     assert call_here("demo", "--rows", 3000)[1]["rows_landed"] == 0  # the same bytes again do nothing
 
     file = tmp_path / "licences.csv.gz"
@@ -137,6 +141,21 @@ def test_neither_a_refused_file_nor_a_broken_line_keeps_the_others_out(tmp_path:
     assert told["partitions"][0]["encrypted"] > 0
 
 
+@pytest.mark.usefixtures("here")
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreadable(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(work, "land", unreadable)
+    file = tmp_path / "licences.csv"
+    file.touch()
+    code, told = call_here("ingest", file, "--dataset", LICENCES)
+    assert (code, told["refused"]) == (
+        3,
+        [{"file": file.name, "why": f"{file.name} cannot be read: Permission denied"}],
+    )
+
+
 def test_keys_can_be_looked_after(here: Path) -> None:
     key = f"alias/city-platform/{LICENCES}/personal"
     local_platform(here).keys.ensure(key)
@@ -147,6 +166,9 @@ def test_keys_can_be_looked_after(here: Path) -> None:
     assert call_here("keys", "list")[1]["keys"] == [{"name": key, "version": 2, "enabled": True}]
     assert call_here("keys", "disable", key)[1]["enabled"] is False
     assert call_here("keys", "enable", key)[1] == {"key": key, "version": 2, "enabled": True}
+    assert call_here("keys", "disable", "alias/nobody")[0] == 3
+    told = [one.action for one in local_platform(here).audit.read().entries]
+    assert told == ["rotate keys", "keys rotated", "disable key", "enable key"]
     assert call_here("keys", "rotate", "nobody")[0] == 2
     assert call_here("keys", "rotate", LICENCES, "--classification", "public")[0] == 2
     code, told = call_here("keys", "rotate", LICENCES)

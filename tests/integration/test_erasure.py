@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
@@ -15,6 +16,10 @@ from city_platform.deployment.erasure import open_erasers
 from city_platform.incidents.erasure import NobodyNamed, Person, pattern_of
 from city_platform.incidents.model import PICTURES, Status
 from city_platform.layers import encrypted, open_incidents, profile, questions
+from city_platform.layers.erasure import texts_of
+from city_platform.layers.old_versions import prune
+from city_platform.layers.rotation import rotate
+from city_platform.local.platform import local_key_service
 from city_platform.protection.masking import pseudonymizer
 from tests.erasure import ADDRESS, ANN, JO, WORDS, Place
 from tests.incident_stream import record
@@ -102,6 +107,39 @@ def test_a_person_is_gone_from_the_store_and_every_version_of_the_lake(
     assert place.versions() == versions
 
 
+def test_what_was_wrapped_anew_since_is_looked_into_as_well(
+    lived_in: tuple[Place, tuple[str, str, str, str]],
+) -> None:
+    place, _ = lived_in
+    lake = place.erasers()[1]
+    named = pattern_of([place.town.path.processor.pseudonym(JO.subject)])
+    sealed = [key for key in lake.search(named).found if key.startswith("encrypted/")]
+    assert len(sealed) == 2  # two versions
+    rotate(place.platform, "incidents", account="tester", versions=local_key_service(place.home))
+    place.town.clock.time = datetime.now(UTC) + timedelta(days=2)
+    list(prune(place.platform, [place.dataset], keep=1, older_than=timedelta(days=1), account="tester"))
+    newest = place.platform.lake.require("encrypted", "incidents", NOW.date().isoformat())
+    data, _ = newest.files
+    after = lake.search(named)
+    # The data file of the newest version; the key material that lay beside it is gone.
+    assert ([key for key in after.found if key.startswith("encrypted/")], after.unread) == ([data.key], {})
+    assert data.key in sealed
+
+
+def test_names_are_found_wherever_a_row_holds_them() -> None:
+    inner = pa.array([{"why": "Kim's", "n": 1}], pa.struct({"why": pa.string(), "n": pa.int64()}))
+    columns = {
+        "text": ["Kim"],
+        "texts": pa.array([["a", "Kim"]], pa.list_(pa.large_string())),
+        "rows": pa.ListArray.from_arrays([0, 1], inner),
+        "few": pa.array(["Kim"]).dictionary_encode(),
+        "pairs": pa.array([[("k", "Kim")]], pa.map_(pa.string(), pa.string())),
+        "number": [1],
+    }
+    found = [one for column in pa.record_batch(columns).columns for one in texts_of(column)]
+    assert found == ["Kim", "a\nKim", "Kim's", "Kim", "k", "Kim"]
+
+
 def the_store_has_the_reports_without_jo(place: Place, own: str, phoned: str, anns: str) -> None:
     mine, theirs = place.town.store.get(own), place.town.store.get(anns)
     assert mine is not None
@@ -163,8 +201,10 @@ def test_the_command_looks_first_and_leaves_no_trace_on_this_machine_but_its_own
     assert (code, looked["dry_run"], looked["store"]["incidents"]) == (0, True, 4)
     assert JO.subject.encode() in b"".join(plain_files(place.home / "incidents"))
     assert command(place.home, *names, *STEWARD, "--confirm", "0" * 12)[0] == 2
-    code, refused = command(place.home, *names, "--actor", "somebody", "--reason", "x")
+    code, refused = command(place.home, *names, "--actor", "somebody", "--reason", "Request 17")
     assert (code, "service-desk-steward" in refused["error"]) == (3, True)
+    for telling in (f"{ADDRESS} asked for it", f"by phone from 604-555-0188, {JO.subject}", f"asked by {JO.subject}"):
+        assert command(place.home, *names, *STEWARD[:2], "--reason", telling)[0] in {2, 3}
     code, done = command(place.home, *names, *STEWARD, "--confirm", looked["reference"])
     assert (code, done["lake"]["remaining"], done["store"]["contacts"]) == (0, {}, 3)
     everything = b"".join(plain_files(place.home)).lower()
@@ -172,7 +212,9 @@ def test_the_command_looks_first_and_leaves_no_trace_on_this_machine_but_its_own
         assert canary.encode() not in everything
     entries = place.platform.audit.verify()
     assert entries.intact
-    assert [one.action for one in entries.entries] == ["erasure looked at", "erasure begun", "erasure done"]
+    assert [one.action for one in entries.entries] == [
+        *("erasure looked at", "refused", "erasure begun", "erasure done"),
+    ]
     assert entries.entries[-1].facts["store"] == done["store"]
 
 

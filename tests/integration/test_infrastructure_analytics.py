@@ -26,7 +26,7 @@ from city_platform.layers import freshness, landing
 from city_platform.layers.platform import Platform
 from city_platform.ports import CatalogColumn, CatalogTable
 from city_platform.samples import generate
-from schedules import catalog, governance
+from schedules import catalog, clock, governance
 from tests.templates import FOLDER, Stack, Template, parse, template
 from tests.town import ROOT, good_trees, trees_csv
 
@@ -117,7 +117,7 @@ def test_the_weekly_crawl_comes_after_the_platforms_own_governance_summer_and_wi
     for monday in (datetime(2026, 1, 5, hour, minute, tzinfo=UTC), datetime(2026, 7, 6, hour, minute, tzinfo=UTC)):
         for cron in (governance.CRON, governance.SCORECARD_CRON, catalog.CRON):
             local_minute, local_hour = map(int, cron.split()[:2])
-            begins = monday.astimezone(ZoneInfo(governance.TIMEZONE)).replace(hour=local_hour, minute=local_minute)
+            begins = monday.astimezone(ZoneInfo(clock.TIMEZONE)).replace(hour=local_hour, minute=local_minute)
             assert timedelta(minutes=20) <= monday - begins <= timedelta(hours=5), cron
 
 

@@ -180,6 +180,15 @@ def test_pruning_stands_in_the_audit_log(three: Platform, trees: Dataset) -> Non
     assert len(three.audit.read().entries) == 1
 
 
+def test_whoever_restores_what_was_pruned_once_and_came_again_is_a_steward(three: Platform, trees: Dataset) -> None:
+    first, *_ = three.lake.history("curated", "trees", YEAR)
+    again = three.lake.restore("curated", "trees", YEAR, first.version)
+    three.lake.mark_pruned(again)
+    with pytest.raises(NotEntitled):
+        old_versions.restore(three, Desk(three.audit, trees.contract, "gardener", "x"), YEAR, first.version, REASON)
+    assert three.lake.latest("curated", "trees", YEAR) == again
+
+
 def test_a_steward_restores_a_version_and_nobody_else(three: Platform, trees: Dataset) -> None:
     first = next(three.lake.history("curated", "trees", YEAR))
     steward = Desk(three.audit, trees.contract, "parks-steward", "tester")
@@ -269,14 +278,16 @@ def whole_of(layer: str) -> str:
     return landing.EVERYTHING if layer == landing.LAYER else YEAR
 
 
-def test_pruning_over_s3(aws_environment: dict[str, str], three: Platform, trees: Dataset, tmp_path: Path) -> None:
+def test_pruning_over_s3(
+    aws_environment: dict[str, str], three: Platform, trees: Dataset, tmp_path: Path, home: Path
+) -> None:
     from city_platform.aws.store import S3ObjectStore
 
     bucket = f"cov-{tmp_path.name.replace('_', '-')}"
     boto3.client("s3").create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
     config = {"endpoint": aws_environment["AWS_ENDPOINT_URL"], "region": REGION, "virtual_hosted_style_request": False}
     buckets = dict.fromkeys(Zone, bucket)
-    store = S3ObjectStore(buckets, tmp_path / "cache", {**config, "client_options": {"allow_http": True}})
+    store = S3ObjectStore(buckets, home / "lake" / "cache", {**config, "client_options": {"allow_http": True}})
     for prefix in ("manifests/", "raw/", "cleaned/", "quality_checked/", "rejected/"):
         for key in three.lake.store.keys(prefix):
             store.put(key, three.lake.store.get(key))

@@ -30,7 +30,7 @@ TICKETS = """SELECT Block::INTEGER AS Block, Street, EntryDate::DATE AS EntryDat
 
 @pytest.fixture
 def session(tmp_path: Path) -> Iterator[Session]:
-    with DuckDBEngine(tmp_path).session() as opened:
+    with DuckDBEngine(tmp_path, (REAL,)).session() as opened:
         yield opened
 
 

@@ -178,6 +178,27 @@ def test_old_keys_end_when_pruning_has_removed_what_was_under_them(
         again.keys.decrypt(PERSONAL, sealed, {"dataset": "trees", "purpose": "pseudonyms"})
 
 
+def test_a_rotation_while_older_versions_are_retired_loses_nothing(
+    town: Platform, trees: Dataset, keys: LocalKeyService, home: Path, clock: StandingClock
+) -> None:
+    rotate(town, keys)
+    clock.time += timedelta(days=1)
+    list(old_versions.prune(town, [trees], account="tester"))
+
+    class RotatedMeanwhile(LocalKeyService):
+        """Another process gives the keys new versions after everything was looked through."""
+
+        def retire(self, key: str, kept: str) -> int:
+            self.rotate(key)
+            return super().retire(key, kept)
+
+    rotation.retire(town, "trees", account="tester", versions=RotatedMeanwhile(home / "keys" / "keys.json"))
+    assert rows(town, trees) == 20
+    assert pseudonym_key(town.keys, town.lake.store, "trees")
+    assert rotate(town, keys).resumed
+    assert rows(town, trees) == 20
+
+
 def test_killed_at_any_change_the_next_call_goes_on_and_makes_no_further_version(
     town: Platform, trees: Dataset, home: Path, tmp_path: Path
 ) -> None:

@@ -43,12 +43,12 @@ def test_a_trial_says_what_the_lake_will_say_and_leaves_no_trace(
     landing.land(platform, dataset, trees_csv(tmp_path / "old.csv", good_trees(2024, 50)))
     file = trees_csv(tmp_path / "new.csv", [*good_trees(2023), *bad_trees(2024)])
     before = objects(platform)
-    trial = try_rules(platform, dataset, file, LocalObjectStore(tmp_path / "upper"))
+    trial = try_rules(platform, dataset, file, LocalObjectStore(platform.lake.store.scratch() / "upper"))
     assert objects(platform) == before
     assert trial.source.rows == 40  # the other source of the lake is not judged with it
     assert [(one.partition, one.verdict.passed) for one in trial.partitions] == [("2023", True), ("2024", False)]
 
-    alone = replace(platform, lake=local_platform(tmp_path / "another", platform.clock).lake)
+    alone = local_platform(tmp_path / "another", platform.clock, threads=2)
     landing.land(alone, dataset, file)
     for one in trial.partitions:
         raw.materialize(alone, dataset, one.partition)
@@ -63,7 +63,8 @@ def test_other_rules_are_checked_before_they_are_tried(platform: Platform, datas
     text = 'Rules = [ RowCount > 100, IsComplete "Species" labels=["action"="quarantine"] ]'
     changed = with_rules(dataset, text, "draft.dqdl")
     file = trees_csv(tmp_path / "trees.csv", bad_trees(2024))
-    trial = try_rules(platform, changed, file, LocalObjectStore(tmp_path / "upper"), failed_to=tmp_path / "failed.csv")
+    upper = LocalObjectStore(platform.lake.store.scratch() / "upper")
+    trial = try_rules(platform, changed, file, upper, failed_to=tmp_path / "failed.csv")
     [tried] = trial.partitions
     assert [(one.outcome, one.rows_failed) for one in tried.verdict.results] == [("FAIL", None), ("FAIL", 10)]
     written = (tmp_path / "failed.csv").read_text("utf-8")

@@ -9,7 +9,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from city_platform.governance.audit import HEAD, MOST_BYTES, AuditLog, Entry, EntryTooLarge, Head, TamperedLog
+from city_platform.governance.audit import (
+    AT_ONCE,
+    HEAD,
+    MOST_BYTES,
+    AuditLog,
+    Entry,
+    EntryTooLarge,
+    Head,
+    TamperedLog,
+)
 from city_platform.local.store import LocalObjectStore
 from city_platform.ports import ObjectExists, ObjectNotFound
 from tests.town import StandingClock
@@ -184,3 +193,15 @@ def test_writers_take_turns(tmp_path: Path) -> None:
     assert found.intact, found.breaks
     assert sorted(entry.facts["n"] for entry in found.entries) == list(range(24))
     assert json.loads(log.store.get(HEAD))["sequence"] == 24
+
+
+def test_a_long_log_is_read_in_its_order() -> None:
+    log, store = log_of([{"n": n} for n in range(3 * AT_ONCE)])
+    reading = log.read()
+    assert (reading.intact, [one.facts["n"] for one in reading.entries]) == (True, list(range(3 * AT_ONCE)))
+    store.objects[key(40)] = bytes(MOST_BYTES + 1)
+    cut(store, 20)
+    assert log.read().breaks == (
+        f"{key(40)} is larger than any entry", f"entry 20 is missing before {key(21)}",
+        f"entry 40 is missing before {key(41)}",
+    )  # fmt: skip

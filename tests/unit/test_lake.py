@@ -1,6 +1,8 @@
 """Publishing is whole or absent, repeatable, and never overtaken silently."""
 
+import errno
 import json
+import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,10 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from city_platform.contracts.model import OldVersions
 from city_platform.lake.lake import Lake, NotPublished, PublishedMeanwhile, StagedFile
 from city_platform.lake.manifest import Manifest, StoredFile, UnreadableManifest
+from city_platform.lake.pruning import Inventory, plan
 from city_platform.lake.sink import ROW_GROUP_ROWS, ParquetSink, workspace
 from city_platform.local.store import LocalObjectStore
+from city_platform.ports import StoreUnavailable
 
 
 @dataclass
@@ -85,6 +90,44 @@ def test_data_without_a_manifest_does_not_exist(lake: Lake) -> None:
     lake.store.put("cleaned/trees/year=2024/0123456789abcdef/rows/part-00000.txt", b"left by a killed run")
     newest = lake.require("cleaned", "trees", "2024")
     assert [path.read_text() for path in lake.paths(newest, "rows")] == ["one"]
+
+
+@pytest.mark.parametrize("name", ["0000000001.json.bak", "0000000001.json~", ".DS_Store", "notes.json"])
+def test_what_somebody_put_beside_manifests_is_none(lake: Lake, name: str) -> None:
+    first = publish(lake, "one")
+    lake.store.put(f"manifests/cleaned/trees/2024/{name}", b"{}")
+    lake.store.put(f"pruned/cleaned/trees/2024/{name}", b"{}")
+    lake.store.put(f"manifests/cleaned/{name}", b"{}")
+    assert lake.latest("cleaned", "trees", "2024") == first
+    assert publish(lake, "two").sequence == 2
+    assert [one.pruned_at for one in lake.versions("cleaned", "trees", "2024")] == [None, None]
+    assert plan(lake, "trees", Inventory.of(lake), OldVersions()).versions == ()
+
+
+def test_a_damaged_manifest_says_which_it_is_and_what_to_do(lake: Lake) -> None:
+    first = publish(lake, "one")
+    key = "manifests/cleaned/trees/2024/0000000002.json"
+    publish(lake, "two")
+    lake.store.put(key, lake.store.get(key)[:-1])
+    with pytest.raises(UnreadableManifest, match=f"{key}: not a manifest.*Restore it"):
+        publish(lake, "three")
+    lake.store.delete(key)
+    assert lake.latest("cleaned", "trees", "2024") == first
+    note = "pruned/cleaned/trees/2024/0000000001.json"
+    lake.store.put(note, b"{")
+    with pytest.raises(UnreadableManifest, match=f"{note}: .*Remove it"):
+        lake.versions("cleaned", "trees", "2024")
+
+
+def test_a_folder_that_cannot_be_listed_is_not_an_empty_one(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(lake, "one")
+
+    def denied(place: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", place)
+
+    monkeypatch.setattr(os, "scandir", denied)
+    with pytest.raises(StoreUnavailable, match="cannot list manifests/cleaned/trees/2024/: Permission denied"):
+        lake.latest("cleaned", "trees", "2024")
 
 
 def test_an_unpublished_partition_says_what_to_do(lake: Lake) -> None:

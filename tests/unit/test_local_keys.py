@@ -57,7 +57,7 @@ def test_retired_versions_decrypt_nothing_any_more(service: LocalKeyService, pat
     service.rotate(KEY)
     after = service.encrypt(KEY, b"data", CONTEXT)
     current = service.current(KEY)
-    assert [service.retire(KEY), service.retire(KEY)] == [1, 0]
+    assert [service.retire(KEY, current), service.retire(KEY, current)] == [1, 0]
     for one in (service, LocalKeyService(path)):
         assert one.current(KEY) == current
         assert one.decrypt(KEY, after, CONTEXT) == b"data"
@@ -66,7 +66,11 @@ def test_retired_versions_decrypt_nothing_any_more(service: LocalKeyService, pat
     service.rotate(KEY)
     assert service.current(KEY) not in {current, service.id_of(before)}
     with pytest.raises(KeyNotFound):
-        service.retire("alias/nobody")
+        service.retire("alias/nobody", current)
+    with pytest.raises(WrongKey, match="nothing was destroyed"):
+        service.retire(KEY, service.id_of(before))
+    assert service.retire(KEY, current) == 0  # the version that came meanwhile stays, and so does the one named
+    assert service.decrypt(KEY, after, CONTEXT) == b"data"
     with pytest.raises(WrongKey):
         service.id_of(b"short")
 
@@ -247,3 +251,26 @@ def test_only_the_same_context_opens(
     if other != context:
         with pytest.raises(WrongKey):
             service.decrypt(KEY, sealed, other)
+
+
+def test_a_lost_file_is_not_replaced_by_other_keys(service: LocalKeyService, path: Path) -> None:
+    sealed = service.encrypt(KEY, b"data", CONTEXT)
+    backup = path.read_bytes()
+    path.unlink()
+    for make in (LocalKeyService(path).ensure, service.ensure, service.create, service.rotate):
+        with pytest.raises(KeyNotFound, match="restore it from a backup"):
+            make(KEY)
+    assert not path.exists()
+    path.write_bytes(backup)
+    path.chmod(0o600)
+    assert service.decrypt(KEY, sealed, CONTEXT) == b"data"
+    path.unlink()
+    path.with_name("keys.json.lock").unlink()
+    service.ensure(KEY)
+
+
+def test_who_died_before_the_first_key_was_written_begins_again(tmp_path: Path) -> None:
+    lock = tmp_path / "keys.json.lock"
+    lock.touch(mode=0o600)
+    LocalKeyService(tmp_path / "keys.json").create(KEY)
+    assert lock.stat().st_size > 0

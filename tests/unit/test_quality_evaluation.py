@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime
 from itertools import pairwise
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -76,7 +77,7 @@ AROUND = Surroundings(
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
-    with DuckDBEngine(tmp_path_factory.mktemp("engine")).session() as opened:
+    with DuckDBEngine(tmp_path_factory.mktemp("engine"), (tmp_path_factory.getbasetemp(),)).session() as opened:
         opened.execute(f"CREATE TEMP TABLE other AS SELECT * FROM ({OTHER}) AS v(n, word, amount)")
         yield opened
 
@@ -214,3 +215,16 @@ def test_rows_keep_their_order_when_their_failures_are_streamed(session: Session
     table = session.stream(f"SELECT _row, {tag} AS failed FROM t").read_all()
     assert table["_row"].to_pylist() == list(range(300_000))
     assert len(table) - table["failed"].null_count == failing
+
+
+@pytest.mark.parametrize("failure", [duckdb.OutOfMemoryException, duckdb.IOException])
+def test_a_machine_without_room_judges_nothing(
+    session: Session, monkeypatch: pytest.MonkeyPatch, failure: type[duckdb.Error]
+) -> None:
+    def without_room(*_: object) -> list[tuple[object, ...]]:
+        raise failure("no room")
+
+    session.execute("CREATE OR REPLACE TEMP TABLE t AS SELECT 1 AS n, 0 AS _row")
+    monkeypatch.setattr(Session, "rows", without_room)
+    with pytest.raises(failure):  # and not a verdict that says the rows or the rules are wrong
+        evaluated(session, ['IsUnique "n"', "RowCount > 0"], "block")
