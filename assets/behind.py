@@ -22,7 +22,7 @@ def requests_for(
     other sources or definitions are other work.
     """
     job_name = materialization_job_name(dataset.name)
-    open_runs = instance.get_runs(dg.RunsFilter(job_name=job_name, statuses=list(_UNFINISHED)))
+    open_runs = instance.get_runs(dg.RunsFilter(job_name=job_name, statuses=list(UNFINISHED)))
     busy = {run.tags.get("dagster/partition") for run in open_runs}
     for partition in partitions:
         layers = freshness.outdated(platform, dataset, partition)
@@ -40,7 +40,7 @@ def requests_for(
             )
 
 
-_UNFINISHED = (
+UNFINISHED = (
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,

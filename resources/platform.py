@@ -6,7 +6,9 @@ import dagster as dg
 
 from city_platform.deployment import open_platform
 from city_platform.deployment.metrics import open_metrics
+from city_platform.deployment.replica import Replica, open_replica, open_replicator
 from city_platform.layers.platform import Platform
+from city_platform.local.replicator import LocalReplicator
 from city_platform.ports import Metrics
 
 
@@ -26,3 +28,11 @@ class PlatformResource(dg.ConfigurableResource[Platform]):
     def metrics(self) -> Metrics:
         """Where the figures of runs and data go."""
         return open_metrics(Path(self.home))
+
+    def replica(self) -> Replica:
+        """The lake and its copy. Raises NoReplica."""
+        return open_replica(Path(self.home), self.open().clock)
+
+    def replicator(self) -> LocalReplicator:
+        """Who copies the lake of this machine. Raises NoReplica."""
+        return open_replicator(Path(self.home), self.open().clock)

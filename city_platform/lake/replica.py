@@ -6,15 +6,17 @@ size the objects are; that bytes are what they should be is looked at in a sampl
 
 import hashlib
 import random
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from city_platform.lake.lake import MANIFESTS, PRUNED
-from city_platform.lake.manifest import Manifest
+from city_platform.lake.manifest import Manifest, UnreadableManifest
 from city_platform.lake.zones import FOLDERS, Zone, zone_of
-from city_platform.ports import Deletions, ObjectNotFound, ObjectStore, StoredObject
+from city_platform.ports import Clock, Deletions, ObjectNotFound, ObjectStore, StoredObject
 
 ALLOWED_LAG = timedelta(minutes=15)  # what S3 Replication Time Control promises
 _SAMPLE = 20  # files whose bytes are looked at
@@ -62,7 +64,7 @@ class Lag:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """How many files were read, and the keys of those whose bytes are not what their manifest says."""
+    """How many files were read, and the keys of those whose bytes are not what they should be."""
 
     files: int
     damaged: Sequence[str]
@@ -130,7 +132,7 @@ def lag(differences: Sequence[Difference], now: datetime) -> Mapping[Zone, Lag]:
 
 
 def sample(copy: ObjectStore, compared: Comparison, seed: int) -> Sample:
-    """Reads some files of the copy, other ones with another seed. Raises the store's errors and UnreadableManifest."""
+    """Reads some files of the copy, other ones with another seed. Raises the store's errors."""
     behind = {one.key for one in compared.differences}
     known = [key for key in compared.sound if key not in behind]
     chance = random.Random(seed)  # noqa: S311 -- which files are looked at is no secret
@@ -147,16 +149,60 @@ def sample(copy: ObjectStore, compared: Comparison, seed: int) -> Sample:
                 files += 1
                 if hashlib.sha256(copy.get(one.key)).hexdigest() != one.sha256:
                     damaged.append(one.key)
+        except UnreadableManifest:
+            damaged.append(key)
         except ObjectNotFound:
             continue  # it was deleted meanwhile
     return Sample(files, damaged)
 
 
-def judge(compared: Comparison, sampled: Sample, now: datetime) -> Verdict:
-    """What is behind for longer than allowed is broken, and what nobody can say the age of."""
-    if sampled.damaged or any(one.since is None or now - one.since > ALLOWED_LAG for one in compared.differences):
-        return Verdict.BROKEN
-    return Verdict.BEHIND if compared.differences else Verdict.AGREES
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """How the copy stood at a moment."""
+
+    compared: Comparison
+    sampled: Sample
+    at: datetime
+
+    @property
+    def overdue(self) -> Sequence[Difference]:
+        """What should be the same by now, or was not changed by anybody who may."""
+        return [one for one in self.compared.differences if one.since is None or self.at - one.since > ALLOWED_LAG]
+
+    @property
+    def verdict(self) -> Verdict:
+        if self.overdue or self.sampled.damaged:
+            return Verdict.BROKEN
+        return Verdict.BEHIND if self.compared.differences else Verdict.AGREES
+
+    @property
+    def lags(self) -> Mapping[Zone, Lag]:
+        return lag(self.compared.differences, self.at)
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        found = Counter(one.kind for one in self.compared.differences)
+        return {kind.value: found[kind] for kind in Kind}
+
+    def to_json(self) -> Mapping[str, Any]:
+        return {
+            "verdict": self.verdict,
+            "objects": self.compared.objects,
+            **self.counts,
+            "overdue": [one.key for one in self.overdue],
+            "sampled": self.sampled.files,
+            "damaged": list(self.sampled.damaged),
+            "lag": {
+                zone.value: {"objects": one.objects, "bytes": one.bytes, "seconds": one.age.total_seconds()}
+                for zone, one in self.lags.items()
+            },
+        }
+
+
+def verify(source: ObjectStore, copy: ObjectStore, deletions: Deletions, clock: Clock) -> Verification:
+    """Two listings, and the bytes of a few files, of other ones each time. Raises the stores' errors."""
+    compared = compare(source, copy, deletions)
+    return Verification(compared, sample(copy, compared, clock.now().microsecond), clock.now())
 
 
 def _there(store: ObjectStore, key: str) -> bool:

@@ -19,8 +19,8 @@ from city_platform.lake.replica import (
     Kind,
     Sample,
     Verdict,
+    Verification,
     compare,
-    judge,
     lag,
     listed,
     sample,
@@ -266,14 +266,14 @@ def test_bytes_that_changed_in_the_copy_are_found_in_the_sample(town: Town) -> N
     place.write_bytes(b"x" * place.stat().st_size)
     sampled = sample(town.copy, compared, seed=1)
     assert sampled == Sample(1, [manifest.files[0].key])
-    assert judge(compared, sampled, datetime.now(UTC)) is Verdict.BROKEN
+    assert Verification(compared, sampled, datetime.now(UTC)).verdict is Verdict.BROKEN
 
 
 def test_how_far_it_is_behind_is_told_by_zone_and_judged_by_age(town: Town) -> None:
     town.publish(1)
     town.decide(1)
     town.replicate()
-    assert judge(town.compare(), Sample(0, []), datetime.now(UTC)) is Verdict.AGREES
+    assert Verification(town.compare(), Sample(0, []), datetime.now(UTC)).verdict is Verdict.AGREES
     made = town.publish(3)
     now = town.store.modified(f"manifests/curated/{DATASET}/{PARTITION}/{made.sequence:010d}.json")
     compared = town.compare()
@@ -281,13 +281,13 @@ def test_how_far_it_is_behind_is_told_by_zone_and_judged_by_age(town: Town) -> N
     assert (told[Zone.CURATED].objects, told[Zone.RAW].objects) == (2, 0)
     assert told[Zone.CURATED].bytes > made.size - 1
     assert timedelta(minutes=1) <= told[Zone.CURATED].age < timedelta(minutes=2)
-    assert judge(compared, Sample(1, []), now) is Verdict.BEHIND
-    assert judge(compared, Sample(1, []), now + ALLOWED_LAG + timedelta(minutes=1)) is Verdict.BROKEN
+    assert Verification(compared, Sample(1, []), now).verdict is Verdict.BEHIND
+    assert Verification(compared, Sample(1, []), now + ALLOWED_LAG + timedelta(minutes=1)).verdict is Verdict.BROKEN
     town.replicate()
     town.store.delete("audit/0000000001.json")
     (gone,) = town.compare().differences
     assert gone.kind is Kind.EXTRA
-    assert judge(town.compare(), Sample(1, []), datetime.now(UTC)) is Verdict.BEHIND
+    assert Verification(town.compare(), Sample(1, []), datetime.now(UTC)).verdict is Verdict.BEHIND
 
 
 def test_what_went_while_no_copy_was_kept_goes_when_somebody_says_so(town: Town) -> None:
@@ -295,7 +295,7 @@ def test_what_went_while_no_copy_was_kept_goes_when_somebody_says_so(town: Town)
     town.replicate()
     town.store.local_path("notices/0.json").unlink()
     (extra,) = town.compare().differences
-    assert judge(town.compare(), Sample(0, []), datetime.now(UTC)) is Verdict.BROKEN
+    assert Verification(town.compare(), Sample(0, []), datetime.now(UTC)).verdict is Verdict.BROKEN
     assert remove_extra(town.copy, [extra.key]) == 1
     assert town.compare().differences == []
 
