@@ -52,7 +52,7 @@ class LocalReplicator:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        self._lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.copy.scratch()  # makes the folder, as private as it has to be
         with os.fdopen(os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o600)) as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

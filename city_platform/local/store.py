@@ -98,7 +98,7 @@ class LocalObjectStore:
         """This process's folder for unfinished files; what dead processes left behind is removed first."""
         mine = self._scratch_root / str(os.getpid())
         if not mine.is_dir():
-            mine.mkdir(parents=True, mode=0o700, exist_ok=True)
+            self._make_folders(mine)
             for other in self._scratch_root.iterdir():
                 if other.name.isdecimal() and not _alive(int(other.name)):
                     shutil.rmtree(other, ignore_errors=True)
