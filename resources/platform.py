@@ -1,5 +1,7 @@
 """The platform's adapters as one Dagster resource."""
 
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -7,9 +9,14 @@ import dagster as dg
 from city_platform.deployment import open_platform
 from city_platform.deployment.metrics import open_metrics
 from city_platform.deployment.replica import Replica, open_replica, open_replicator
+from city_platform.lake.lake import MANIFESTS, Lake
+from city_platform.lake.snapshot import KnownBytes, Snapshot
 from city_platform.layers.platform import Platform
 from city_platform.local.replicator import LocalReplicator
 from city_platform.ports import Metrics
+
+_KNOWN = KnownBytes()  # of all sensors of this process
+_NEWEST = 200  # partitions
 
 
 class PlatformResource(dg.ConfigurableResource[Platform]):
@@ -24,6 +31,16 @@ class PlatformResource(dg.ConfigurableResource[Platform]):
     def open(self) -> Platform:
         """The adapters; cheap, and safe to call in every step."""
         return open_platform(Path(self.home))
+
+    def survey(self, datasets: Iterable[str] = (), layers: Iterable[str] = ()) -> Platform:
+        """The same over the lake as it stands now, for a sensor that looks at nearly everything in every tick.
+
+        Manifests of the datasets' layers are asked for at once, and those of the newest partitions read.
+        """
+        platform, wanted = self.open(), list(layers)
+        store = Snapshot(platform.lake.store, _KNOWN)
+        store.fetch([f"{MANIFESTS}/{layer}/{name}/" for name in datasets for layer in wanted], _NEWEST)
+        return replace(platform, lake=Lake(store, platform.clock))
 
     def metrics(self) -> Metrics:
         """Where the figures of runs and data go."""

@@ -7,10 +7,11 @@ that never came.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from city_platform.ports import Clock, Notifier, ObjectExists, ObjectStore
+from city_platform.ports import Clock, Notifier, ObjectExists, ObjectNotFound, ObjectStore
 
 LEASE = timedelta(minutes=10)
 
@@ -35,13 +36,13 @@ class Notices:
     def send(self, notice: Notice) -> bool:
         """Whether it was sent now. Raises the notifier's errors, after which it counts as not sent."""
         key = f"notices/{hashlib.sha256(notice.identity.encode()).hexdigest()}.json"
-        claim = self._note(notice, "claimed")
+        found = self._found(key)  # nearly always it is there, and to look costs less than to write
+        if found is not None and not self._abandoned(found):
+            return False
         try:
-            self.store.put(key, claim, create_only=True)
+            self.store.put(key, self._note(notice, "claimed"), create_only=found is None)
         except ObjectExists:
-            if not self._abandoned(key):
-                return False
-            self.store.put(key, claim)
+            return False  # somebody else sends it now
         try:
             self.notifier.notify(notice.subject, notice.body)
         except Exception:
@@ -50,9 +51,15 @@ class Notices:
         self.store.put(key, self._note(notice, "sent"))
         return True
 
-    def _abandoned(self, key: str) -> bool:
+    def _found(self, key: str) -> Mapping[str, str] | None:
+        try:
+            note: Mapping[str, str] = json.loads(self.store.get(key))
+        except ObjectNotFound:
+            return None
+        return note
+
+    def _abandoned(self, note: Mapping[str, str]) -> bool:
         """Whether somebody meant to send it long ago and did not say that it was sent."""
-        note = json.loads(self.store.get(key))
         return note["state"] == "claimed" and self.clock.now() - datetime.fromisoformat(note["at"]) > LEASE
 
     def _note(self, notice: Notice, state: str) -> bytes:
