@@ -17,12 +17,17 @@ from pathlib import Path
 from typing import Protocol
 from uuid import uuid4
 
+from city_platform.errors import PermanentError
 from city_platform.lake.lake import MANIFESTS, PRUNED, sha256_of
 from city_platform.lake.manifest import Manifest, UnreadableManifest
 from city_platform.lake.replica import listed, rank, same
 from city_platform.ports import Deletion, DeletionLog, ObjectNotFound, ObjectStore, StoredObject, StoreUnavailable
 
 _DYING = timedelta(days=1)  # from noting a deletion to deleting nobody takes longer
+
+
+class NotItsCopy(PermanentError):
+    """What is never written anew is something else in the copy: it is another lake's, or one of the two was changed."""
 
 
 class CopyStore(ObjectStore, Protocol):
@@ -48,9 +53,9 @@ class Replicated:
 
 
 def replicate(source: ObjectStore, copy: CopyStore, deletions: DeletionLog, now: datetime) -> Replicated:
-    """Brings the copy up to date with the source as it is now; `deletions` are the source's. Raises the stores' errors.
+    """Brings the copy up to date with the source as it is now; `deletions` are the source's. Again, it does nothing.
 
-    Doing it again does nothing.
+    Raises NotItsCopy before anything is changed, and the stores' errors.
     """
     deletions.begin()
     noted = deletions.pending()  # before the listing: what was written before a deletion is copied before it
@@ -58,9 +63,16 @@ def replicate(source: ObjectStore, copy: CopyStore, deletions: DeletionLog, now:
     there = {one.key: one for one in listed(copy)}
     work = _Copying(source, copy, there.values())
     due = [one for one in originals if not same(one, there.get(one.key))]
+    for one in due:
+        if one.key in there and _is_final(one.key) and source.get(one.key) != copy.get(one.key):
+            raise NotItsCopy(
+                f"{one.key} is not the same in the lake and its copy, and nobody writes it twice. Where the lake was lost "
+                "and begun anew, put that away and restore from the copy; where it was changed, bring it back; "
+                "for another lake name another folder"
+            )
     work.copy(due, [one.key for one in due if _is_manifest(one.key)])
-    for one in sorted(noted, key=lambda each: -rank(each.key)):
-        work.delete(one, deletions, now)
+    for deletion in sorted(noted, key=lambda each: -rank(each.key)):
+        work.delete(deletion, deletions, now)
     return work.done
 
 
@@ -140,6 +152,11 @@ class _Copying:
             raise StoreUnavailable(f"cannot copy {one.key}: {error.strerror}") from error
         finally:
             unfinished.unlink(missing_ok=True)
+
+
+def _is_final(key: str) -> bool:
+    """Whether nobody ever writes the object a second time: manifests, notes of pruning, entries of the audit log."""
+    return key.startswith((f"{MANIFESTS}/", f"{PRUNED}/", "audit/"))
 
 
 def _is_manifest(key: str) -> bool:

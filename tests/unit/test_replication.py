@@ -1,5 +1,6 @@
 """A copy of a lake is what it should be after any history, and at every moment a lake that a reader can work with."""
 
+import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,7 +26,7 @@ from city_platform.lake.replica import (
     listed,
     sample,
 )
-from city_platform.lake.replication import Replicated, remove_extra, replicate, restore
+from city_platform.lake.replication import NotItsCopy, Replicated, remove_extra, replicate, restore
 from city_platform.lake.zones import Zone
 from city_platform.local.clock import SystemClock
 from city_platform.local.store import LocalObjectStore
@@ -298,6 +299,20 @@ def test_what_went_while_no_copy_was_kept_goes_when_somebody_says_so(town: Town)
     assert Verification(town.compare(), Sample(0, []), datetime.now(UTC)).verdict is Verdict.BROKEN
     assert remove_extra(town.copy, [extra.key]) == 1
     assert town.compare().differences == []
+
+
+def test_a_lake_that_was_begun_anew_does_not_write_over_the_copy_of_the_lost_one(town: Town) -> None:
+    town.publish(0)
+    town.decide(0)
+    town.replicate()
+    before = contents(town.copy)
+    shutil.rmtree(town.store.local_path(HEAD).parents[1])
+    town.publish(1)
+    assert town.replicate().copied == 2  # nothing of it has another's name
+    town.publish(2)
+    with pytest.raises(NotItsCopy, match=r"manifests/raw/trees/2024/0000000001\.json is not the same"):
+        town.replicate()
+    assert before.items() <= contents(town.copy).items()
 
 
 def test_a_copy_is_private(town: Town) -> None:
