@@ -66,8 +66,8 @@ def replicate(source: ObjectStore, copy: CopyStore, deletions: DeletionLog, now:
     for one in due:
         if one.key in there and _is_final(one.key) and source.get(one.key) != copy.get(one.key):
             raise NotItsCopy(
-                f"{one.key} is not the same in the lake and its copy, and nobody writes it twice. Where the lake was lost "
-                "and begun anew, put that away and restore from the copy; where it was changed, bring it back; "
+                f"{one.key} is not the same in the lake and its copy, and nobody writes it twice. Where the lake was "
+                "lost and begun anew, put that away and restore from the copy; where it was changed, bring it back; "
                 "for another lake name another folder"
             )
     work.copy(due, [one.key for one in due if _is_manifest(one.key)])
