@@ -19,11 +19,13 @@ from assets.profile import profile_asset
 from assets.quality_checked import quality_checked_asset
 from assets.questions import questions_asset, questions_job
 from assets.raw import raw_asset
+from assets.replica import replica_asset, replica_check, replica_jobs
 from assets.scorecard import scorecard_asset
 from assets.source import fetching_job, source_spec
 from assets.traffic import DATASET as TRAFFIC
 from assets.traffic import agreement_check, traffic_assets, traffic_jobs
 from city_platform.datasets import load_datasets
+from city_platform.deployment.replica import is_replicated
 from resources.platform import PlatformResource
 from resources.portal import PortalResource
 from schedules.catalog import catalog_schedule
@@ -31,7 +33,7 @@ from schedules.clock import TIMEZONE
 from schedules.governance import governance_schedule, questions_schedule, scorecard_schedule
 from schedules.incidents import analysis_schedule
 from schedules.ingestion import fetch_schedules, ingestion_schedule
-from schedules.lake import prune_schedule
+from schedules.lake import prune_schedule, verify_schedule
 from schedules.traffic import advice_schedule, correction_schedule
 from schedules.traffic import analysis_schedule as traffic_analysis_schedule
 from sensors.data_metrics import data_metrics_sensor
@@ -40,6 +42,7 @@ from sensors.failures import failures_sensor
 from sensors.incident_exports import export_sensor
 from sensors.outdated import outdated_sensor
 from sensors.portal import portal_sensor
+from sensors.replica import replica_sensor
 from sensors.run_metrics import run_metrics_sensor
 
 ROOT = Path(__file__).parent
@@ -51,11 +54,13 @@ for category in (dg.PreviewWarning, dg.BetaWarning):
     warnings.filterwarnings("ignore", category=category)
 
 
-def build_definitions(home: Path, datasets_folder: Path = ROOT / "datasets", *, fetch: bool = False) -> dg.Definitions:
+def build_definitions(
+    home: Path, datasets_folder: Path = ROOT / "datasets", *, fetch: bool = False, replicated: bool = False
+) -> dg.Definitions:
     """Everything Dagster knows, over the data below `home`. Opens nothing and reads no secret.
 
-    With `fetch` the sensor and the schedules that ask the open data portal run from the start; without it they wait
-    until somebody switches them on.
+    With `fetch` the sensor and the schedules that ask the open data portal run from the start, with `replicated` those
+    that look after the lake's copy; without, they wait until somebody switches them on.
 
     Raises InvalidDefinition with every mistake of every dataset's folder.
     """
@@ -65,6 +70,7 @@ def build_definitions(home: Path, datasets_folder: Path = ROOT / "datasets", *, 
     materialize = [materialization_job(dataset) for dataset in datasets]
     govern = [governance_job(dataset) for dataset in datasets]
     score, catalog, prune = scorecard_job(), catalog_job(), prune_job()
+    replicate, verify = replica_jobs()
     asking = [dataset for dataset in datasets if dataset.questions]
     answer = [questions_job(asking)] if asking else []
     incidents = [dataset for dataset in datasets if dataset.name == INCIDENTS]
@@ -86,8 +92,9 @@ def build_definitions(home: Path, datasets_folder: Path = ROOT / "datasets", *, 
             scorecard_asset(datasets, TIMEZONE),
             catalog_asset(datasets),
             old_versions_asset(datasets),
+            replica_asset(datasets),
         ],
-        asset_checks=[agreement_check(dataset) for dataset, *_ in traffic],
+        asset_checks=[*(agreement_check(dataset) for dataset, *_ in traffic), replica_check()],
         jobs=[
             land,
             fetching,
@@ -99,6 +106,8 @@ def build_definitions(home: Path, datasets_folder: Path = ROOT / "datasets", *, 
             score,
             catalog,
             prune,
+            replicate,
+            verify,
         ],
         sensors=[
             drop_folder_sensor(drop, datasets, land),
@@ -108,6 +117,7 @@ def build_definitions(home: Path, datasets_folder: Path = ROOT / "datasets", *, 
             run_metrics_sensor(),
             data_metrics_sensor(datasets),
             portal_sensor(datasets, fetching, running=fetch),
+            replica_sensor(replicate, running=replicated),
         ],
         schedules=[
             ingestion_schedule(drop, datasets, land),
@@ -121,6 +131,7 @@ def build_definitions(home: Path, datasets_folder: Path = ROOT / "datasets", *, 
             scorecard_schedule(score),
             catalog_schedule(catalog),
             prune_schedule(prune),
+            verify_schedule(verify, running=replicated),
         ],
         resources={"platform": PlatformResource(home=str(home)), "portal": PortalResource()},
         executor=dg.in_process_executor,  # a run is its own process already; a process a step costs seconds
@@ -131,4 +142,4 @@ def build_definitions(home: Path, datasets_folder: Path = ROOT / "datasets", *, 
 def defs() -> dg.Definitions:
     """What Dagster loads; the command line builds its own, over the home that it was given."""
     home = Path(os.environ.get("CITY_PLATFORM_HOME", ROOT / ".city-platform"))
-    return build_definitions(home.absolute(), fetch=os.environ.get(FETCH) == "on")
+    return build_definitions(home.absolute(), fetch=os.environ.get(FETCH) == "on", replicated=is_replicated())

@@ -1,6 +1,6 @@
 """Partitions that are behind, and the runs that bring them up to date."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import dagster as dg
 
@@ -13,20 +13,25 @@ ATTEMPTS = 3
 WORK_TAG = "city_platform/work"
 
 
+def in_work(dataset: Dataset, instance: dg.DagsterInstance) -> frozenset[str]:
+    """The partitions that unfinished runs of the dataset work on."""
+    wanted = dg.RunsFilter(job_name=materialization_job_name(dataset.name), statuses=list(UNFINISHED))
+    return frozenset(run.tags.get("dagster/partition", "") for run in instance.get_runs(wanted))
+
+
 def requests_for(
-    platform: Platform, dataset: Dataset, partitions: Iterable[str], instance: dg.DagsterInstance
+    platform: Platform, dataset: Dataset, partitions: Iterable[str], busy: Collection[str], instance: dg.DagsterInstance
 ) -> Iterator[dg.RunRequest]:
-    """One run for each of the partitions that is behind and not being worked on.
+    """One run for each of the partitions that is behind and not `busy`: being worked on before anybody looked, because
+    a run that ends between the two looks has left nothing to do.
 
     The run key names the work and the attempt: the same work is tried `ATTEMPTS` times, then waits for a person;
     other sources or definitions are other work.
     """
     job_name = materialization_job_name(dataset.name)
-    open_runs = instance.get_runs(dg.RunsFilter(job_name=job_name, statuses=list(_UNFINISHED)))
-    busy = {run.tags.get("dagster/partition") for run in open_runs}
     for partition in partitions:
-        layers = freshness.outdated(platform, dataset, partition)
-        if not layers or partition in busy:
+        layers = () if partition in busy else freshness.outdated(platform, dataset, partition)
+        if not layers:
             continue
         work = freshness.work_key(platform, dataset, partition)
         attempt = instance.get_runs_count(dg.RunsFilter(job_name=job_name, tags={WORK_TAG: work}))
@@ -40,7 +45,7 @@ def requests_for(
             )
 
 
-_UNFINISHED = (
+UNFINISHED = (
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,

@@ -4,7 +4,7 @@ One contract test suite (`tests/integration/test_ports_*.py`) runs against both,
 machine under the desk and the cloud is a failing test, not a surprise.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -24,6 +24,16 @@ class ObjectExists(PermanentError):
 
 class StoreUnavailable(TransientError):
     """The object store did not answer, or answered that it is busy."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """What a listing says of an object. `modified` is aware, in UTC; `tag` is another one after every write."""
+
+    key: str
+    bytes: int
+    modified: datetime
+    tag: str
 
 
 class ObjectStore(Protocol):
@@ -57,6 +67,10 @@ class ObjectStore(Protocol):
         """All keys that start with `prefix`, in order."""
         ...
 
+    def objects(self, prefix: str) -> Iterator[StoredObject]:
+        """The same with what the store says of each: on S3 a call for a thousand of them, and none for one."""
+        ...
+
     def delete(self, key: str) -> None:
         """Removes the object; an absent key is no error."""
         ...
@@ -68,6 +82,37 @@ class ObjectStore(Protocol):
     def scratch(self) -> Path:
         """A folder of this machine for unfinished files, private to this process."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """That an object was deleted on purpose, as a delete marker of S3 says it. `id` tells two of one key apart."""
+
+    key: str
+    at: datetime
+    id: str
+
+
+class Deletions(Protocol):
+    """What a store remembers of what was deleted from it. Errors: StoreUnavailable."""
+
+    def when(self, keys: Collection[str]) -> Mapping[str, datetime]:
+        """The moment of the last deletion of each of the keys, as far as the store remembers; aware, in UTC."""
+        ...
+
+
+class DeletionLog(Deletions, Protocol):
+    """Deletions that wait until they are repeated in a copy, where nobody else does that."""
+
+    def begin(self) -> None:
+        """From now on deletions are kept, by every process that works on the store."""
+        ...
+
+    def pending(self) -> Sequence[Deletion]:
+        """Those that nobody forgot yet, oldest first."""
+        ...
+
+    def forget(self, deletion: Deletion) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

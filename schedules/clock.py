@@ -7,13 +7,15 @@ from assets.jobs import UnresolvedAssetJobDefinition
 TIMEZONE = "America/Vancouver"
 
 
-def scheduled(name: str, cron: str, job: UnresolvedAssetJobDefinition, description: str) -> dg.ScheduleDefinition:
-    """Runs from the start, in the city's time."""
+def scheduled(
+    name: str, cron: str, job: UnresolvedAssetJobDefinition, description: str, *, running: bool = True
+) -> dg.ScheduleDefinition:
+    """In the city's time; unless `running`, somebody has to switch it on."""
     return dg.ScheduleDefinition(
         name=name,
         job=job,
         cron_schedule=cron,
         execution_timezone=TIMEZONE,
-        default_status=dg.DefaultScheduleStatus.RUNNING,
+        default_status=dg.DefaultScheduleStatus.RUNNING if running else dg.DefaultScheduleStatus.STOPPED,
         description=description,
     )

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from assets.behind import requests_for
+from assets.behind import in_work, requests_for
 from assets.jobs import UnresolvedAssetJobDefinition
 from city_platform.contracts.partitions import Granularity
 from city_platform.datasets import Dataset
@@ -38,7 +38,7 @@ def correction_schedule(dataset: Dataset, job: UnresolvedAssetJobDefinition) -> 
         adapters = platform.open()
         now = context.scheduled_execution_time
         due = [one for one in _hours(now, CAUGHT_UP) if exported.due(adapters.lake, dataset, one, now)]
-        yield from requests_for(adapters, dataset, due, context.instance)
+        yield from requests_for(adapters, dataset, due, in_work(dataset, context.instance), context.instance)
 
     return hourly_traffic_correction
 

@@ -12,12 +12,14 @@ import dagster as dg
 from city_platform.datasets import Dataset
 from city_platform.deployment import deployment
 from city_platform.governance.metrics import DATA
+from city_platform.layers import quality_checked, raw
 from city_platform.layers.metrics import measure_data, measure_use
 from city_platform.layers.platform import Platform
 from city_platform.ports import Metrics
 from resources.platform import PlatformResource
 
 INTERVAL_SECONDS = 600
+LAYERS = (raw.LAYER, quality_checked.LAYER, quality_checked.UPSTREAM)
 
 
 def data_metrics_sensor(datasets: Sequence[Dataset]) -> dg.SensorDefinition:
@@ -31,11 +33,12 @@ def data_metrics_sensor(datasets: Sequence[Dataset]) -> dg.SensorDefinition:
         "alarms.",
     )
     def data_metrics(context: dg.SensorEvaluationContext, platform: PlatformResource) -> dg.SensorResult:
-        adapters, since = platform.open(), datetime.fromisoformat(context.cursor) if context.cursor else None
+        names = [dataset.name for dataset in datasets]
+        since = datetime.fromisoformat(context.cursor) if context.cursor else None
         sizes = deployment(os.environ) == "local"
         # Judged while the figures are looked up, a partition is measured twice rather than never.
-        began = adapters.clock.now()
-        count = measure(adapters, datasets, platform.metrics(), since, sizes=sizes)
+        began = platform.open().clock.now()
+        count = measure(platform.survey(names, LAYERS), datasets, platform.metrics(), since, sizes=sizes)
         return dg.SensorResult(skip_reason=dg.SkipReason(f"{count} figures sent"), cursor=began.isoformat())
 
     return data_metrics

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import dagster as dg
 
 from city_platform.datasets import Dataset
-from city_platform.layers import failures
+from city_platform.layers import failures, quality_checked
 from resources.platform import PlatformResource
 
 INTERVAL_SECONDS = 60
 NOTICES_A_TICK = 50
+LAYERS = (quality_checked.LAYER, quality_checked.UPSTREAM)
 
 
 def failures_sensor(datasets: Sequence[Dataset]) -> dg.SensorDefinition:
@@ -25,7 +26,8 @@ def failures_sensor(datasets: Sequence[Dataset]) -> dg.SensorDefinition:
         description="Notifies, once each, of every partition whose gate closes and of a tampered audit log.",
     )
     def quality_failures(platform: PlatformResource) -> dg.SkipReason:
-        sent = failures.tell(platform.open(), datasets, NOTICES_A_TICK, everything=False)
+        names = [dataset.name for dataset in datasets]
+        sent = failures.tell(platform.survey(names, LAYERS), datasets, NOTICES_A_TICK, everything=False)
         return dg.SkipReason(f"{sent} notices sent" if sent else "nothing that was not told before")
 
     return quality_failures

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
-from assets.behind import requests_for
+from assets.behind import in_work, requests_for
 from assets.graph import asset_key, partitions
 from assets.jobs import UnresolvedAssetJobDefinition
 from city_platform.contracts.partitions import Granularity
@@ -29,6 +29,7 @@ def requests(
     platform: Platform, dataset: Dataset, instance: dg.DagsterInstance, cursor: str | None
 ) -> tuple[Sequence[dg.RunRequest], str | None]:
     """At most `REQUESTS_A_TICK` runs, the newest partition first, and the cursor for the next tick."""
+    busy = in_work(dataset, instance)
     known = partitions(dataset).get_partition_keys(platform.clock.now())[::-1]
     newest = known[: NEWEST[dataset.contract.partitioning.granularity]]
     older = known[len(newest) :]
@@ -42,7 +43,7 @@ def requests(
             if exported.due(platform.lake, dataset, one, platform.clock.now()):
                 yield one
 
-    found = requests_for(platform, dataset, in_order(), instance)
+    found = requests_for(platform, dataset, in_order(), busy, instance)
     wanted = [request for _, request in zip(range(REQUESTS_A_TICK), found, strict=False)]
     rest = older[first + max(0, len(looked_at) - len(newest)) :]
     return wanted, rest[0] if rest else None
@@ -60,7 +61,7 @@ def export_sensor(dataset: Dataset, job: UnresolvedAssetJobDefinition) -> dg.Sen
         "recipe, rules, summary or contract is there.",
     )
     def exports(context: dg.SensorEvaluationContext, platform: PlatformResource) -> dg.SensorResult:
-        adapters = platform.open()
+        adapters = platform.survey()
         wanted, cursor = requests(adapters, dataset, context.instance, context.cursor)
         return dg.SensorResult(
             run_requests=list(wanted),

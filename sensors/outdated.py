@@ -1,26 +1,30 @@
 """Brings partitions up to date: whatever was made from other inputs than those that stand now is made again."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import dagster as dg
 
-from assets.behind import requests_for
+from assets.behind import in_work, requests_for
 from assets.jobs import UnresolvedAssetJobDefinition
 from city_platform.datasets import Dataset
-from city_platform.layers import freshness
+from city_platform.layers import freshness, landing
 from city_platform.layers.platform import Platform
 from resources.platform import PlatformResource
 
 INTERVAL_SECONDS = 30
 REQUESTS_A_TICK = 50
+LAYERS = (landing.LAYER, *(layer.LAYER for layer in freshness.LAYERS))
 
 
 def outdated_requests(
-    platform: Platform, datasets: Sequence[Dataset], instance: dg.DagsterInstance
+    survey: Callable[[], Platform], datasets: Sequence[Dataset], instance: dg.DagsterInstance
 ) -> Iterator[dg.RunRequest]:
     """One run for each partition that is behind and not being worked on, of every dataset."""
+    busy = {dataset.name: in_work(dataset, instance) for dataset in datasets}
+    platform = survey()
     for dataset in datasets:
-        yield from requests_for(platform, dataset, freshness.partitions(platform, dataset), instance)
+        partitions = freshness.partitions(platform, dataset)
+        yield from requests_for(platform, dataset, partitions, busy[dataset.name], instance)
 
 
 def outdated_sensor(datasets: Sequence[Dataset], jobs: Sequence[UnresolvedAssetJobDefinition]) -> dg.SensorDefinition:
@@ -34,7 +38,8 @@ def outdated_sensor(datasets: Sequence[Dataset], jobs: Sequence[UnresolvedAssetJ
         description="Runs the layers of every partition whose sources, recipe, rules, summary or contract changed.",
     )
     def outdated_partitions(context: dg.SensorEvaluationContext, platform: PlatformResource) -> Iterator[dg.RunRequest]:
-        requests = outdated_requests(platform.open(), datasets, context.instance)
+        names = [dataset.name for dataset in datasets]
+        requests = outdated_requests(lambda: platform.survey(names, LAYERS), datasets, context.instance)
         for _, request in zip(range(REQUESTS_A_TICK), requests, strict=False):
             yield request
 

@@ -15,7 +15,11 @@ def _of(names: str, *dimensions: str) -> Mapping[str, frozenset[Names]]:
 
 AWS_METRICS: Mapping[str, Mapping[str, frozenset[Names]]] = {
     # Amazon S3 daily storage metrics for buckets, Amazon S3 User Guide
-    "AWS/S3": _of("BucketSizeBytes NumberOfObjects", "BucketName StorageType"),
+    "AWS/S3": {
+        **_of("BucketSizeBytes NumberOfObjects", "BucketName StorageType"),
+        # S3 Replication metrics, ibid.; that of failures is published in the region of the source
+        **_of("OperationsFailedReplication", "SourceBucket DestinationBucket RuleId"),
+    },
     # Types of metrics for Lambda functions, AWS Lambda Developer Guide
     "AWS/Lambda": _of(
         "Invocations Errors Throttles Duration IteratorAge ConcurrentExecutions DeadLetterErrors "

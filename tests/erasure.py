@@ -35,6 +35,7 @@ class Place:
         self.service: IncidentService = open_incident_service(self.platform, self.town.store, {})
         self.dataset = dataset
         self.home = home
+        self.environ: dict[str, str] = {}
 
     def reports(self) -> tuple[str, str, str, str]:
         """Jo's own, one without a name but with their address, one that staff took by phone, and Ann's."""
@@ -65,7 +66,7 @@ class Place:
             LAYERS[layer].materialize(self.platform, self.dataset, day)
 
     def erasers(self) -> tuple[Eraser, LakeEraser]:
-        return open_erasers(self.home, self.platform, self.dataset, self.made, {})
+        return open_erasers(self.home, self.platform, self.dataset, self.made, self.environ)
 
     def erase(self, person: Person, *, dry_run: bool = False) -> tuple[Any, Any, Any]:
         store, lake = self.erasers()
@@ -76,6 +77,7 @@ class Place:
         erased = lake.erase(found.names(), found.person.subjects, "holder", dry_run=dry_run)
         if not (dry_run or erased.remaining):
             store.finish(found)
+            lake.replicate()
         return found, removed, erased
 
     def versions(self) -> dict[str, int]:

@@ -16,9 +16,11 @@ from city_platform.governance.metrics import (
     RunOutcome,
     data_measurements,
     progress_measurements,
+    replication_measurements,
     run_measurements,
 )
 from city_platform.governance.scorecard import scorecard
+from city_platform.lake.replica import lag
 from city_platform.ports import Measurement
 from city_platform.traffic.handler import Outcome
 from city_platform.traffic.metrics import NAMESPACE as TRAFFIC
@@ -39,7 +41,7 @@ def measured() -> Mapping[str, Metrics]:
     ages = [Freshness("business_licences", timedelta(hours=1), timedelta(hours=36))]
     return {
         RUNS: _sets([*run_measurements(run), *progress_measurements([], AT)]),
-        DATA: _sets(data_measurements(card, ages, None)),
+        DATA: _sets([*data_measurements(card, ages, None), *replication_measurements(lag([], AT), AT)]),
         TRAFFIC: _of_traffic(),
     }
 

@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 
 def aws_platform(home: Path, settings: AwsSettings, clock: Clock, *, threads: int | None = None) -> Platform:
     """The adapters of one AWS deployment; `home` is the folder of this machine for caches and unfinished files."""
-    config: dict[str, Any] = {"region": settings.region}
-    if settings.endpoint is not None:
-        config |= {"endpoint": settings.endpoint, "virtual_hosted_style_request": False}
-        config["client_options"] = {"allow_http": settings.endpoint.startswith("http://")}
 
     def open_engine() -> "DuckDBEngine":
         from city_platform.engines.duckdb import DuckDBEngine
@@ -31,10 +27,21 @@ def aws_platform(home: Path, settings: AwsSettings, clock: Clock, *, threads: in
         return DuckDBEngine(cache / "scratch" / "engine", (cache,), threads=threads or os.cpu_count() or 2)
 
     return Platform(
-        lake=Lake(S3ObjectStore(settings.buckets, home / "cache", config), clock),
+        lake=Lake(
+            S3ObjectStore(settings.buckets, home / "cache", s3_config(settings.region, settings.endpoint)), clock
+        ),
         open_engine=open_engine,
         keys=KmsKeyService(lambda: kms_client(settings.region, settings.endpoint)),
         clock=clock,
         notifier=SnsNotifier(settings.alerts_topic, lambda: sns_client(settings.region, settings.endpoint)),
         catalog=GlueCatalog(lambda: glue_client(settings.region, settings.endpoint)),
     )
+
+
+def s3_config(region: str, endpoint: str | None) -> dict[str, Any]:
+    """What obstore has to know of S3; `endpoint` only where it is emulated."""
+    config: dict[str, Any] = {"region": region}
+    if endpoint is not None:
+        config |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
+        config["client_options"] = {"allow_http": endpoint.startswith("http://")}
+    return config

@@ -17,7 +17,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 from obstore.store import S3Store
 
 from city_platform.lake.zones import UnknownPlace, Zone, zone_of, zones_under
-from city_platform.ports import ObjectExists, ObjectNotFound, StoreUnavailable
+from city_platform.ports import ObjectExists, ObjectNotFound, StoredObject, StoreUnavailable
 
 _LARGE = 32 << 20
 
@@ -73,16 +73,19 @@ class S3ObjectStore:
             return obstore.head(self._holding(key), key)["last_modified"].astimezone(UTC)
 
     def keys(self, prefix: str) -> Iterator[str]:
+        yield from (one.key for one in self.objects(prefix))
+
+    def objects(self, prefix: str) -> Iterator[StoredObject]:
         # S3 lists by folder here; a prefix that ends inside a name is filtered on this side, and so is what others
         # put into the buckets.
         folder, _, _ = prefix.rpartition("/")
         zones = zones_under(prefix)
-        found: list[str] = []
+        found: list[StoredObject] = []
         for bucket in sorted({self._buckets[zone] for zone in zones}):
             with _typed(prefix):
                 for page in obstore.list(self._stores[bucket], folder or None):
-                    found += [key for item in page if self._lies_in(bucket, key := item["path"], prefix)]
-        yield from sorted(found)
+                    found += [_facts(item) for item in page if self._lies_in(bucket, item["path"], prefix)]
+        yield from sorted(found, key=lambda one: one.key)
 
     def delete(self, key: str) -> None:
         try:
@@ -116,6 +119,10 @@ class S3ObjectStore:
             return key.startswith(prefix) and self._buckets[zone_of(key)] == bucket
         except UnknownPlace:
             return False
+
+
+def _facts(item: Any) -> StoredObject:
+    return StoredObject(item["path"], int(item["size"]), item["last_modified"].astimezone(UTC), item["e_tag"] or "")
 
 
 @contextmanager

@@ -20,7 +20,10 @@ app = typer.Typer()
 DATASET = "incidents"
 # What no run of this command can reach, and how long it is there.
 BEYOND = {
-    "local": ("backups of this machine, for as long as they are kept",),
+    "local": (
+        "backups of this machine, for as long as they are kept",
+        "a copy of the lake that CITY_PLATFORM_REPLICA did not name for this call, until it is brought up to date",
+    ),
     "aws": (
         "the table's change stream, 24 hours",
         "the tables' point-in-time recovery, 35 days",
@@ -54,7 +57,8 @@ def erase(
     """Remove whoever reported incidents: contact, name, words and pictures, in the store and in all of the lake.
 
     Without `--confirm` it looks and removes nothing. It ends with a second look through everything, and says what is
-    left and why; run again, it goes on with that. Exit code 1 where something is left.
+    left and why; run again, it goes on with that. Exit code 1 where something is left: on AWS that is at first what the
+    copy in the other region still has, because S3 takes some minutes to delete there, too.
     """
     import os
 
@@ -91,6 +95,7 @@ def erase(
             erased = lake.erase(found.names(), found.person.subjects, uuid4().hex, dry_run=dry_run)
             if not (dry_run or erased.remaining):
                 store.finish(found)
+                lake.replicate()  # the note of whom it was about is gone, too
         told = asdict(erased)
         counts = {name: len(value) if isinstance(value, list | dict) else value for name, value in told.items()}
         if not dry_run:

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from city_platform.cli.quality import Actor, DatasetName, Home, Json, Reason, Year, at_the_desk
+from city_platform.cli.replica import app as replica_app
 from city_platform.cli.session import USAGE, Session, local, size
 
 if TYPE_CHECKING:
     from city_platform.lake.lake import Published
     from city_platform.layers.old_versions import PrunedDataset
 
-app = typer.Typer(help="Versions of what is in the lake: list, restore, prune.", no_args_is_help=True)
+app = typer.Typer(help="Versions of what is in the lake: list, restore, prune; and its copy.", no_args_is_help=True)
+app.add_typer(replica_app, name="replica")
 
 _AGE = re.compile(r"([1-9][0-9]{0,3})(d|w)")
 

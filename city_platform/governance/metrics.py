@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from city_platform.governance.scorecard import Scorecard
+from city_platform.lake.replica import Lag
+from city_platform.lake.zones import Zone
 from city_platform.ports import Measurement, Unit
 
 RUNS, DATA = "CityPlatform/Runs", "CityPlatform/Data"
@@ -135,3 +137,19 @@ def use_measurements(uses: Sequence[Use], at: datetime) -> Iterator[Measurement]
         of = {"Layer": one.layer}
         yield Measurement("BucketSizeBytes", float(one.bytes), "Bytes", at, of)
         yield Measurement("NumberOfObjects", float(one.objects), "Count", at, of)
+
+
+def replication_measurements(lags: Mapping[Zone, Lag], at: datetime) -> Iterator[Measurement]:
+    """How far the copy is behind, of each zone and of all, also where it is not: under the names that S3 has.
+
+    S3 counts what its rules took up; these are of what a look at both sides found, and of what is older than a rule.
+    """
+    everything = Lag(
+        sum(one.objects for one in lags.values()),
+        sum(one.bytes for one in lags.values()),
+        max((one.age for one in lags.values()), default=timedelta()),
+    )
+    for of, one in [(_ALL, everything), *(({"Zone": zone.value}, lag) for zone, lag in lags.items())]:
+        yield Measurement("OperationsPendingReplication", float(one.objects), "Count", at, of)
+        yield Measurement("BytesPendingReplication", float(one.bytes), "Bytes", at, of)
+        yield Measurement("ReplicationLatency", one.age.total_seconds(), "Seconds", at, of)

@@ -35,13 +35,13 @@ class Notices:
     def send(self, notice: Notice) -> bool:
         """Whether it was sent now. Raises the notifier's errors, after which it counts as not sent."""
         key = f"notices/{hashlib.sha256(notice.identity.encode()).hexdigest()}.json"
-        claim = self._note(notice, "claimed")
+        found = self._found(key)  # nearly always it is there, and to look costs less than to write
+        if found is not None and not self._abandoned(found):
+            return False
         try:
-            self.store.put(key, claim, create_only=True)
+            self.store.put(key, self._note(notice, "claimed"), create_only=found is None)
         except ObjectExists:
-            if not self._abandoned(key):
-                return False
-            self.store.put(key, claim)
+            return False  # somebody else sends it now
         try:
             self.notifier.notify(notice.subject, notice.body)
         except Exception:
@@ -50,14 +50,18 @@ class Notices:
         self.store.put(key, self._note(notice, "sent"))
         return True
 
-    def _abandoned(self, key: str) -> bool:
+    def _found(self, key: str) -> bytes | None:
+        try:
+            return self.store.get(key)
+        except ObjectNotFound:
+            return None
+
+    def _abandoned(self, found: bytes) -> bool:
         """Whether somebody meant to send it long ago and did not say that it was sent; a damaged claim says nothing."""
         try:
-            note = json.loads(self.store.get(key))
+            note = json.loads(found)
             claimed = note["state"] == "claimed"
             return claimed and abs(self.clock.now() - datetime.fromisoformat(note["at"])) > LEASE
-        except ObjectNotFound:
-            return False  # it could not be sent just now: the next look tries again
         except (ValueError, TypeError, KeyError):
             return True
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from city_platform.ports import ObjectExists, ObjectNotFound, ObjectStore
+from city_platform.ports import ObjectExists, ObjectNotFound, ObjectStore, StoredObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,11 @@ class OverlayStore:
         return self._holding(key).modified(key)
 
     def keys(self, prefix: str) -> Iterator[str]:
-        yield from sorted({*self.lower.keys(prefix), *self.upper.keys(prefix)})
+        yield from (one.key for one in self.objects(prefix))
+
+    def objects(self, prefix: str) -> Iterator[StoredObject]:
+        there = {one.key: one for store in (self.lower, self.upper) for one in store.objects(prefix)}
+        yield from (there[key] for key in sorted(there))
 
     def delete(self, key: str) -> None:
         self.upper.delete(key)

@@ -5,7 +5,7 @@ made anew. So it can be killed at any moment and run again, and the last look is
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from re import Pattern
 
 import msgspec
@@ -18,7 +18,7 @@ from city_platform.incidents.erasure import pattern_of
 from city_platform.incidents.export import IncidentExport
 from city_platform.incidents.segments import PREFIX as PENDING
 from city_platform.incidents.stream import Row
-from city_platform.lake.lake import MANIFESTS, PRUNED
+from city_platform.lake.lake import MANIFESTS, PRUNED, Lake
 from city_platform.lake.manifest import Manifest
 from city_platform.layers import encrypted, freshness, open_incidents, profile, questions
 from city_platform.layers.platform import Platform
@@ -26,6 +26,10 @@ from city_platform.ports import ObjectNotFound
 from city_platform.protection.encryption import is_key_material, read_encrypted
 
 _PLACES = ("incidents/", PENDING + "/", "exports/incidents/dead/")  # beside what manifests name
+_COPIED = (
+    "the lake's copy still has it: it follows within a quarter of an hour, then run again; what went from the lake "
+    "while no copy was kept goes by `city-platform lake replica sync --remove-extra`"
+)
 _NAMELESS = "no manifest names it: a run is writing it or died over it; prune the lake, then run again"
 
 Place = tuple[str, str]  # layer and partition
@@ -60,7 +64,10 @@ class Erased:
 
 @dataclass(frozen=True)
 class LakeEraser:
-    """Of the dataset `incidents`. `remake` makes layers of a partition again, through whoever runs such work."""
+    """Of the dataset `incidents`. `remake` makes layers of a partition again, through whoever runs such work.
+
+    `copy` is the lake's copy in another place, where there is one; `replicate` has it follow, where that is ours to do.
+    """
 
     platform: Platform
     dataset: Dataset
@@ -68,6 +75,8 @@ class LakeEraser:
     pseudonym: Callable[[str], str]
     publish_open_data: Callable[[], None]
     remake: Remake
+    copy: Lake | None = None
+    replicate: Callable[[], object] = lambda: None
 
     def search(self, names: Pattern[str]) -> Search:
         """Every object of the dataset, in every version: manifests, files, segments, letters, records of reading."""
@@ -94,7 +103,7 @@ class LakeEraser:
         first = self.search(named)
         done = Erased(first.objects, len(first.found))
         if dry_run:
-            done.remaining = dict.fromkeys(first.found, "a dry run removes nothing") | first.unread
+            done.remaining = dict.fromkeys(first.found, "a dry run removes nothing") | first.unread | self._left(named)
             return done
         touched = self._touched(first.found)
         days = sorted({partition for _, partition in touched if partition != questions.EVERYTHING})
@@ -107,9 +116,18 @@ class LakeEraser:
         kept = self._kept()
         for layer, partition in sorted({*self._of(days), *touched, *((open_incidents.LAYER, one) for one in years)}):
             self._remove_old(layer, partition, kept, done)
+        self.replicate()
         last = self.search(named)
-        done.remaining = self._why(last.found) | last.unread
+        done.remaining = self._why(last.found) | last.unread | self._left(named)
         return done
+
+    def _left(self, names: Pattern[str]) -> dict[str, str]:
+        """What the copy still has of the person, by its place there, and why."""
+        if self.copy is None:
+            return {}
+        there = replace(self, platform=replace(self.platform, lake=self.copy), copy=None).search(names)
+        left = dict.fromkeys(there.found, _COPIED) | there.unread
+        return {self.copy.store.uri(key): why for key, why in left.items()}
 
     def _keys(self) -> Iterator[str]:
         for key in self.platform.lake.store.keys(""):

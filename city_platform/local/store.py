@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from city_platform.lake.zones import zone_of
-from city_platform.ports import ObjectExists, ObjectNotFound, StoreUnavailable
+from city_platform.local.deletions import LocalDeletions
+from city_platform.ports import ObjectExists, ObjectNotFound, StoredObject, StoreUnavailable
 
 _ATTEMPTS = 100  # at a folder that others remove as it is made
 
@@ -25,6 +26,7 @@ class LocalObjectStore:
         self._root = root.absolute()
         self._objects = self._root / "objects"
         self._scratch_root = self._root / "scratch"
+        self.deletions = LocalDeletions(self._root / "deleted")
 
     def get(self, key: str) -> bytes:
         try:
@@ -49,6 +51,12 @@ class LocalObjectStore:
         file.chmod(0o600)
         self._move(file, key, create_only=False)
 
+    def put_copy(self, key: str, file: Path, modified: datetime) -> None:
+        """As `put_file`, of a copy of an object that was written at that moment elsewhere: it says so, too."""
+        at_ns = round(modified.timestamp() * 1_000_000) * 1000
+        os.utime(file, ns=(at_ns, at_ns))
+        self.put_file(key, file)
+
     def local_path(self, key: str) -> Path:
         path = self._path(key)
         if not path.is_file():
@@ -59,24 +67,24 @@ class LocalObjectStore:
         return self.local_path(key).stat().st_size
 
     def modified(self, key: str) -> datetime:
-        return datetime.fromtimestamp(self.local_path(key).stat().st_mtime, UTC)
+        return _modified(self.local_path(key).stat())
 
     def keys(self, prefix: str) -> Iterator[str]:
-        def unreadable(error: OSError) -> None:
-            if not isinstance(error, FileNotFoundError):  # a folder that went meanwhile holds nothing
-                raise StoreUnavailable(f"cannot list {prefix}: {error.strerror}") from error
+        yield from sorted(key for key, _ in self._below(prefix))
 
-        folder, _, _ = prefix.rpartition("/")
-        start = str(self._path(folder) if folder else self._objects)
-        found: list[str] = []
-        for place, _, names in os.walk(start, onerror=unreadable):
-            below = place[len(str(self._objects)) + 1 :].replace(os.sep, "/")
-            found += [f"{below}/{name}" if below else name for name in names]
-        yield from sorted(key for key in found if key.startswith(prefix))
+    def objects(self, prefix: str) -> Iterator[StoredObject]:
+        found = []
+        for key, entry in self._below(prefix):
+            with suppress(FileNotFoundError):  # it was there when its folder was listed
+                facts = entry.stat()
+                found.append(StoredObject(key, facts.st_size, _modified(facts), f"{facts.st_ino}-{facts.st_ctime_ns}"))
+        yield from sorted(found, key=lambda one: one.key)
 
     def delete(self, key: str) -> None:
         path = self._path(key)
         try:
+            if self.deletions.kept and path.is_file():
+                self.deletions.note(key)
             path.unlink(missing_ok=True)
         except OSError as error:
             raise StoreUnavailable(f"cannot remove {key}: {error.strerror}") from error
@@ -106,6 +114,24 @@ class LocalObjectStore:
                 if other.name.isdecimal() and not _alive(int(other.name)):
                     shutil.rmtree(other, ignore_errors=True)
         return mine
+
+    def _below(self, prefix: str) -> Iterator[tuple[str, "os.DirEntry[str]"]]:
+        folder, _, _ = prefix.rpartition("/")
+        skipped = len(str(self._objects)) + 1
+        waiting = [str(self._path(folder) if folder else self._objects)]
+        while waiting:
+            try:
+                with os.scandir(waiting.pop()) as entries:
+                    there = list(entries)
+            except (FileNotFoundError, NotADirectoryError):  # nothing was put there, or all of it was deleted meanwhile
+                continue
+            except OSError as error:
+                raise StoreUnavailable(f"cannot list {prefix}: {error.strerror}") from error
+            for entry in there:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                elif (key := entry.path[skipped:]).startswith(prefix) and entry.is_file():
+                    yield key, entry
 
     def _path(self, key: str) -> Path:
         path = self._objects / key
@@ -145,6 +171,10 @@ class LocalObjectStore:
             self._make_folders(folder.parent)
             with suppress(FileExistsError):  # `exist_ok` looks whether it is there, and by then it may be gone again
                 folder.mkdir(mode=0o700)
+
+
+def _modified(facts: os.stat_result) -> datetime:
+    return datetime.fromtimestamp(facts.st_mtime, UTC)
 
 
 def _alive(pid: int) -> bool:

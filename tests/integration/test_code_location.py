@@ -23,6 +23,7 @@ _OF_ALL = {
     "source",
     "questions",
     "old_versions",
+    "replica",
     "scorecard",
     "tables",
     "dictionary",
@@ -59,7 +60,7 @@ def test_the_keys_are_these(city: dg.Definitions) -> None:
     expected = {f"{dataset.name}/{layer}" for dataset in datasets for layer in layers}
     expected |= {f"{dataset.name}/source" for dataset in datasets if dataset.sources}
     expected |= {f"{dataset.name}/questions" for dataset in datasets if dataset.questions}
-    expected |= {"governance/scorecard", "catalog/tables", "catalog/dictionary", "lake/old_versions"}
+    expected |= {"governance/scorecard", "catalog/tables", "catalog/dictionary", "lake/old_versions", "lake/replica"}
     expected |= {f"incidents/{name}" for name in ("store", "exports", "statistics", "anomalies")}
     expected |= {f"traffic_readings/{name}" for name in _OF_TRAFFIC}
     assert {key.to_user_string() for key in city.resolve_all_asset_keys()} == expected
@@ -103,8 +104,9 @@ def test_every_asset_introduces_itself(city: dg.Definitions) -> None:
 def test_every_rule_is_one_check(city: dg.Definitions) -> None:
     every = {key.to_user_string() for key in city.resolve_asset_graph().asset_check_keys}
     traffic = {"traffic_readings/curated:live_agrees_with_batch", "traffic_readings/anomalies:traffic_is_usual"}
-    assert traffic <= every
-    keys = {key for key in every - traffic if not key.startswith(("catalog/", "incidents/anomalies"))}
+    copy = {"lake/replica:agrees_with_the_lake"}
+    assert traffic | copy <= every
+    keys = {key for key in every - traffic - copy if not key.startswith(("catalog/", "incidents/anomalies"))}
     expected = set()
     for dataset in load_datasets(ROOT / "datasets"):
         checked = f"{dataset.name}/quality_checked"
@@ -124,10 +126,12 @@ def test_jobs_sensors_and_schedules(town: dg.Definitions) -> None:
     repository = town.get_repository_def()
     assert {"land", "fetch", "materialize_trees", "govern_trees"} <= set(repository.job_names)
     sensors = {"drop_folder", "outdated_partitions", "portal", "quality_failures", "run_metrics", "data_metrics"}
+    sensors |= {"replica"}
     assert {sensor.name for sensor in repository.sensor_defs} == sensors
     fetches = {"daily_fetch", "weekly_fetch", "monthly_fetch"}
     schedules = {schedule.name for schedule in repository.schedule_defs}
     of_all = {"daily_ingestion", "daily_catalog", "daily_pruning", "weekly_governance_trees", "weekly_scorecard"}
+    of_all |= {"hourly_replica_check"}
     assert schedules == {*of_all, *fetches}
 
 
@@ -307,3 +311,10 @@ def test_every_materialization_says_what_it_made(
     assert "Acer rubrum" in str(made["cleaned"].metadata["preview"].value)
     for key in master_keys("trees"):
         assert made["encrypted"].metadata[f"key id/{key}"].value == platform.keys.current(key)
+
+
+def test_the_copy_is_looked_after_where_one_is_kept(tmp_path: Path) -> None:
+    for kept, status in ((False, "STOPPED"), (True, "RUNNING")):
+        repository = build_definitions(tmp_path, FIXTURES, replicated=kept).get_repository_def()
+        assert repository.get_sensor_def("replica").default_status.value == status
+        assert repository.get_schedule_def("hourly_replica_check").default_status.value == status

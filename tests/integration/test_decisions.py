@@ -81,7 +81,7 @@ def test_the_sensor_goes_on_after_a_waiver_and_judges_again_after_its_end(
     with dg.DagsterInstance.ephemeral() as instance:
 
         def asked() -> list[str]:
-            return [str(request.run_key) for request in outdated_requests(judged, [trees], instance)]
+            return [str(request.run_key) for request in outdated_requests(lambda: judged, [trees], instance)]
 
         assert asked() == []
         waive(desk, judged)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,16 @@ from typer.testing import CliRunner
 from city_platform.cli.app import app
 from city_platform.datasets import Dataset, load_dataset
 from city_platform.deployment.erasure import open_erasers
+from city_platform.deployment.replica import REPLICA, open_replica, open_replicator
 from city_platform.incidents.erasure import NobodyNamed, Person, pattern_of
 from city_platform.incidents.model import PICTURES, Status
+from city_platform.lake.lake import Lake
 from city_platform.layers import encrypted, open_incidents, profile, questions
 from city_platform.layers.erasure import texts_of
 from city_platform.layers.old_versions import prune
 from city_platform.layers.rotation import rotate
 from city_platform.local.platform import local_key_service
+from city_platform.local.replicator import LocalReplicator
 from city_platform.protection.masking import pseudonymizer
 from tests.erasure import ADDRESS, ANN, JO, WORDS, Place
 from tests.incident_stream import record
@@ -138,6 +142,31 @@ def test_names_are_found_wherever_a_row_holds_them() -> None:
     }
     found = [one for column in pa.record_batch(columns).columns for one in texts_of(column)]
     assert found == ["Kim", "a\nKim", "Kim's", "Kim", "k", "Kim"]
+
+
+def test_a_person_is_gone_from_the_copy_of_the_lake(
+    lived_in: tuple[Place, tuple[str, str, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, _ = lived_in
+    place.environ = {REPLICA: str(tmp_path / "copy")}
+    replicator = open_replicator(place.home, place.town.clock, place.environ)
+    replicator.replicate()
+    named = pattern_of([place.town.path.processor.pseudonym(JO.subject)])
+    _, _, looked = place.erase(Person(email=ADDRESS), dry_run=True)
+    there = {key for key in looked.remaining if key.startswith((tmp_path / "copy").as_uri())}
+    assert len(there) == len(looked.remaining) / 2 > 10
+
+    with monkeypatch.context() as patched:  # as on AWS, where S3 follows by itself some minutes later
+        patched.setattr(LocalReplicator, "replicate", lambda _: None)
+        _, _, erased = place.erase(Person(email=ADDRESS))
+    assert set(erased.remaining) == there
+    assert all("lake's copy still has it" in why for why in erased.remaining.values())
+    _, _, erased = place.erase(Person(email=ADDRESS))
+    assert erased.remaining == {}
+    there_alone = replace(place.platform, lake=Lake(replicator.copy, place.town.clock))
+    assert replace(place.erasers()[1], platform=there_alone).search(named).found == []
+    assert all(WORDS.encode() not in data for data in plain_files(tmp_path / "copy"))
+    assert open_replica(place.home, place.town.clock, place.environ).compare().differences == []
 
 
 def the_store_has_the_reports_without_jo(place: Place, own: str, phoned: str, anns: str) -> None:

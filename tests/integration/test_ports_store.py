@@ -132,6 +132,20 @@ def test_keys_of_all_zones_come_in_one_order(store: ObjectStore) -> None:
     assert list(store.keys("c")) == there[1:3]
 
 
+def test_a_listing_says_what_asking_for_each_object_says(store: ObjectStore) -> None:
+    for key in ("raw/d/2", "raw/d/1", "raw/e/1", "manifests/raw/d/1"):
+        store.put(key, key.encode())
+    listed = list(store.objects("raw/d/"))
+    assert [one.key for one in listed] == ["raw/d/1", "raw/d/2"]
+    assert [(one.bytes, one.modified.replace(microsecond=0)) for one in listed] == [
+        (store.size(one.key), store.modified(one.key).replace(microsecond=0)) for one in listed
+    ]
+    store.put("raw/d/1", b"anew")
+    again = next(store.objects("raw/d/1"))
+    assert (again.bytes, again.tag != listed[0].tag) == (4, True)
+    assert list(store.objects("nothing/")) == []
+
+
 def test_what_nobody_gave_a_place_is_not_written(store: ObjectStore) -> None:
     file = store.scratch() / "f"
     file.write_bytes(b"x")

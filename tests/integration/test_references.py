@@ -105,7 +105,7 @@ def test_a_changed_reference_is_other_work_and_closes_the_gate_until_it_is_done(
     with pytest.raises(GateClosed, match=r"reference trees \(all\), reference trees \(partition\)"):
         curated.materialize(platform, prunings, "2024")
     with dg.DagsterInstance.ephemeral() as instance:
-        requests = {request.job_name: request for request in outdated_requests(platform, both, instance)}
+        requests = {request.job_name: request for request in outdated_requests(lambda: platform, both, instance)}
         assert requests["materialize_prunings"].partition_key == "2024"
     after = judge(platform, prunings, "2024")
     assert after.rows_failed == 2

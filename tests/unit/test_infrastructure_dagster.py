@@ -14,13 +14,17 @@ from dagster_postgres.utils import get_conn_string
 from sqlalchemy import create_engine
 
 import runner
+from city_platform.aws.replica import replica_buckets
 from city_platform.aws.settings import AwsSettings
 from city_platform.deployment.metrics import open_metrics
 from city_platform.deployment.traffic import open_registry
-from city_platform.governance.metrics import DATA, RUNS
+from city_platform.governance.metrics import DATA, RUNS, replication_measurements
 from city_platform.infrastructure.imports import clients, closure
+from city_platform.lake.replica import ALLOWED_LAG, lag
+from sensors import replica
 from tests.conftest import ROOT
 from tests.templates import resources, template
+from tests.verdicts import NOW
 
 IMAGE = ROOT / "infrastructure" / "image"
 GIVEN = {"AWS::Region": "ca-central-1", "Suffix": "x", "ImageUri": "repository:tag"}
@@ -79,6 +83,7 @@ LEFT = {
     "CITY_PLATFORM_EVENT_BUS", "CITY_PLATFORM_TRAFFIC_STREAM",  # functions of traffic
     "CITY_PLATFORM_HOME",  # the image says it
     "CITY_PLATFORM_PORTAL",  # the contracts name theirs
+    "CITY_PLATFORM_REPLICA",  # S3 copies
     "CITY_PLATFORM_TABLES",  # the API and functions of incidents
 }  # fmt: skip
 
@@ -224,3 +229,18 @@ def test_every_service_that_the_host_asks_is_reached_from_within_the_network() -
     asked = {"s3", "ecs", "ec2", "logs", "secretsmanager", "ecr.api", "ecr.dkr", "ssmmessages"}
     asked |= {_ENDPOINTS.get(one, one) for one in clients(modules)}
     assert asked <= set(offered)
+
+
+def test_a_copy_in_another_region_is_looked_at_where_one_is_named_and_its_lag_is_told() -> None:
+    assert "ReplicaLateAlarm" not in STACK.by_name
+    there = template("dagster").deploy({**GIVEN, "VerifiedReplicaRegion": "ca-west-1", "AWS::Partition": "aws"})
+    alarm = there["ReplicaLateAlarm"].properties
+    assert alarm["Threshold"] == ALLOWED_LAG.total_seconds()
+    assert alarm["Period"] >= 2 * replica.INTERVAL_SECONDS
+    names = [{"Environment"} for one in replication_measurements(lag([], NOW), NOW) if one.name == alarm["MetricName"]]
+    assert {one["Name"] for one in alarm["Dimensions"]} in names
+    said = there["DataPolicy"].properties["PolicyDocument"]["Statement"]
+    (looks,) = [one for one in said if one["Sid"] == "LooksAtTheCopy"]
+    buckets = replica_buckets(AwsSettings.of(environment("run")).buckets).values()
+    assert set(looks["Resource"]) == {f"arn:aws:s3:::{name}{end}" for name in buckets for end in ("", "/*")}
+    assert set(looks["Action"]) == {"s3:GetObject", "s3:ListBucket"}

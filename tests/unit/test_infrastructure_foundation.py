@@ -10,9 +10,11 @@ from city_platform.api.media import _incoming
 from city_platform.datasets import load_datasets
 from city_platform.deployment.key_aliases import template as aliases
 from city_platform.incidents import dead_letters as incident_letters
+from city_platform.lake.replica import ALLOWED_LAG
 from city_platform.lake.zones import FOLDERS, Zone, zone_of
 from city_platform.protection.classification import master_keys
 from city_platform.traffic import dead_letters as traffic_letters
+from tests.aws_metrics import AWS_METRICS
 from tests.conftest import ROOT
 from tests.templates import Resource, Stack, template
 
@@ -107,9 +109,10 @@ def test_rows_age_into_storage_that_reads_at_once(folder: str) -> None:
     ],
 )
 def test_quarantine_and_unclaimed_uploads_end(key: str, days: int) -> None:
-    here = bucket(foundation(), zone_of(key))
-    assert after(here, key, days - 1)
-    assert after(here, key, days) is None
+    for stack in (foundation(), replica()):  # what a lifecycle rule removes S3 does not remove in the copy
+        here = bucket(stack, zone_of(key))
+        assert after(here, key, days - 1)
+        assert after(here, key, days) is None
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -261,6 +264,26 @@ def test_every_bucket_is_copied_into_the_one_that_replica_declares(zone: Zone) -
     assert f"{arn}/*" in granted["s3:ReplicateDelete"]
     assert key in granted["kms:Encrypt"]
     assert f"${{import:city-platform-dev-{KEYS[zone]}KeyArn}}" in granted["kms:Decrypt"]
+
+
+def test_what_s3_could_not_copy_is_told() -> None:
+    here = foundation(ReplicaRegion=OTHER)
+    alarm = here["ReplicationFailedAlarm"].properties
+    watched = [one["MetricStat"]["Metric"] for one in alarm["Metrics"] if "MetricStat" in one]
+    assert {one["MetricName"] for one in watched} == {"OperationsFailedReplication"}
+    of = [{each["Name"]: each["Value"] for each in one["Dimensions"]} for one in watched]
+    for dimensions, zone in zip(of, Zone, strict=True):
+        (rule,) = bucket(here, zone).properties["ReplicationConfiguration"]["Rules"]
+        source = bucket(here, zone).properties["BucketName"]
+        assert dimensions == {
+            "SourceBucket": source,
+            "DestinationBucket": f"{source}-replica",
+            "RuleId": rule["Id"],
+        }
+        assert set(dimensions) in AWS_METRICS["AWS/S3"]["OperationsFailedReplication"]
+        assert rule["Destination"]["ReplicationTime"]["Time"]["Minutes"] * 60 == ALLOWED_LAG.total_seconds()
+    assert alarm["AlarmActions"] == ["${OperationsTopic}"]
+    assert "ReplicationFailedAlarm" not in foundation().by_name
 
 
 @pytest.mark.parametrize("zone", Zone)

@@ -21,6 +21,7 @@ INTERFACES = {
 # Calls whose right IAM names otherwise: a batch asks for the right of its single calls, a transaction for its items'.
 RIGHTS = {
     "TransactWriteItems": ("PutItem", "UpdateItem", "DeleteItem", "ConditionCheckItem"),
+    "ListObjectVersions": ("ListBucketVersions",),
     **{f"{one}Batch": (one,) for one in ("ChangeMessageVisibility", "DeleteMessage", "SendMessage")},
 }
 SERVICES = {

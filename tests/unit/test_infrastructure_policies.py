@@ -147,7 +147,10 @@ def test_readers_read_what_is_published_and_no_persons_rows_whatever_else_they_a
 @pytest.mark.parametrize(
     ("service", "resources"),
     {
-        "s3": {"s3:ListBucket": "arn:aws:s3:::cov-raw-s", "s3:": "arn:aws:s3:::cov-dagster-s/some/object"},
+        "s3": {
+            **dict.fromkeys(("s3:ListBucket", "s3:ListBucketVersions"), "arn:aws:s3:::cov-raw-s"),
+            "s3:": "arn:aws:s3:::cov-dagster-s/some/object",
+        },
         "dynamodb": {"dynamodb:": f"arn:aws:dynamodb:{REGION}:{OWNER}:table/city-platform-dev-traffic"},
         "kms": {"kms:": f"arn:aws:kms:{REGION}:{OWNER}:key/1"},
         "sns": {"sns:": f"arn:aws:sns:{REGION}:{OWNER}:topic"},

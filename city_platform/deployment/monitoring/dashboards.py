@@ -193,6 +193,11 @@ def _storage(board: Board) -> None:
     _daily(board, "Objects by bucket", search(_BUCKETS, "NumberOfObjects", "Average", DAY, f"({_LAKE})", everything))
     _daily(board, "Growth of a day, bytes", hidden, calculated("growth", "DIFF(sizes)"))
     cost = calculated("cost", f"SUM(sizes) / {_GIGABYTE} * ${{StoragePricePerGb}}", "all buckets, at most")
+    late = metric(DATA, "ReplicationLatency", _HERE, stat="Maximum")
+    _states(board, "Age of what the lake's copy lacks, seconds", late)
+    lacking = (("OperationsPendingReplication", "left"), ("BytesPendingReplication", "right"))
+    missing = (metric(DATA, name, _HERE, yAxis=side) for name, side in lacking)
+    _states(board, "Objects and bytes that the lake's copy lacks", *missing)
     _daily(board, "A month's storage at the standard price, US dollars", hidden, cost)
 
 
