@@ -5,9 +5,11 @@ from pathlib import Path
 import dagster as dg
 
 from city_platform.deployment import open_platform
+from city_platform.deployment.events import open_event_bus
 from city_platform.deployment.metrics import open_metrics
 from city_platform.layers.platform import Platform
-from city_platform.ports import Metrics
+from city_platform.local.clock import SystemClock
+from city_platform.ports import EventBus, Metrics
 
 
 class PlatformResource(dg.ConfigurableResource[Platform]):
@@ -22,6 +24,10 @@ class PlatformResource(dg.ConfigurableResource[Platform]):
     def open(self) -> Platform:
         """The adapters; cheap, and safe to call in every step."""
         return open_platform(Path(self.home))
+
+    def events(self) -> EventBus:
+        """Who carries events to whoever subscribed."""
+        return open_event_bus(Path(self.home), SystemClock())
 
     def metrics(self) -> Metrics:
         """Where the figures of runs and data go."""

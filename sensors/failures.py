@@ -24,7 +24,7 @@ def failures_sensor(datasets: Sequence[Dataset]) -> dg.SensorDefinition:
         description="Notifies, once each, of every partition whose gate closes and of a tampered audit log.",
     )
     def quality_failures(platform: PlatformResource) -> dg.SkipReason:
-        sent = failures.tell(platform.open(), datasets, NOTICES_A_TICK)
+        sent = failures.tell(platform.open(), platform.events(), datasets, NOTICES_A_TICK)
         return dg.SkipReason(f"{sent} notices sent" if sent else "nothing that was not told before")
 
     return quality_failures
