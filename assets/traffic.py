@@ -137,7 +137,7 @@ def anomalies_asset(dataset: Dataset) -> dg.AssetsDefinition:
     """`[traffic_readings, anomalies]`, and a check that warns of a last day that is unusual. It never blocks.
 
     In a large fleet some zone is unusual on every day; the check asks about the day as a whole
-    (docs/decisions/0031-unusual-days-and-events.md).
+    (docs/decisions/0031-unusual-days.md).
     """
     spec = analysis_spec(
         dataset,
