@@ -1,4 +1,4 @@
-"""Tells people that a gate stands closed, once each."""
+"""Tells people and subscribers that a gate stands closed, once each."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,8 @@ def failures_sensor(datasets: Sequence[Dataset]) -> dg.SensorDefinition:
         name="quality_failures",
         minimum_interval_seconds=INTERVAL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Notifies, once each, of every partition whose gate closes and of a tampered audit log.",
+        description="Tells people and subscribers, once each, of every partition whose gate closes, and people of a "
+        "tampered audit log.",
     )
     def quality_failures(platform: PlatformResource) -> dg.SkipReason:
         sent = failures.tell(platform.open(), platform.events(), datasets, NOTICES_A_TICK)
