@@ -167,7 +167,8 @@ def test_changes_go_from_the_stream_through_the_state_machine_to_the_lake(
     done, states = cloud.run(cloud.machine)
     assert done["status"] == "SUCCEEDED", done
     assert [name for name in states if name != "ExportDay"] == [
-        "Lock", "List", "AnythingWaiting", "Export", "WriteManifest", "Verify", "Clear", "Notify", "Unlock", "Exported",
+        "Lock", "List", "AnythingWaiting", "Export", "WriteManifest", "Verify", "Tell", "Clear", "Notify", "Unlock",
+        "Exported",
     ]  # fmt: skip
     assert exported(path) == {"2026-03-09": 2}
     done, states = cloud.run(cloud.machine)
