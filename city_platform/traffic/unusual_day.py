@@ -7,7 +7,7 @@ of the same kind (working days, weekends):
 1. What all zones have in common is the city's, their median change; what is left is each zone's own.
 2. A change is divided by the standard deviation that such changes had on the earlier days. How often chance brings as
    much is what Student's distribution says, or of a zone, where that is more, the tail of all zones' earlier days, each
-   left out of what it is compared with: traffic has more large changes than a normal distribution.
+   left out of what it is compared with: traffic may have more large changes than a normal distribution.
 3. Three families share the rate of false alarms: the city, zones over whole days, zones over three hours. The city's
    few tests share theirs equally (Bonferroni); among zones the step-up procedure of Benjamini and Hochberg finds one
    large change or several smaller ones. On a day on which nothing changed, it finds something with exactly the chance
