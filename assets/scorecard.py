@@ -33,7 +33,7 @@ def scorecard_asset(datasets: Sequence[Dataset], timezone: str) -> dg.AssetsDefi
         adapters = platform.open()
         with typed_failures():
             manifest, card = scorecard.materialize(adapters, datasets, timezone)
-            sent = failures.tell(adapters, datasets, NOTICES_A_RUN)
+            sent = failures.tell(adapters, platform.events(), datasets, NOTICES_A_RUN)
         context.log.info("%d notices sent", sent)
         drawn = base64.b64encode(chart(card, timezone, "png")).decode()
         store = adapters.lake.store

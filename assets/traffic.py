@@ -30,6 +30,7 @@ from city_platform.traffic.agreement import ERROR_SHARE, WARN_SHARE, ZoneHour
 from city_platform.traffic.forecast import HORIZONS_MIN, model_card
 from city_platform.traffic.roads import Roads, generate_roads
 from city_platform.traffic.state import TrafficState
+from city_platform.traffic.unusual_day import FALSE_ALARMS, LEAST_DAYS
 from resources.platform import PlatformResource
 
 DATASET, STREAM = "traffic_readings", "stream"
@@ -130,20 +131,29 @@ def free_flow_asset(dataset: Dataset) -> dg.AssetsDefinition:
 
 
 def anomalies_asset(dataset: Dataset) -> dg.AssetsDefinition:
-    """`[traffic_readings, anomalies]`, and a check that warns of what was unusual on the last day. It never blocks."""
+    """`[traffic_readings, anomalies]`, and a check that warns of a last day that is unusual. It never blocks.
+
+    In a large fleet some zone is unusual on every day; the check asks about the day as a whole
+    (docs/decisions/0031-unusual-days.md).
+    """
     spec = analysis_spec(
         dataset,
         traffic_analysis.ANOMALIES,
         "zones whose speed or traffic was unusual, against what the hour usually brings there.",
         upstream=[curated.LAYER],
     )
-    check = dg.AssetCheckSpec(USUAL, asset=spec.key, description="Nothing unusual in any zone on the last day.")
+    check = dg.AssetCheckSpec(
+        USUAL,
+        asset=spec.key,
+        description="Nothing changed on the last day, in the city or in any zone, that is not usual of such days. "
+        f"Where nothing changed it warns on {FALSE_ALARMS:.0%} of the days, however many zones there are.",
+    )
 
     @dg.multi_asset(name="__".join(spec.key.path), specs=[spec], check_specs=[check])
     def unusual(platform: PlatformResource) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         adapters = platform.open()
         with typed_failures():
-            manifest, found = traffic_analysis.anomalies(adapters, dataset, _timezone())
+            manifest, found, judgement = traffic_analysis.anomalies(adapters, dataset, _timezone())
         newest = traffic_analysis.newest_hour(manifest)
         recent = [one for one in found if newest - one.at < _RECENT]
         worst = sorted(recent, key=lambda one: -one.score)
@@ -156,9 +166,16 @@ def anomalies_asset(dataset: Dataset) -> dg.AssetsDefinition:
         yield dg.AssetCheckResult(
             asset_key=spec.key,
             check_name=USUAL,
-            passed=not recent,
+            passed=not judgement.changes,
             severity=dg.AssetCheckSeverity.WARN,
             metadata={
+                "changed": dg.MetadataValue.md(
+                    _listed([traffic_analysis.change_in_words(one) for one in judgement.changes])
+                ),
+                "compared": dg.MetadataValue.int(judgement.compared)
+                if judgement.compared
+                else dg.MetadataValue.text(f"nothing: it takes {LEAST_DAYS} earlier days"),
+                "false alarms": dg.MetadataValue.float(FALSE_ALARMS),
                 "unusual on the last day": dg.MetadataValue.int(len(recent)),
                 "zones": dg.MetadataValue.int(len({one.zone for one in recent})),
                 "most unusual": dg.MetadataValue.md(markdown_list([one.explanation for one in worst][:_SHOWN])),

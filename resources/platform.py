@@ -7,13 +7,15 @@ from pathlib import Path
 import dagster as dg
 
 from city_platform.deployment import open_platform
+from city_platform.deployment.events import open_event_bus
 from city_platform.deployment.metrics import open_metrics
 from city_platform.deployment.replica import Replica, open_replica, open_replicator
 from city_platform.lake.lake import MANIFESTS, Lake
 from city_platform.lake.snapshot import KnownBytes, Snapshot
 from city_platform.layers.platform import Platform
+from city_platform.local.clock import SystemClock
 from city_platform.local.replicator import LocalReplicator
-from city_platform.ports import Metrics
+from city_platform.ports import EventBus, Metrics
 
 _KNOWN = KnownBytes()  # of all sensors of this process
 _NEWEST = 200  # partitions
@@ -41,6 +43,10 @@ class PlatformResource(dg.ConfigurableResource[Platform]):
         store = Snapshot(platform.lake.store, _KNOWN)
         store.fetch([f"{MANIFESTS}/{layer}/{name}/" for name in datasets for layer in wanted], _NEWEST)
         return replace(platform, lake=Lake(store, platform.clock))
+
+    def events(self) -> EventBus:
+        """Who carries events to whoever subscribed."""
+        return open_event_bus(Path(self.home), SystemClock())
 
     def metrics(self) -> Metrics:
         """Where the figures of runs and data go."""

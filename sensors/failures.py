@@ -1,4 +1,4 @@
-"""Tells people that a gate stands closed, once each."""
+"""Tells people and subscribers that a gate stands closed, once each."""
 
 from collections.abc import Sequence
 
@@ -23,11 +23,12 @@ def failures_sensor(datasets: Sequence[Dataset]) -> dg.SensorDefinition:
         name="quality_failures",
         minimum_interval_seconds=INTERVAL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Notifies, once each, of every partition whose gate closes and of a tampered audit log.",
+        description="Tells people and subscribers, once each, of every partition whose gate closes, and people of a "
+        "tampered audit log.",
     )
     def quality_failures(platform: PlatformResource) -> dg.SkipReason:
-        names = [dataset.name for dataset in datasets]
-        sent = failures.tell(platform.survey(names, LAYERS), datasets, NOTICES_A_TICK, everything=False)
+        survey = platform.survey([dataset.name for dataset in datasets], LAYERS)
+        sent = failures.tell(survey, platform.events(), datasets, NOTICES_A_TICK, everything=False)
         return dg.SkipReason(f"{sent} notices sent" if sent else "nothing that was not told before")
 
     return quality_failures

@@ -70,6 +70,11 @@ def _boto3(calls: Noted, service: str, operation: str, asked: Mapping[str, Any])
             ((kind, inner),) = item.items()
             calls.add(of_transaction(kind), _table(inner["TableName"]))
         return
+    if operation == "PutEvents":
+        for entry in asked["Entries"]:
+            bus = f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/{entry['EventBusName']}"
+            calls.add("events:PutEvents", bus, events__source=entry["Source"])
+        return
     for action in actions_of(service, operation):
         for resource in _resources(calls, service, asked):
             calls.add(action, resource)

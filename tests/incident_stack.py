@@ -26,7 +26,7 @@ _KEYS = ("PublicKeyArn", "InternalKeyArn", "PersonalKeyArn", "LogsKeyArn")
 
 @dataclass(frozen=True)
 class IncidentStack:
-    """A stack called `prefix`, with buckets and keys in place of the foundation's."""
+    """A stack called `prefix`, with buckets and keys in place of the foundation's, and traffic's bus."""
 
     prefix: str
     values: Mapping[str, str]  # what references in the template stand for
@@ -40,6 +40,11 @@ class IncidentStack:
         for bucket in exported.values():
             s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": region})
         exported |= {name: kms.create_key()["KeyMetadata"]["Arn"] for name in _KEYS}
+        bus = f"{prefix}-traffic"
+        exported |= {
+            "EventBusName": bus,
+            "EventBusArn": boto3.client("events").create_event_bus(Name=bus)["EventBusArn"],
+        }
         # Keys by CloudFormation are broken in the emulator, which takes their tags and policies in another form.
         known = {one["AliasName"] for one in kms.list_aliases()["Aliases"]}
         for alias in resources("AWS::KMS::Alias"):

@@ -14,17 +14,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from city_platform.deployment.events import open_event_log
 from city_platform.deployment.incidents import IncidentPath, open_incident_path
 from city_platform.incidents.export import export_once
 from city_platform.incidents.model import Incident, Severity, Status
 from city_platform.lake.lake import Lake
 from city_platform.local.database import Database
+from city_platform.local.event_bus import SqliteEventBus
 from city_platform.local.incident_stream import SqliteIncidentStream, stream_record
 from city_platform.local.incidents import LoggedChange, SqliteIncidentRepository
 from city_platform.local.notifier import FileNotifier
 from city_platform.local.platform import local_platform
 from city_platform.local.runner import EventSourceMapping
 from city_platform.local.store import LocalObjectStore
+from city_platform.ports import BusEvent
 from tests.incidents import NOW, change, incident
 from tests.town import StandingClock
 
@@ -42,6 +45,7 @@ class Town:
     stream: SqliteIncidentStream
     path: IncidentPath
     lake: Lake
+    bus: SqliteEventBus
 
     @classmethod
     def at(cls, home: Path) -> "Town":
@@ -49,7 +53,7 @@ class Town:
         store = SqliteIncidentRepository(home / "incidents" / "incidents.sqlite", clock)
         platform = local_platform(home, clock, threads=1)
         path = open_incident_path(home, platform, {})
-        return cls(home, clock, store, SqliteIncidentStream(store), path, platform.lake)
+        return cls(home, clock, store, SqliteIncidentStream(store), path, platform.lake, open_event_log(home, clock))
 
     def write(self, after: Incident, before: Incident | None = None) -> Incident:
         self.store.write([change(after, before)])
@@ -118,6 +122,28 @@ def busy(town: Town) -> list[str]:
 def notifications(town: Town) -> list[dict[str, Any]]:
     file = town.home / "notifications.jsonl"
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def events(town: Town) -> list[BusEvent]:
+    """What was told, each once, in order; repetitions have to be the same."""
+    received = [one.event for one in town.bus.receive("test", 9_999)]
+    found = {one.id: one for one in received}
+    assert all(found[one.id] == one for one in received)
+    return list(found.values())
+
+
+def told_of(town: Town) -> tuple[list[str], list[tuple[str, int]]]:
+    """The incidents that are told to be critical, and the manifests that are told of."""
+    details = [(one.detail_type, json.loads(one.detail)) for one in events(town)]
+    critical = [detail["public_ref"] for kind, detail in details if kind == "IncidentBecameCritical"]
+    exported = [(detail["partition"], detail["sequence"]) for kind, detail in details if kind == "ExportCompleted"]
+    return critical, exported
+
+
+def manifests(town: Town) -> list[tuple[str, int]]:
+    """Every manifest of every day."""
+    days = town.lake.partitions("exports", "incidents")
+    return [(day, one.sequence) for day in days for one in town.lake.history("exports", "incidents", day)]
 
 
 def all_the_way(town: Town) -> None:
@@ -205,6 +231,9 @@ def killed_and_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every:
         assert [one["subject"] for one in notifications(again)] == [
             one["subject"] for one in notifications(undisturbed)
         ]
+        critical, exported = told_of(again)
+        assert [any(one in alert["subject"] for one in critical) for alert in notifications(again)] == [True]
+        assert sorted(exported) == manifests(again), (number, moment)
         assert {one.reason for one in again.path.dead_letters.look(10)} == {"severity: Invalid enum value"}
         assert not list(again.lake.store.keys("exports/incidents/pending"))
 

@@ -5,7 +5,6 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Mapping
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,13 +25,17 @@ Home = Annotated[Path | None, typer.Option("--home", help="Where data lives, as 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 
 _AT_ONCE = 100  # events a channel takes before the next one has its turn
-_KEPT = timedelta(days=30)  # events in the log
 _WORDS = {
     "CongestionLevelChanged": "congestion",
     "SensorHealthChanged": "sensor",
     "ZoneCoverageLost": "zone's sensors",
     "PlatformIngestDegraded": "city's readings",
+    "IncidentBecameCritical": "incident",
+    "QualityGateFailed": "quality gate",
+    "ExportCompleted": "export",
 }
+
+_ENDS = {"up": "lost", "down": "back", "QualityGateFailed": "closed", "ExportCompleted": "complete"}
 
 
 @app.command(epilog="Examples: city-platform traffic watch --once\n\ncity-platform traffic watch --every 5")
@@ -48,7 +51,8 @@ def watch(
     on where it was, and nothing is told twice. Exit code 1 where a channel refused something for good.
     """
     from city_platform.deployment import deployment
-    from city_platform.deployment.alerts import open_event_log, open_router, open_watch
+    from city_platform.deployment.alerts import open_router, open_watch
+    from city_platform.deployment.events import open_event_log
     from city_platform.deployment.traffic import open_state
     from city_platform.errors import TransientError
     from city_platform.local.clock import SystemClock
@@ -74,7 +78,6 @@ def watch(
                     session.err.print(f"{judged.minutes} minute(s) judged, {told} event(s) told", style="dim")
                 for channel in router.routes.channels:
                     done.update(_deliver(session, log, router, channel, stop))
-                log.forget(clock.now() - _KEPT)
             except TransientError as error:
                 if once:
                     raise
@@ -98,12 +101,13 @@ def alerts(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Show how congested zones are now and which sensors fail, as last judged, and the newest events."""
+    """Show how congested zones are now and which sensors fail, as last judged, and the newest events of all kinds."""
     from rich.text import Text
 
     from city_platform.cli.table import ShownTable
     from city_platform.deployment import deployment
-    from city_platform.deployment.alerts import open_event_log, open_routes
+    from city_platform.deployment.alerts import open_routes
+    from city_platform.deployment.events import open_event_log
     from city_platform.deployment.traffic import open_state
     from city_platform.local.clock import SystemClock
     from city_platform.traffic.overview import overview
@@ -164,12 +168,18 @@ def _shown(event: BusEvent) -> dict[str, Any]:
     return {
         "at": event.at,
         "event": event.detail_type,
-        "where": detail.get("sensor_id") or detail.get("zone_id") or "city",
-        "from": str(detail.get("from", "")),
-        "to": str(detail.get("to") or {"up": "lost", "down": "back"}.get(detail.get("direction", ""), "")),
+        "where": _where(detail),
+        "from": str(detail.get("from") or ""),
+        "to": str(detail.get("to") or _ENDS.get(detail.get("direction") or event.detail_type, "")),
         "alert_id": event.id,
         "detail": detail,
     }
+
+
+def _where(detail: Mapping[str, Any]) -> str:
+    if "dataset" in detail:
+        return f"{detail['dataset']} {detail['partition']}"
+    return str(detail.get("sensor_id") or detail.get("zone_id") or detail.get("public_ref") or "city")
 
 
 def _print_now(session: Session, now: "Overview", at: str) -> None:

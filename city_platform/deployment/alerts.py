@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from city_platform.aws.settings import EVENT_BUS
 from city_platform.deployment import PUBLIC_URL, deployment
 from city_platform.deployment.traffic import open_registry, open_state
-from city_platform.ports import Claims, Clock, EventBus, Notifier
+from city_platform.ports import Claims, Clock, Notifier
 
 if TYPE_CHECKING:
-    from city_platform.local.event_bus import SqliteEventBus
     from city_platform.traffic.routes import Channel, Routes
     from city_platform.traffic.routing import Router
     from city_platform.traffic.watch import Watch
@@ -35,25 +33,6 @@ def open_watch(home: Path, clock: Clock, environ: Mapping[str, str] = os.environ
     teller = Teller(zone_pages(environ.get(PUBLIC_URL)), SHARDS_AT_LEAST)
     free_flow = generate_roads(registry).free_flow_x10
     return Watch(registry, open_state(home, environ), free_flow, teller, lambda: int(clock.now().timestamp() * 1000))
-
-
-def open_event_log(home: Path, clock: Clock) -> "SqliteEventBus":
-    """The event bus of this machine, which keeps what it carried."""
-    from city_platform.local.event_bus import SqliteEventBus
-
-    return SqliteEventBus(home / "traffic" / "events.sqlite", clock)
-
-
-def open_event_bus(home: Path, clock: Clock, environ: Mapping[str, str] = os.environ) -> EventBus:
-    """Who carries events: a log below `home`, or the bus that the environment names. Raises IncompleteSettings."""
-    if deployment(environ) == "local":
-        return open_event_log(home, clock)
-    from city_platform.aws.event_bus import EventBridgeBus, events_client
-    from city_platform.aws.settings import AwsSettings
-
-    settings = AwsSettings.of(environ)
-    _need(environ, {EVENT_BUS: "the name of the bus in EventBridge"})
-    return EventBridgeBus(environ[EVENT_BUS], lambda: events_client(settings.region, settings.endpoint))
 
 
 def open_router(home: Path, clock: Clock, environ: Mapping[str, str] = os.environ) -> "Router":

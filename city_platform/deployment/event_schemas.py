@@ -1,19 +1,20 @@
-"""The schemas of traffic's events as the template of their registry has them: JSON Schema draft 4, which EventBridge
-takes, of the documents beside city_platform/traffic/events.py.
+"""The schemas of all events: the documents that the package has, and the same as the template of the registry has them,
+in JSON Schema draft 4, which EventBridge takes.
 
     python -m city_platform.deployment.event_schemas infrastructure/iot-analytics-system.yaml
 
-writes them between the template's two marks. Source: Schemas, Amazon EventBridge User Guide.
+writes both, the latter between the template's two marks. Source: Schemas, Amazon EventBridge User Guide.
 """
 
 import json
 import sys
 import textwrap
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from city_platform.errors import PermanentError
-from city_platform.traffic.events import SOURCE, TYPES, schema
+from city_platform.event_types import TYPES, schema
 
 BEGIN, END = "  # <event schemas>\n", "  # </event schemas>\n"
 _DRAFT_4 = "http://json-schema.org/draft-04/schema#"
@@ -49,10 +50,10 @@ def draft_4(detail_type: str) -> dict[str, Any]:
 def resources() -> str:
     """The template's resources, one for each event type, as YAML."""
     made = []
-    for name in sorted(TYPES):
+    for name, kind in sorted(TYPES.items()):
         # A folded block puts one space for each end of a line, which is what was there.
         lines = textwrap.wrap(json.dumps(draft_4(name)), _WIDTH, break_long_words=False, break_on_hyphens=False)
-        made.append(_RESOURCE.format(name=name, source=SOURCE, content=textwrap.indent("\n".join(lines), " " * 8)))
+        made.append(_RESOURCE.format(name=name, source=kind.SOURCE, content=textwrap.indent("\n".join(lines), " " * 8)))
     return "".join(made)
 
 
@@ -65,8 +66,15 @@ def written(template: str) -> str:
     return f"{before}{BEGIN}{resources()}{END}{after}"
 
 
+def document(detail_type: str) -> str:
+    """The text of the schema in the package."""
+    return json.dumps(schema(detail_type), indent=2) + "\n"
+
+
 def main(file: Path) -> None:
-    """Brings the template up to date."""
+    """Brings the package's documents and the template up to date."""
+    for name in TYPES:
+        Path(str(files("city_platform.event_types") / "schemas" / f"{name}.json")).write_text(document(name), "utf-8")
     file.write_text(written(file.read_text("utf-8")), "utf-8")
 
 

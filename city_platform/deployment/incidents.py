@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from city_platform.deployment import PUBLIC_URL, deployment
+from city_platform.deployment.events import open_event_bus
 from city_platform.errors import PermanentError
 from city_platform.ports import Claims, Clock, Queue, Uploads
 
@@ -150,6 +151,7 @@ def open_incident_path(home: Path, platform: "Platform", environ: Mapping[str, s
     from city_platform.protection.masking import pseudonym_key, pseudonymizer
 
     claims, jobs, dead_jobs, dead = _queues(home, platform.clock, environ)
+    bus = open_event_bus(home, platform.clock, environ)
     store = platform.lake.store
     platform.keys.ensure(master_key(DATASET, Classification.PERSONAL))
     key = pseudonym_key(platform.keys, store, DATASET)
@@ -157,6 +159,7 @@ def open_incident_path(home: Path, platform: "Platform", environ: Mapping[str, s
     alerts = AlertDesk(
         claims=claims,
         notifier=platform.notifier,
+        bus=bus,
         clock=platform.clock,
         reference=open_reference(environ),
         link=lambda incident_id: f"{page}/v1/incidents/{incident_id}",
@@ -176,7 +179,7 @@ def open_incident_path(home: Path, platform: "Platform", environ: Mapping[str, s
             pseudonym=pseudonym,
             forget=partial(forget, open_incident_repository(home, platform.clock, environ), store),
         ),
-        export=IncidentExport(platform.lake, jobs, claims, platform.notifier, platform.clock, lease),
+        export=IncidentExport(platform.lake, jobs, claims, platform.notifier, bus, platform.clock, lease),
         jobs=jobs,
         dead_jobs=dead_jobs,
         dead_letters=letters,

@@ -34,6 +34,8 @@ def handler(event: dict[str, Any], _context: object) -> State:
             done = export.write_manifests(days)
         case {"step": "verify", "published": published}:
             done = export.verify(published)
+        case {"step": "tell", "days": days}:
+            done = export.tell(days)
         case {"step": "clear", "days": days}:
             done = export.clear(days)
         case {"step": "notify", "days": days, "holder": str(holder)}:

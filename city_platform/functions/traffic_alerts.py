@@ -12,9 +12,9 @@ from typing import Any
 
 from city_platform.deployment.alerts import open_router
 from city_platform.errors import CityPlatformError, PermanentError, TransientError
+from city_platform.events import InvalidEvent
 from city_platform.local.clock import SystemClock
 from city_platform.ports import BusEvent
-from city_platform.traffic.events import InvalidEvent
 from city_platform.traffic.routing import Router
 
 

@@ -1,4 +1,4 @@
-"""Telling people once: a notice that was sent is not sent again, by whichever process and after whatever restart.
+"""Telling once: a notice that was sent is not sent again, by whichever process and after whatever restart.
 
 `notices/{digest}.json` is created before a notice is sent and says afterwards that it was. A process that dies in
 between leaves a claim; after `LEASE` another takes it over, because a notice that might come twice is better than one
@@ -7,6 +7,7 @@ that never came.
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -26,7 +27,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Notices:
-    """Sends each notice once."""
+    """Sends each notice once, and tells once what is told otherwise."""
 
     store: ObjectStore
     notifier: Notifier
@@ -34,20 +35,24 @@ class Notices:
 
     def send(self, notice: Notice) -> bool:
         """Whether it was sent now. Raises the notifier's errors, after which it counts as not sent."""
-        key = f"notices/{hashlib.sha256(notice.identity.encode()).hexdigest()}.json"
+        return self.once(notice.identity, notice.subject, lambda: self.notifier.notify(notice.subject, notice.body))
+
+    def once(self, identity: str, subject: str, tell: Callable[[], None]) -> bool:
+        """Tells what is called `identity` unless it was told; whether it was now. If `tell` raises, it was not."""
+        key = f"notices/{hashlib.sha256(identity.encode()).hexdigest()}.json"
         found = self._found(key)  # nearly always it is there, and to look costs less than to write
         if found is not None and not self._abandoned(found):
             return False
         try:
-            self.store.put(key, self._note(notice, "claimed"), create_only=found is None)
+            self.store.put(key, self._note(identity, subject, "claimed"), create_only=found is None)
         except ObjectExists:
             return False  # somebody else sends it now
         try:
-            self.notifier.notify(notice.subject, notice.body)
+            tell()
         except Exception:
             self.store.delete(key)
             raise
-        self.store.put(key, self._note(notice, "sent"))
+        self.store.put(key, self._note(identity, subject, "sent"))
         return True
 
     def _found(self, key: str) -> bytes | None:
@@ -65,6 +70,6 @@ class Notices:
         except (ValueError, TypeError, KeyError):
             return True
 
-    def _note(self, notice: Notice, state: str) -> bytes:
-        note = {"identity": notice.identity, "subject": notice.subject, "state": state}
+    def _note(self, identity: str, subject: str, state: str) -> bytes:
+        note = {"identity": identity, "subject": subject, "state": state}
         return json.dumps(note | {"at": self.clock.now().isoformat()}, ensure_ascii=False, sort_keys=True).encode()

@@ -4,10 +4,11 @@
     manifests/exports/incidents/2026-03-09/{sequence}.json                    all files of the day; the highest counts
 
 An export is a handful of steps that a state machine runs (`infrastructure/state_machines/incident_export.asl.json`),
-or `export_once` on this machine: lock, list, export a day, write manifests, verify, clear, notify, unlock. Each can be
-killed after any side effect and run again. Files are named by their rows; a manifest is published where the one before
-it is still the newest; a job is deleted after its rows are in a manifest. A row that the day has already is left out,
-so however often a change is delivered it is in the lake once.
+or `export_once` on this machine: lock, list, export a day, write manifests, verify, tell, clear, notify, unlock. Each
+can be killed after any side effect and run again. Files are named by their rows; a manifest is published where the one
+before it is still the newest, and after that one was told of; a job is deleted after its rows are in a manifest and
+ExportCompleted was told of it. A row that the day has already is left out, so however often a change is delivered it is
+in the lake once.
 """
 
 import csv
@@ -23,12 +24,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from city_platform.errors import PermanentError, TransientError
+from city_platform.events import publish
 from city_platform.incidents.codec import rfc3339
+from city_platform.incidents.events import export_completed
 from city_platform.incidents.segments import Job, Segments, UnreadableJob, UnreadableSegment
 from city_platform.incidents.stream import Row
 from city_platform.lake.lake import Lake, PublishedMeanwhile
 from city_platform.lake.manifest import Manifest, StoredFile
-from city_platform.ports import Claims, ClaimState, Clock, Message, Notifier, ObjectNotFound, Queue
+from city_platform.ports import Claims, ClaimState, Clock, EventBus, Message, Notifier, ObjectNotFound, Queue
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 LAYER, DATASET = "exports", "incidents"
 LOCK = "incident-export"
 LEASE = timedelta(minutes=15)  # how long an export has the lock: longer than the state machine may take
+_TELLING = timedelta(minutes=1)  # longer than a bus takes, attempts included
 _WORKING = 0.9  # of the lease, for its jobs: they come back first, so whoever has the lock next finds them
 JOBS_AT_ONCE = 200  # what a state machine's input holds: 256 KiB
 ROWS_AT_ONCE = 50_000
@@ -61,6 +65,7 @@ class IncidentExport:
     jobs: Queue
     claims: Claims
     notifier: Notifier
+    bus: EventBus
     clock: Clock
     lease: timedelta = LEASE
 
@@ -144,24 +149,15 @@ class IncidentExport:
 
     def verify(self, published: Sequence[State]) -> State:
         """Reads the new files back. Raises ExportDamaged."""
-        import pyarrow.parquet as pq
-
         for one in published:
             manifest = self.lake.require(LAYER, DATASET, str(one["day"]))
-            ids: dict[str, list[str]] = {}
-            for kind in ("parquet", "csv"):
-                file = next((it for it in manifest.parts[kind] if it.key == one["files"][kind]["key"]), None)
-                data = self.lake.store.get(file.key) if file else b""
-                if file is None or hashlib.sha256(data).hexdigest() != file.sha256:
-                    raise ExportDamaged(f"{one['files'][kind]['key']} is not what its manifest says")
-                if kind == "parquet":
-                    ids[kind] = pq.read_table(io.BytesIO(data), columns=["event_id"])["event_id"].to_pylist()
-                else:
-                    lines = csv.DictReader(io.StringIO(data.decode(), newline=""))
-                    ids[kind] = [line["event_id"] for line in lines]
-            if ids["parquet"] != ids["csv"] or len(ids["csv"]) != one["rows"]:
-                raise ExportDamaged(f"the CSV and the Parquet of {one['day']} do not hold the same rows")
+            self._verify(manifest, {kind: file["key"] for kind, file in one["files"].items()}, one["rows"])
         return {"verified": len(published)}
+
+    def tell(self, days: Sequence[State]) -> State:
+        """Publishes ExportCompleted of each day's newest manifest, unless that was done. Raises the bus's errors."""
+        newest = [self.lake.latest(LAYER, DATASET, str(one["day"])) for one in days]
+        return {"told": sum(self._tell(manifest) for manifest in newest if manifest)}
 
     def clear(self, days: Sequence[State]) -> State:
         """Removes the segments that were exported, and then the jobs that announced them."""
@@ -253,6 +249,36 @@ class IncidentExport:
                 known.update(pq.read_table(path, columns=["event_id"])["event_id"].to_pylist())
         return known
 
+    def _verify(self, manifest: Manifest, keys: Mapping[str, str], rows: int) -> None:
+        import pyarrow.parquet as pq
+
+        ids: dict[str, list[str]] = {}
+        for kind in ("parquet", "csv"):
+            file = next((it for it in manifest.parts[kind] if it.key == keys[kind]), None)
+            data = self.lake.store.get(file.key) if file else b""
+            if file is None or hashlib.sha256(data).hexdigest() != file.sha256:
+                raise ExportDamaged(f"{keys[kind]} is not what its manifest says")
+            if kind == "parquet":
+                ids[kind] = pq.read_table(io.BytesIO(data), columns=["event_id"])["event_id"].to_pylist()
+            else:
+                lines = csv.DictReader(io.StringIO(data.decode(), newline=""))
+                ids[kind] = [line["event_id"] for line in lines]
+        if ids["parquet"] != ids["csv"] or len(ids["csv"]) != rows:
+            raise ExportDamaged(f"the CSV and the Parquet of {manifest.partition} do not hold the same rows")
+
+    def _tell(self, manifest: Manifest, *, verified: bool = True) -> bool:
+        """Whether a manifest was told of now. Who tells it does not claim it for himself: two at once repeat it."""
+        event = export_completed(manifest, self.lake.manifest_uri(manifest))
+        name = f"event#{event.alert_id}"
+        if self.claims.claim(name, name, self.clock.now() + _TELLING) is ClaimState.DONE:
+            return False
+        if not verified:
+            files = {kind: parts[-1] for kind, parts in manifest.parts.items()}
+            self._verify(manifest, {kind: file.key for kind, file in files.items()}, files["csv"].rows)
+        publish(self.bus, event, manifest.published_at)
+        self.claims.finish(name, name)
+        return True
+
     def _publish(self, done: State) -> State:
         day = str(done["day"])
         files = {kind: StoredFile(**file) for kind, file in done["files"].items()}
@@ -260,6 +286,8 @@ class IncidentExport:
         if manifest is None or not set(files.values()) & set(manifest.files):  # else: killed after it was published
             if done["base"] != (manifest.sequence if manifest else 0):
                 raise PublishedMeanwhile(f"another export published {day} first; export it again from the list")
+            if manifest is not None:
+                self._tell(manifest, verified=False)  # whoever published it may have been killed before he told it
             before: Mapping[str, Sequence[StoredFile]] = manifest.parts if manifest else {}
             manifest = self.lake.publish(
                 LAYER,
@@ -292,6 +320,7 @@ def export_once(export: IncidentExport, holder: str) -> State:
         days = [export.export(day) for day in export.list()["days"]]
         published = export.write_manifests(days)["published"]
         export.verify(published)
+        export.tell(days)
         export.clear(days)
         export.notify(days, holder)
     except (PermanentError, TransientError) as error:

@@ -146,6 +146,10 @@ class Lake:
                 f"{pruned_at.isoformat()}: its files are gone"
             ) from error
 
+    def manifest_uri(self, manifest: Manifest) -> str:
+        """Where a person or a program finds the published manifest."""
+        return self.store.uri(_key(MANIFESTS, manifest))
+
     def publish(
         self,
         layer: str,

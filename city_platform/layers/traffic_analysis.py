@@ -27,9 +27,11 @@ from city_platform.traffic import anomalies as unusual
 from city_platform.traffic import forecast as ahead
 from city_platform.traffic import free_flow as empty
 from city_platform.traffic.roads import Roads
+from city_platform.traffic.unusual_day import Change, Days, Judgement
 
 FREE_FLOW, ANOMALIES, FORECAST = "free_flow", "anomalies", "forecast"
-REVISION = "1"  # raise it when this module starts to write other rows from the same inputs
+CHANGES = "changes"  # the part of the anomalies with what makes the last day unusual
+REVISION = "2"  # raise it when this module starts to write other rows from the same inputs
 HISTORY = timedelta(days=28)
 TOLD = timedelta(days=7)  # anomalies are published of the last days of the history; before, they are learnt from
 ANOMALY_STEP_S, FORECAST_STEP_S = 300, 900
@@ -50,6 +52,15 @@ _ANOMALIES = {
     "usual_low": pa.float64(),
     "usual_high": pa.float64(),
     "score": pa.float64(),
+    "explanation": pa.string(),
+}
+_CHANGES = {
+    "zone": pa.string(),
+    "at": _INSTANT,
+    "hours": pa.int32(),
+    "measure": pa.string(),
+    "share": pa.float64(),
+    "chance": pa.float64(),
     "explanation": pa.string(),
 }
 _FORECAST = {
@@ -83,6 +94,12 @@ _STEPS = f"""
         CASE WHEN sum(pace) > 0 THEN 1000000.0 * sum(vehicles) / sum(pace) END AS {SPEED},
         360.0 * sum(vehicles) / count(*) AS {FLOW}
     FROM {_HISTORY} GROUP BY zone, local_s ORDER BY zone, local_s
+"""
+
+_SPAN = f"""
+    SELECT min(CAST(epoch({{local}}) AS BIGINT) // {{step}} * {{step}}),
+        max(CAST(epoch({{local}}) AS BIGINT) // {{step}} * {{step}})
+    FROM {_HISTORY}
 """
 
 Floats = npt.NDArray[np.float64]
@@ -146,16 +163,21 @@ def free_flow(
         for one in zones
     ]
     counts = {"measured": sum(one.measured for one in zones)}
-    return _publish(platform, dataset, FREE_FLOW, versions, Table(_FREE_FLOW, rows), counts, timezone), zones
+    return _publish(platform, dataset, FREE_FLOW, versions, {PARQUET: Table(_FREE_FLOW, rows)}, counts, timezone), zones
 
 
-def anomalies(platform: Platform, dataset: Dataset, timezone: str) -> tuple[Manifest, list[Anomaly]]:
-    """Publishes what was unusual in the last days of the history, the newest first; raises NoHistory."""
+def anomalies(platform: Platform, dataset: Dataset, timezone: str) -> tuple[Manifest, list[Anomaly], Judgement]:
+    """Publishes what was unusual in the last days of the history, the newest first, and what makes the last day of the
+    whole fleet unusual, if anything does; raises NoHistory.
+    """
     found: list[Anomaly] = []
     with platform.engine.session() as session:
         versions = _history(platform, dataset, session, HISTORY)
         since = _newest(session) - TOLD
+        first, last = session.rows(_SPAN.format(local=_local(session, timezone), step=ANOMALY_STEP_S))[0]
+        days = Days(first, last, ANOMALY_STEP_S)
         for steps in _steps(session, timezone, ANOMALY_STEP_S):
+            days.add(steps.zone, steps.local_s, steps.values)
             for measure in (SPEED, FLOW):
                 found += _unusual(steps, measure, since, ZoneInfo(timezone))
     found.sort(key=lambda one: (-one.at.timestamp(), -one.score, one.zone))
@@ -172,7 +194,24 @@ def anomalies(platform: Platform, dataset: Dataset, timezone: str) -> tuple[Mani
         }
         for one in found
     ]
-    return _publish(platform, dataset, ANOMALIES, versions, Table(_ANOMALIES, rows), {}, timezone), found
+    judgement = days.judge()
+    changes = [_changed(one, ZoneInfo(timezone)) for one in judgement.changes]
+    counts = {"changes": len(changes), "compared": judgement.compared}
+    tables = {PARQUET: Table(_ANOMALIES, rows), CHANGES: Table(_CHANGES, changes)}
+    return _publish(platform, dataset, ANOMALIES, versions, tables, counts, timezone), found, judgement
+
+
+def change_in_words(change: Change) -> str:
+    """What makes a day unusual, in a sentence."""
+    start, end = (f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M}" for at in (
+        change.start_s, change.start_s + change.length_s
+    ))  # fmt: skip
+    who = change.zone or "the whole city"
+    how = f"{abs(change.share):.1%} {'less' if change.share < 0 else 'more'}"
+    beside = "; beside what changed in the whole city" if change.zone else ""
+    return (
+        f"{who}, {start} to {end}: {change.measure} {how} than on such days before{beside} (chance {change.chance:.1g})"
+    )
 
 
 def forecast(
@@ -207,7 +246,11 @@ def forecast(
         for one in found
     ]
     counts = {"zones_without": len(without)}
-    return _publish(platform, dataset, FORECAST, versions, Table(_FORECAST, rows), counts, timezone), found, without
+    return (
+        _publish(platform, dataset, FORECAST, versions, {PARQUET: Table(_FORECAST, rows)}, counts, timezone),
+        found,
+        without,
+    )
 
 
 def newest_hour(manifest: Manifest) -> datetime:
@@ -299,6 +342,20 @@ def _in_words(name: str, at: datetime, measure: str, value: float, usual: tuple[
     )
 
 
+def _changed(change: Change, zone: ZoneInfo) -> dict[str, object]:
+    # The city's own clock, as seconds of a clock that never changes.
+    at = datetime.fromtimestamp(change.start_s, UTC).replace(tzinfo=zone)
+    return {
+        "zone": change.zone,
+        "at": at,
+        "hours": change.length_s // unusual.HOUR_S,
+        "measure": change.measure,
+        "share": change.share,
+        "chance": change.chance,
+        "explanation": change_in_words(change),
+    }
+
+
 def _forecasts(steps: _Steps) -> Iterator[ZoneForecast]:
     series = ahead.regular(steps.local_s, steps.values[FLOW], FORECAST_STEP_S)
     count = len(series.values)
@@ -319,7 +376,7 @@ def _publish(
     dataset: Dataset,
     layer: str,
     versions: Mapping[str, str],
-    table: Table,
+    tables: Mapping[str, Table],
     counts: Mapping[str, int],
     timezone: str,
 ) -> Manifest:
@@ -328,7 +385,7 @@ def _publish(
         layer,
         dataset.name,
         EVERYTHING,
-        tables={PARQUET: table},
+        tables=tables,
         inputs={**versions, "revision": REVISION},
         counts=counts,
         details={"timezone": timezone, "hours": len(versions)},

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from city_platform.local.database import Database
 from city_platform.local.moments import moment, text
 from city_platform.ports import BusEvent, Clock, EventBusRefused, EventBusUnavailable
 
+KEPT = timedelta(days=30)  # how long events stay in the log
 DETAIL_LIMIT = 256 * 1024  # bytes of an event, as EventBridge has it
 _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS event (
@@ -31,7 +32,7 @@ class Received:
 
 
 class SqliteEventBus:
-    """An EventBus, safe between threads and between processes; what it accepted survives a power cut."""
+    """An EventBus, safe between threads and between processes; what it accepted survives a power cut, for KEPT."""
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self._database = Database(path, _SCHEMA, EventBusUnavailable, "the event bus")
@@ -46,6 +47,7 @@ class SqliteEventBus:
             if refused is None
         ]
         with self._database.transaction() as connection:
+            connection.execute("DELETE FROM event WHERE published_at < ?", (text(self._clock.now() - KEPT),))
             connection.executemany(
                 "INSERT INTO event (id, source, detail_type, at, detail, published_at) VALUES (?, ?, ?, ?, ?, ?)", rows
             )
@@ -76,11 +78,6 @@ class SqliteEventBus:
             (limit,),
         )
         return [_received(row).event for row in rows]
-
-    def forget(self, before: datetime) -> int:
-        """Drops events that were published before then; how many there were."""
-        with self._database.transaction() as connection:
-            return connection.execute("DELETE FROM event WHERE published_at < ?", (text(before),)).rowcount
 
 
 def _refusal(event: BusEvent) -> EventBusRefused | None:

@@ -1,17 +1,16 @@
-"""What is told of traffic: the details of its events, version 1, their JSON Schemas, and how each is called.
+"""What is told of traffic: the details of its events, version 1, and how each is called.
 
-The schemas beside this module are for whoever receives events; a test holds them to the types here. Nothing in an event
-is personal: zones, sensors, and what was measured.
+Nothing in an event is personal: zones, sensors, and what was measured.
 """
 
-import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 import msgspec
 
-from city_platform.errors import PermanentError
+from city_platform import events
+from city_platform.events import Amount, InvalidEvent, Moment, event_id
 from city_platform.ports import BusEvent
 from city_platform.traffic.congestion import Level, Service
 from city_platform.traffic.health import Health
@@ -19,16 +18,9 @@ from city_platform.traffic.state import Event
 
 SOURCE = "city.traffic"
 
-AlertId = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$", description="The same for the same thing told again.")]
 ZoneId = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Amount = Annotated[int, msgspec.Meta(ge=0)]
 Direction: TypeAlias = Literal["up", "down"]  # up is worse
-
-
-class InvalidEvent(PermanentError):
-    """An event is not what its schema says; its sender and this are of different versions, or it is somebody else's."""
 
 
 class Trace(msgspec.Struct, frozen=True):
@@ -42,11 +34,11 @@ class Links(msgspec.Struct, frozen=True):
     dashboard: str
 
 
-class Detail(msgspec.Struct, frozen=True, kw_only=True):
-    """What all details have. The minute from `window_start` to `window_end` is what brought the change."""
+class Detail(events.Detail, frozen=True, kw_only=True):
+    """What all details of traffic have. The minute from `window_start` to `window_end` is what brought the change."""
 
-    schema: Literal[1]
-    alert_id: AlertId
+    SOURCE: ClassVar[str] = SOURCE
+
     direction: Direction
     window_start: Moment
     window_end: Moment
@@ -117,7 +109,7 @@ class _Envelope(msgspec.Struct, frozen=True):
 
 def alert_id(about: str, what: str, window_start_ms: int) -> str:
     """16 hexadecimal digits: the same for the same zone (or sensor), level (or state) and minute."""
-    return hashlib.sha256(f"{about}|{what}|{window_start_ms}".encode()).hexdigest()[:16]
+    return event_id(about, what, str(window_start_ms))
 
 
 def moment(epoch_ms: int) -> datetime:
@@ -143,16 +135,4 @@ def bus_event(event: Event) -> BusEvent:
 
 def read(event: BusEvent) -> Told:
     """The detail of an event from the bus, held to its schema. Raises InvalidEvent."""
-    kind = TYPES.get(event.detail_type)
-    if event.source != SOURCE or kind is None:
-        raise InvalidEvent(f"{event.source}/{event.detail_type} is no event of traffic; there are: {', '.join(TYPES)}")
-    try:
-        return msgspec.json.decode(event.detail, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidEvent(f"{event.detail_type} {event.id} is not as its schema says: {error}") from error
-
-
-def schema(detail_type: str) -> dict[str, Any]:
-    """The JSON Schema (2020-12) of a detail."""
-    document = msgspec.json.schema(TYPES[detail_type])
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": detail_type, **document}
+    return events.read(event, TYPES)

@@ -24,19 +24,23 @@ from city_platform.incidents.model import Severity, Status
 from city_platform.incidents.stream import flat_row
 from city_platform.lake.lake import PublishedMeanwhile
 from city_platform.local.claims import SqliteClaims
+from city_platform.local.event_bus import SqliteEventBus
 from city_platform.local.notifier import FileNotifier
 from city_platform.local.store import LocalObjectStore
-from city_platform.ports import NotifierUnavailable
+from city_platform.ports import EventBusUnavailable, NotifierUnavailable
 from tests.incident_stream import (
     DAY,
     LEASE,
     Town,
     all_the_way,
     busy,
+    events,
     following,
     killed_and_run_again,
+    manifests,
     notifications,
     record,
+    told_of,
     with_poison,
 )
 from tests.incidents import NOW, incident
@@ -155,6 +159,7 @@ def test_however_deliveries_repeat_and_overlap_every_change_is_there_once(steps:
                 town.clock.time += LEASE
         all_the_way(town)
         assert town.names() == sorted(names)
+        assert sorted(told_of(town)[1]) == manifests(town)
         assert not list(town.lake.store.keys("exports/incidents/pending"))
 
 
@@ -407,6 +412,62 @@ def test_an_alert_is_sent_once_by_its_claim_and_once_by_its_name(town: Town) -> 
             dying.look_at(other)
         town.clock.time += LEASE
     assert len(notifications(town)) == 1
+
+
+def test_the_event_of_a_critical_incident_comes_with_its_alert_and_a_bus_that_is_out_repeats_no_alert(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = town.write(incident(0, severity=Severity.CRITICAL))
+    town.write(incident(1))
+    with monkeypatch.context() as patch:
+        out = [EventBusUnavailable("busy")]
+        patch.setattr(SqliteEventBus, "publish", lambda self, events: out * len(events))  # noqa: ARG005 -- the port's
+        done = town.path.processor.process({"Records": town.stream.read("lake", 10)})
+        assert done.partial_answer() == {"batchItemFailures": [{"itemIdentifier": f"{1:021}"}]}
+        assert len(notifications(town)) == 1
+        assert not events(town)
+    all_the_way(town)
+    assert len(notifications(town)) == 1
+    assert told_of(town)[0] == [one.public_ref]
+    town.path.processor.process({"Records": [record(one)]})
+    assert len(town.bus.receive("another", 9)) == len(events(town))
+
+
+def test_a_manifest_is_told_of_before_the_next_one_is_there(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    town.write(incident())
+    town.mapping().deliver()
+    export = town.path.export
+    days = [export.export(day) for day in export.list()["days"]]
+    (first,) = export.write_manifests(days)["published"]  # and killed
+    town.write(incident(1))
+    town.mapping().deliver()
+    with monkeypatch.context() as patch:
+        out = [EventBusUnavailable("busy")]
+        patch.setattr(SqliteEventBus, "publish", lambda self, events: out * len(events))  # noqa: ARG005 -- the port's
+        others = [export.export(day) for day in export.list()["days"]]
+        with pytest.raises(EventBusUnavailable):
+            export.write_manifests(others)
+    assert manifests(town) == [(first["day"], 1)]
+    export.write_manifests(others)
+    assert manifests(town) == [(first["day"], 1), (first["day"], 2)]
+    assert told_of(town)[1] == [(first["day"], 1)]
+    town.clock.time += LEASE
+    all_the_way(town)
+    assert told_of(town)[1] == manifests(town)
+
+
+def test_a_manifest_of_damaged_files_is_not_told_of(town: Town) -> None:
+    town.write(incident())
+    town.mapping().deliver()
+    export = town.path.export
+    export.write_manifests([export.export(day) for day in export.list()["days"]])  # and killed
+    (csv,) = (key for key in town.lake.store.keys("exports/incidents/year") if key.endswith(".csv"))
+    town.lake.store.put(csv, b"half")
+    town.write(incident(1))
+    town.mapping().deliver()
+    with pytest.raises(ExportDamaged):
+        export_once(export, "exporter")
+    assert not events(town)
 
 
 def test_nothing_of_the_path_shows_whom_it_is_about(town: Town, capfd: pytest.CaptureFixture[str]) -> None:

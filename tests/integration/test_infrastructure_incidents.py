@@ -90,7 +90,7 @@ def test_from_a_report_to_the_lake_by_the_functions_of_the_template(
     critical = following(calm, severity=Severity.CRITICAL)
     bad = record(incident(1))
     bad["dynamodb"]["NewImage"]["status"] = {"S": "lost"}
-    heard = subscribed(stack)
+    heard, told = subscribed(stack), every_event(stack)
     (delivered,) = called(
         "StreamFunction", incident_stream.handler, {"Records": [record(calm), record(critical, calm, 2), bad]}
     )
@@ -103,14 +103,23 @@ def test_from_a_report_to_the_lake_by_the_functions_of_the_template(
     days = [
         called("ExportFunction", incident_export.handler, {"step": "export", "day": one})[0] for one in listed["days"]
     ]
-    written, _ = called(
+    written, *_ = called(
         "ExportFunction",
         incident_export.handler,
         {"step": "write_manifests", "days": days},
+        {"step": "tell", "days": days},
+        {"step": "tell", "days": days},
         {"step": "clear", "days": days},
     )
     assert [one["rows"] for one in written["published"]] == [2]
     assert waiting(stack, "ExportJobs") == 0
+    messages = boto3.client("sqs").receive_message(QueueUrl=told, MaxNumberOfMessages=10)["Messages"]
+    events = {one["detail-type"]: one for one in (json.loads(message["Body"]) for message in messages)}
+    assert len(messages) == len(events) == 2
+    assert events["IncidentBecameCritical"]["source"] == "city.incidents"
+    assert events["IncidentBecameCritical"]["detail"]["public_ref"] == critical.public_ref
+    assert events["ExportCompleted"]["source"] == "city.data"
+    assert events["ExportCompleted"]["detail"]["partition"] == written["published"][0]["day"]
 
     (due,) = called("DeadlinesFunction", incident_deadlines.handler, {})
     assert due == {"rejected": 0, "anonymised": 0}
@@ -124,6 +133,17 @@ def subscribed(stack: IncidentStack) -> str:
     queue: str = sqs.create_queue(QueueName=f"{stack.prefix}-heard")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     boto3.client("sns").subscribe(TopicArn=stack.values["AlertsTopic"], Protocol="sqs", Endpoint=arn)
+    return queue
+
+
+def every_event(stack: IncidentStack) -> str:
+    """A queue that receives what is put on the bus."""
+    sqs, bus = boto3.client("sqs"), stack.values[f"import:{stack.prefix}-EventBusName"]
+    queue: str = sqs.create_queue(QueueName=f"{stack.prefix}-told")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    pattern = json.dumps({"source": [{"prefix": "city."}]})
+    boto3.client("events").put_rule(Name="all", EventBusName=bus, EventPattern=pattern)
+    boto3.client("events").put_targets(Rule="all", EventBusName=bus, Targets=[{"Id": "queue", "Arn": arn}])
     return queue
 
 

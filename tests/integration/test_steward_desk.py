@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,15 @@ from city_platform.cli import session as cli_session
 from city_platform.cli.app import app
 from city_platform.cli.quality import expiry
 from city_platform.datasets import Dataset
-from city_platform.layers import cleaned, curated, landing, quality_checked, raw
+from city_platform.deployment.events import open_event_log
+from city_platform.events import read
+from city_platform.governance.events import QualityGateFailed
+from city_platform.layers import cleaned, curated, failures, landing, quality_checked, raw
 from city_platform.layers.platform import Platform
+from city_platform.local.clock import SystemClock
+from city_platform.local.event_bus import SqliteEventBus
 from city_platform.local.platform import local_platform
+from city_platform.ports import BusEvent, EventBusUnavailable
 from city_platform.quality.gate import GateClosed
 from definitions import build_definitions
 from resources.platform import PlatformResource
@@ -223,6 +229,38 @@ def test_a_closed_gate_is_told_once_and_again_when_its_waiver_ends(
     town.lake.store.delete(f"audit/{waived['waiver']['number']:010d}.json")
     assert told()[2:3] == ["The audit log was tampered with"]
     assert CANARY not in (home / "notifications.jsonl").read_text()
+    # Whoever subscribed heard of the same gates, each once, and everybody sees it.
+    received = open_event_log(home, SystemClock()).receive("test", 9)
+    first, second = (read(one.event, {"QualityGateFailed": QualityGateFailed}) for one in received)
+    assert [(one.because, one.rules, one.rules_failed) for one in (first, second)] == [
+        ("rules", [RULE], 1),
+        ("waiver_ended", [RULE], 1),
+    ]
+    assert (first.dataset, first.partition, first.data_version) == ("trees", "2024", second.data_version)
+    assert first.alert_id != second.alert_id
+    assert first.failed_at < second.failed_at
+    assert Path(first.links.verdict.removeprefix("file://")).is_file()
+    assert CANARY not in "".join(one.event.detail for one in received)
+    _, shown = call(home, "traffic", "alerts")
+    assert [(one["event"], one["where"], one["to"]) for one in shown["events"]] == [
+        ("QualityGateFailed", "trees 2024", "closed")
+    ] * 2
+
+
+def test_a_bus_that_is_out_holds_no_notice_back_and_has_none_sent_twice(town: Platform, trees: Dataset) -> None:
+    class Out:
+        """Takes nothing."""
+
+        def publish(self, events: Sequence[BusEvent]) -> Sequence[EventBusUnavailable]:
+            return [EventBusUnavailable("busy") for _ in events]
+
+    bus = Out()
+    for _ in range(2):
+        with pytest.raises(EventBusUnavailable):
+            failures.tell(town, bus, [trees], 9)
+    log = SqliteEventBus(town.lake.store.scratch() / "events.sqlite", town.clock)
+    assert failures.tell(town, log, [trees], 9) == 0
+    assert len(log.receive("test", 9)) == 1
 
 
 def test_the_scorecard_is_an_asset(town: Platform, home: Path, instance: dg.DagsterInstance) -> None:

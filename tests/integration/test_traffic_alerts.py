@@ -21,11 +21,11 @@ from city_platform.aws.settings import BUCKETS, IncompleteSettings
 from city_platform.aws.traffic_state import DynamoTrafficState
 from city_platform.cli.app import app
 from city_platform.deployment.alerts import open_router
+from city_platform.events import InvalidEvent
 from city_platform.functions import traffic_alerts, traffic_relay, traffic_watch
 from city_platform.local.clock import SystemClock
 from city_platform.local.traffic_state import SqliteTrafficState
 from city_platform.ports import NotificationRefused, NotifierUnavailable
-from city_platform.traffic.events import InvalidEvent
 from city_platform.traffic.registry import generate
 from city_platform.traffic.slack import SlackNotifier
 from city_platform.traffic.state import TrafficState

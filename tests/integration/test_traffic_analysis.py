@@ -143,7 +143,7 @@ def test_free_flow_is_what_85_of_100_vehicles_do_not_exceed_at_night(platform: P
 
 
 def test_a_jam_is_unusual_and_says_against_what(platform: Platform, readings: Dataset) -> None:
-    manifest, found = traffic_analysis.anomalies(platform, readings, VANCOUVER)
+    manifest, found, judgement = traffic_analysis.anomalies(platform, readings, VANCOUVER)
     jams = [one for one in found if JAM <= one.at < JAM + timedelta(hours=1) and one.zone == BUSY]
     [first, *_] = sorted((one for one in jams if one.measure == SPEED), key=lambda one: one.at)
     assert first.at == JAM
@@ -154,7 +154,19 @@ def test_a_jam_is_unusual_and_says_against_what(platform: Platform, readings: Da
     assert first.explanation.endswith("of this hour on working days")
     assert {one.measure for one in found} <= {SPEED, FLOW}
     assert all(one.at >= END - timedelta(days=7) for one in found)
-    assert manifest.counts["rows"] == len(found) == len({(one.zone, one.at, one.measure) for one in found})
+    assert len(found) == len({(one.zone, one.at, one.measure) for one in found})
+    assert judgement.compared == 2 * 9 * 2  # two zones that are old enough, blocks and the day, measures
+    worst = judgement.changes[0]
+    assert (worst.zone, worst.measure, worst.length_s) == (BUSY, SPEED, 3 * 3600)
+    tables = {part: pq.read_table(platform.lake.paths(manifest, part)[0]).to_pylist() for part in manifest.parts}
+    assert {part: len(rows) for part, rows in tables.items()} == {
+        "parquet": len(found),
+        "changes": len(judgement.changes),
+    }
+    [change] = [row for row in tables["changes"] if row["explanation"] == traffic_analysis.change_in_words(worst)]
+    assert (change["at"], change["hours"]) == (END - timedelta(hours=12), 3)
+    assert change["explanation"].startswith(f"{BUSY}, 2026-06-10 12:00 to 2026-06-10 15:00: speed_kmh ")
+    assert {row["zone"] for row in tables["changes"]} == {BUSY}
     assert traffic_analysis.newest_hour(manifest) == END
 
 
@@ -192,7 +204,7 @@ def test_where_the_clocks_go_back_no_time_runs_backwards(tmp_path: Path, reading
     back = datetime(2026, 11, 1, 9, tzinfo=UTC)  # 02:00 PDT becomes 01:00 PST
     told = [Step(back + timedelta(minutes=5 * n), BUSY, 20, 20 * PACE // 500) for n in range(-12 * 24, 12 * 5)]
     publish(platform, told)
-    _, found = traffic_analysis.anomalies(platform, readings, VANCOUVER)
+    _, found, _ = traffic_analysis.anomalies(platform, readings, VANCOUVER)
     assert found == []
 
 
@@ -245,6 +257,8 @@ def test_dagster_learns_from_the_lake_and_advises_from_the_state(
     [check] = learnt.get_asset_check_evaluations()
     assert (check.check_name, check.passed, check.severity) == (USUAL, False, dg.AssetCheckSeverity.WARN)
     assert f"{BUSY}, 2026-06-10 14:00 PDT: 6.0 km/h" in str(check.metadata["most unusual"].value)
+    assert f"{BUSY}, 2026-06-10 12:00 to 2026-06-10 15:00" in str(check.metadata["changed"].value)
+    assert CALM not in str(check.metadata["changed"].value)
     [told] = learnt.asset_materializations_for_node("traffic_readings__forecast")
     assert "| 15 | 2 | " in str(told.metadata["scores"].value)
     assert "# Model card: " in str(told.metadata["model card"].value)

@@ -132,6 +132,7 @@ def test_what_is_called_was_read_from_the_source_and_is_allowed(cloud: Cloud) ->
         "ExportFunction",
         incident_export.handler,
         {"step": "verify", "published": written["published"]},
+        {"step": "tell", "days": days},
         {"step": "clear", "days": days},
         {"step": "notify", "days": days, "holder": "h"},
         {"step": "failed", "holder": "h", "error": {"Error": "E", "Cause": "c"}},
@@ -150,7 +151,7 @@ def test_what_is_called_was_read_from_the_source_and_is_allowed(cloud: Cloud) ->
         }
         assert refused == set(), function
     assert {one.action.partition(":")[0] for calls in noted_by.values() for one in calls.requests} == {
-        "dynamodb", "kms", "s3", "sns", "sqs",
+        "dynamodb", "events", "kms", "s3", "sns", "sqs",
     }  # fmt: skip
 
 

@@ -80,6 +80,7 @@ class Cloud:
         arn = self.sqs.get_queue_attributes(QueueUrl=self.heard, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         topic = client("sns").create_topic(Name=f"{self.prefix}-alerts")["TopicArn"]
         client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+        client("events").create_event_bus(Name=self.prefix)
         keys = client("kms")
         known = {one["AliasName"] for one in keys.list_aliases()["Aliases"]}
         for alias in {CONTACT_KEY, master_key("incidents", Classification.PERSONAL)} - known:
@@ -89,6 +90,7 @@ class Cloud:
             **one_bucket(self.prefix),
             "CITY_PLATFORM_ALERTS_TOPIC": topic,
             "CITY_PLATFORM_TABLES": self.prefix,
+            "CITY_PLATFORM_EVENT_BUS": self.prefix,
             "CITY_PLATFORM_HOME": str(home / "function"),
             "AWS_REGION": REGION,
             "AWS_ENDPOINT_URL": endpoint,
@@ -163,7 +165,8 @@ def test_changes_go_from_the_stream_through_the_state_machine_to_the_lake(
     done, states = cloud.run(cloud.machine)
     assert done["status"] == "SUCCEEDED", done
     assert [name for name in states if name != "ExportDay"] == [
-        "Lock", "List", "AnythingWaiting", "Export", "WriteManifest", "Verify", "Clear", "Notify", "Unlock", "Exported",
+        "Lock", "List", "AnythingWaiting", "Export", "WriteManifest", "Verify", "Tell", "Clear", "Notify", "Unlock",
+        "Exported",
     ]  # fmt: skip
     assert exported(path) == {"2026-03-09": 2}
     done, states = cloud.run(cloud.machine)

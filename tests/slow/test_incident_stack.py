@@ -41,7 +41,10 @@ class Deployed:
         if not [one for one in kms.list_aliases()["Aliases"] if one["AliasName"].endswith("/incidents/personal")]:
             kms.create_alias(AliasName="alias/city-platform/incidents/personal", TargetKeyId=key)
         topic = self.client("sns").create_topic(Name=f"{prefix}-operations")["TopicArn"]
+        bus = f"{prefix}-traffic"
+        arn = self.client("events").create_event_bus(Name=bus)["EventBusArn"]
         exported = self.buckets | dict.fromkeys(KEYS, key) | {"OperationsTopicArn": topic}
+        exported |= {"EventBusName": bus, "EventBusArn": arn}
         outputs = {name: {"Value": value, "Export": {"Name": f"{prefix}-{name}"}} for name, value in exported.items()}
         nothing = {"Nothing": {"Type": "AWS::SNS::Topic"}}
         foundation = json.dumps({"Resources": nothing, "Outputs": outputs})

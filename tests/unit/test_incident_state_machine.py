@@ -29,17 +29,17 @@ def tasks(machine: Mapping[str, Any], catch: bool = False) -> Iterator[tuple[str
 
 
 def test_every_task_ends_is_tried_again_and_is_caught() -> None:
-    # Errors of the catalog, the event bus and the metrics aside, which no step asks.
+    # Errors of the catalog and the metrics aside, which no step asks.
     passing = {
         name
         for name, kind in vars(ports).items()
         if isinstance(kind, type)
         and issubclass(kind, TransientError)
-        and not name.startswith(("Catalog", "EventBus", "Metrics", "Transient"))
+        and not name.startswith(("Catalog", "Metrics", "Transient"))
     }
     lasting = {kind.__name__ for kind in PermanentError.__subclasses__()}
     found = list(tasks(MACHINE))
-    assert len(found) == 9
+    assert len(found) == 10
     for name, state, caught in found:
         assert caught, name
         assert state["TimeoutSeconds"] <= 300, name

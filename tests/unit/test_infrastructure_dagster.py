@@ -80,7 +80,7 @@ LEFT = {
     "CITY_PLATFORM_ALLOWED_ORIGINS",  # the API
     "CITY_PLATFORM_BOUNDARIES", "CITY_PLATFORM_REFERENCE",  # as shipped
     "CITY_PLATFORM_CONTACT", "CITY_PLATFORM_PUBLIC_URL",  # the API
-    "CITY_PLATFORM_EVENT_BUS", "CITY_PLATFORM_TRAFFIC_STREAM",  # functions of traffic
+    "CITY_PLATFORM_TRAFFIC_STREAM",  # functions of traffic
     "CITY_PLATFORM_HOME",  # the image says it
     "CITY_PLATFORM_PORTAL",  # the contracts name theirs
     "CITY_PLATFORM_REPLICA",  # S3 copies

@@ -18,8 +18,11 @@ from city_platform.aws.settings import ALERTS_TOPIC, BUCKETS, EVENT_BUS, TRAFFIC
 from city_platform.deployment import DEPLOYMENT, PUBLIC_URL, event_schemas
 from city_platform.deployment.alerts import SLACK_SECRET, SMS_TOPIC
 from city_platform.deployment.incidents import TABLES
+from city_platform.event_types import TYPES
 from city_platform.functions import traffic, traffic_alerts, traffic_archive, traffic_provisioning, traffic_relay
 from city_platform.functions import traffic_watch as watching
+from city_platform.governance.events import QualityGateFailed
+from city_platform.incidents.events import ExportCompleted, IncidentBecameCritical
 from city_platform.traffic import cost, dead_letters, events, metrics
 from city_platform.traffic.archive import DATASET, LAYER
 from city_platform.traffic.handler import Outcome
@@ -28,6 +31,7 @@ from city_platform.traffic.routes import load_routes
 from city_platform.traffic.state import KEEP_MS, Window
 from city_platform.traffic.telemetry import ANCIENT_MS, Reason
 from tests.conftest import ROOT
+from tests.policies import statements, texts
 from tests.templates import Resource, template, walk
 from tests.traffic import NOON, Told, columns, event, record
 
@@ -319,7 +323,7 @@ def test_the_rules_take_the_events_that_the_code_tells() -> None:
     assert set(pattern["detail-type"]) == set(events.TYPES)
     for name in ("EventLogRule", "EventArchive"):
         (source,) = properties(name)["EventPattern"]["source"]
-        assert events.SOURCE.startswith(source["prefix"])
+        assert all(kind.SOURCE.startswith(source["prefix"]) for kind in TYPES.values())
     for rule in STACK.resources("AWS::Events::Rule"):
         for target in rule.properties["Targets"]:
             assert target["DeadLetterConfig"] == {"Arn": "${DeadLettersQueue.Arn}"}
@@ -332,6 +336,33 @@ def test_nobody_but_the_relay_speaks_for_traffic() -> None:
     assert statement["Condition"]["StringEquals"] == {"events:source": events.SOURCE}
     assert statement["Condition"]["ArnNotEquals"] == {"aws:PrincipalArn": "${RelayRole.Arn}"}
     assert properties("RelayFunction")["Role"] == "${RelayRole.Arn}"
+
+
+def test_who_else_tells_something_may_tell_of_that_alone() -> None:
+    told = {
+        (stack, sid): (one["Resource"], one["Condition"]["StringEquals"]["events:source"])
+        for stack in ("incidents", "dagster")
+        for kind in ("AWS::IAM::Role", "AWS::IAM::ManagedPolicy")
+        for resource in template(stack).deploy().resources(kind)
+        for one in allowing(resource.properties, "events:PutEvents")
+        if (sid := one["Sid"])
+    }
+    bus = "${import:city-platform-dev-EventBusArn}"
+    assert told == {
+        ("incidents", "TellOfCriticalIncidents"): (bus, IncidentBecameCritical.SOURCE),
+        ("incidents", "TellOfExports"): (bus, ExportCompleted.SOURCE),
+        ("dagster", "TellsOfClosedGates"): (bus, QualityGateFailed.SOURCE),
+    }
+    assert STACK.exports["city-platform-dev-EventBusArn"] == "${EventBus.Arn}"
+
+
+def allowing(properties: Mapping[str, Any], action: str) -> Iterator[Mapping[str, Any]]:
+    """The statements of a role or policy that allow an action."""
+    own = [properties["PolicyDocument"]] if "PolicyDocument" in properties else []
+    for document in (*own, *(one["PolicyDocument"] for one in properties.get("Policies", ()))):
+        for one in statements(document):
+            if action in texts(one.get("Action", [])):
+                yield one
 
 
 @pytest.mark.parametrize("name", ["iot-analytics-system", "keys"])
@@ -356,9 +387,9 @@ def test_the_schemas_are_those_the_code_writes() -> None:
     with pytest.raises(event_schemas.NoMarks):
         event_schemas.written("Resources: {}")
     schemas = {one.properties["SchemaName"]: one.properties for one in STACK.resources("AWS::EventSchemas::Schema")}
-    assert set(schemas) == {f"{events.SOURCE}@{name}" for name in events.TYPES}
-    for name in events.TYPES:
-        content = json.loads(schemas[f"{events.SOURCE}@{name}"]["Content"])
+    assert set(schemas) == {f"{kind.SOURCE}@{name}" for name, kind in TYPES.items()}
+    for name, kind in TYPES.items():
+        content = json.loads(schemas[f"{kind.SOURCE}@{name}"]["Content"])
         jsonschema.Draft4Validator.check_schema(content)
         assert not re.search(r"\$defs|2020-12", json.dumps(content))
 
