@@ -66,7 +66,7 @@ def erase(
         person = Person(frozenset(subject or ()), email)
         dry_run = confirm is None
         dataset, platform = session.dataset(DATASET), session.platform()
-        require_steward(dataset.contract, actor, platform.clock.now().date())
+        require_steward(dataset.contract, actor, platform.clock.now(), "have a person erased who reported incidents")
         store, lake = open_erasers(session.home, platform, dataset, _remake(session))
         reference = person.reference(lake.pseudonym)
         if confirm not in {None, reference}:
