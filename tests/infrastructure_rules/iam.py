@@ -38,9 +38,9 @@ def named_actions(resource: Resource, _: Stack) -> Iterator[str]:
 @rule("iam-resources", ROLE, *POLICIES)
 def named_resources(resource: Resource, _: Stack) -> Iterator[str]:
     for one in granted(resource):
-        if "*" in listed(one.get("Resource")):
-            if found := [action for action in listed(one.get("Action")) if can_be_limited(action)]:
-                yield f"allows {', '.join(found)} on everything"
+        found = [action for action in listed(one.get("Action")) if can_be_limited(action)]
+        if found and "*" in listed(one.get("Resource")):
+            yield f"allows {', '.join(found)} on everything"
 
 
 @rule("iam-pass-role", ROLE, *POLICIES)

@@ -1,4 +1,4 @@
-"""rights.yaml: CloudFormation's role may make what templates hold and nothing else; roles stay within their boundary."""
+"""rights.yaml: CloudFormation's role may make what templates hold and nothing else; roles stay within a boundary."""
 
 import json
 import re
@@ -60,7 +60,9 @@ MADE: Mapping[str, tuple[str, str]] = {
     "AWS::S3::Bucket": ("s3:CreateBucket", "s3:::{BucketName}"),
     "AWS::SNS::Topic": ("sns:CreateTopic", "sns:{region}:{account}:{TopicName}"),
     "AWS::SQS::Queue": ("sqs:CreateQueue", "sqs:{region}:{account}:{QueueName}"),
-    "AWS::SecretsManager::Secret": ("secretsmanager:CreateSecret", "secretsmanager:{region}:{account}:secret:{Name}-AbCdEf"),
+    "AWS::SecretsManager::Secret": (
+        "secretsmanager:CreateSecret", "secretsmanager:{region}:{account}:secret:{Name}-AbCdEf"
+    ),
     "AWS::StepFunctions::StateMachine": (
         "states:CreateStateMachine", "states:{region}:{account}:stateMachine:{StateMachineName}"
     ),
@@ -187,7 +189,10 @@ def test_whatever_the_stacks_call_their_resources_can_be_made() -> None:
             action, form = MADE.get(resource.kind, ("", ""))
             wanted = re.findall(r"\{([A-Z]\w+)\}", form)
             if wanted and all(name in resource.properties for name in wanted):
-                told = {name: str(one.resolve(resource.properties[name], PSEUDO)) for name in wanted}
+                told = {
+                    name: str(one.resolve(resource.properties[name], PSEUDO | {"Environment": "dev"}))
+                    for name in wanted
+                }
                 arn = "arn:aws:" + form.format(region=REGION, account=OWNER, **told)
                 seen.add((resource.kind, action, re.sub(r"\$\{\w+\}", "x", arn)))
     for _, action, arn in seen:
@@ -215,8 +220,9 @@ def test_a_deployment_makes_roles_within_the_boundary_alone() -> None:
 
 # Named ones, and those that CloudFormation names after their stacks.
 @pytest.mark.parametrize(
-    "name", ["deploy", "execution", "bootstrap-x", "pipeline-ImageRole-X", "dev-release", "staging-release", "prod-release"]
-)  # fmt: skip
+    "name",
+    ["deploy", "execution", "bootstrap-x", "pipeline-ImageRole-X", "dev-release", "staging-release", "prod-release"],
+)
 def test_a_deployment_changes_nothing_of_what_deploys(name: str) -> None:
     role = f"arn:aws:iam::{OWNER}:role/{NAME}-{name}"
     for action in (
@@ -326,7 +332,7 @@ def _named(stack: Stack, made: Resource, attribute: str) -> str:
     form = ARNS.get(made.kind)
     by_reference = {"AWS::SNS::Topic", "AWS::StepFunctions::StateMachine", "AWS::SecretsManager::Secret"}
     if form and (attribute.endswith("Arn") or (not attribute and made.kind in by_reference)):
-        values = {name: called for name in re.findall(r"\{([A-Z]\w+)\}", form)}
+        values = dict.fromkeys(re.findall(r"\{([A-Z]\w+)\}", form), called)
         suffix = "/stream/1" if attribute == "StreamArn" else ":*" if made.kind == "AWS::Logs::LogGroup" else ""
         return concrete(
             stack,
