@@ -173,15 +173,25 @@ def smoke(
             arns = ecs.list_services(cluster=cluster)["serviceArns"]
             return list(ecs.describe_services(cluster=cluster, services=arns)["services"]) if arns else []
 
+        def has_value(secret: str) -> bool:
+            return bool(connect("secretsmanager", region).describe_secret(SecretId=secret).get("VersionIdsToStages"))
+
         with httpx2.Client(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False) as client:
             exports = deployment.stacks.exports(region)
             outcomes = list(
-                check(deployment.environment, exports, lambda url, headers: client.get(url, headers=headers), services)
+                check(
+                    deployment.environment,
+                    exports,
+                    lambda url, headers: client.get(url, headers=headers),
+                    services,
+                    has_value,
+                )
             )
-    session.result({"checks": {one.check: one.problem or "ok" for one in outcomes}})
+    told = {one.check: one.problem or ", ".join(filter(None, ("ok", one.note))) for one in outcomes}
+    session.result({"checks": told})
     if not as_json:
-        for one in outcomes:
-            session.out.print(f"{one.check}: {one.problem or 'ok'}", markup=False, highlight=False)
+        for name, what in told.items():
+            session.out.print(f"{name}: {what}", markup=False, highlight=False)
     raise SystemExit(FAILED if any(one.problem for one in outcomes) else OK)
 
 

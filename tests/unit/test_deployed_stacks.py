@@ -142,6 +142,9 @@ WELL: Mapping[str, tuple[int, Any]] = {
 }
 
 
+SLACK = {"city-platform-dev-TrafficSlackSecretArn": "slack", "city-platform-dev-TrafficTellsSlack": "true"}
+
+
 def problems(answers: Mapping[str, tuple[int, Any]], running: int = 1, desired: int = 1) -> list[str]:
     def get(url: str, headers: Mapping[str, str]) -> httpx2.Response:
         if url not in answers:
@@ -151,7 +154,8 @@ def problems(answers: Mapping[str, tuple[int, Any]], running: int = 1, desired: 
         return httpx2.Response(status, content=body if isinstance(body, str) else json.dumps(body))
 
     service = {"serviceName": "host", "runningCount": running, "desiredCount": desired}
-    return [one.check for one in smoke(DEV, EXPORTS, get, lambda _cluster: [service]) if one.problem]
+    found = smoke(DEV, EXPORTS | SLACK, get, lambda _cluster: [service], lambda secret: secret == "slack")
+    return [one.check for one in found if one.problem]
 
 
 def test_a_well_environment_has_no_problems() -> None:
@@ -180,4 +184,25 @@ def test_silence_and_a_host_that_does_not_run_are_problems() -> None:
 
 def test_an_environment_that_exports_nothing_was_not_deployed() -> None:
     with pytest.raises(NothingDeployed, match="DagsterClusterName"):
-        list(smoke(DEV, {}, lambda _url, _headers: httpx2.Response(200), lambda _cluster: []))
+        list(smoke(DEV, {}, lambda _url, _headers: httpx2.Response(200), lambda _cluster: [], lambda _secret: True))
+
+
+@pytest.mark.parametrize(
+    ("tells", "value", "problem", "note"),
+    [
+        ("true", True, "None", ""),
+        ("false", False, "None", "nobody is told there: slack waits"),
+        ("true", False, "slack has no value", ""),
+        ("false", True, "set CITY_TRAFFIC_SLACK=true", ""),
+    ],
+)
+def test_slack_is_told_when_its_secret_has_a_value_and_not_before(
+    tells: str, value: bool, problem: str, note: str
+) -> None:
+    exports = EXPORTS | SLACK | {"city-platform-dev-TrafficTellsSlack": tells}
+    silent = lambda _url, _headers: httpx2.Response(200)  # noqa: E731 shorter than a function
+    *_, found = smoke(DEV, exports, silent, lambda _cluster: [], lambda _secret: value)
+    assert found.check == "alerts of traffic in Slack"
+    assert problem in str(found.problem)
+    assert note in found.note
+    assert bool(note) == bool(found.note)
