@@ -11,6 +11,7 @@ import pytest
 from city_platform.infrastructure.registry import NoRegistry, actions, permissions
 from city_platform.infrastructure.rights import (
     MOST_CHARACTERS,
+    POLICIES,
     BadRights,
     boundary,
     execution,
@@ -19,12 +20,13 @@ from city_platform.infrastructure.rights import (
     read_reviewed,
     size,
 )
+from city_platform.infrastructure.rights import ROLE as IAM_ROLE
 from city_platform.infrastructure.rights import granted as granted_to_roles
 from city_platform.infrastructure.rights import template as written
 from city_platform.infrastructure.stacks import BODY_LIMIT
 from city_platform.infrastructure.templates import read_templates
 from tests.policies import Decision, Document, Request, decide, statements, texts
-from tests.rights import documents, reference, stacks_of
+from tests.rights import reference, stacks_of
 from tests.templates import FOLDER, Resource, Stack, template, templates
 
 OWNER, REGION = "111122223333", "ca-central-1"
@@ -342,17 +344,18 @@ def _named(stack: Stack, made: Resource, attribute: str) -> str:
 
 
 def role_grants() -> Iterator[tuple[str, str, str]]:
-    """Role, action and a resource of every statement that a role of a stack is allowed."""
+    """What templates allow to roles: the role or policy, an action and a resource."""
     for one in templates():
-        if one.name in {each.name for each in DEPLOYED}:
-            for stack in stacks_of(one.name):
-                for role in stack.resources("AWS::IAM::Role"):
-                    for document in documents(stack, role.name):
-                        for statement in statements(document):
-                            if statement["Effect"] == "Allow":
-                                for action in texts(statement["Action"]):
-                                    for resource in texts(statement["Resource"]):
-                                        yield str(role), action, _placed(action, concrete(stack, resource))
+        for stack in stacks_of(one.name) if one.name in {each.name for each in DEPLOYED} else ():
+            for made in (each for kind in (IAM_ROLE, *POLICIES) for each in stack.resources(kind)):
+                found = [each["PolicyDocument"] for each in made.properties.get("Policies", [])]
+                if "PolicyDocument" in made.properties:
+                    found.append(made.properties["PolicyDocument"])
+                for statement in (each for document in found for each in statements(document)):
+                    if statement["Effect"] == "Allow":
+                        for action in texts(statement["Action"]):
+                            for resource in texts(statement["Resource"]):
+                                yield str(made), action, _placed(action, concrete(stack, resource))
 
 
 def _placed(action: str, resource: str) -> str:

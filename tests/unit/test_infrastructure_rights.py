@@ -56,11 +56,23 @@ def test_dagster_may_do_what_its_code_calls_and_nothing_else(role: str, packages
     assert list(differences(f"dagster:{role}", rights, allowed(stacks, role))) == []
 
 
-def test_a_steward_may_erase_by_what_the_command_calls_and_nothing_else() -> None:
-    rights = of_code(reading().entry("city_platform.cli.erase:erase"))
-    policy = stacks_of("incidents")[0]["ErasurePolicy"]
-    has = {one for statement in statements(policy.properties["PolicyDocument"]) for one in texts(statement["Action"])}
-    assert list(differences("incidents:ErasurePolicy", rights, has)) == []
+# Managed policies for roles of people (desks.yaml), by the commands that they run.
+PEOPLE = {
+    "ErasurePolicy": ("city_platform.cli.erase:erase",),
+    "RedrivePolicy": ("city_platform.cli.incidents:list_letters", "city_platform.cli.incidents:redrive"),
+}
+
+
+@pytest.mark.parametrize("policy", PEOPLE)
+def test_a_policy_of_people_allows_what_their_commands_call_and_nothing_else(policy: str) -> None:
+    rights = of_code(reading().entry(*PEOPLE[policy]))
+    has = {
+        action
+        for stack in stacks_of("incidents")
+        for statement in statements(stack[policy].properties["PolicyDocument"])
+        for action in texts(statement["Action"])
+    }
+    assert list(differences(f"incidents:{policy}", rights, has)) == []
 
 
 def test_every_role_is_one_functions_alone_and_taken_by_lambda_alone() -> None:
@@ -76,7 +88,7 @@ def test_reviews_are_of_functions_there_are_and_say_why() -> None:
     known = {str(function) for function in functions()} | {
         "dagster:HostRole",
         "dagster:RunRole",
-        "incidents:ErasurePolicy",
+        *(f"incidents:{policy}" for policy in PEOPLE),
     }
     for one in reviews():
         assert one.role in known
