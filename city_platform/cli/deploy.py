@@ -110,7 +110,7 @@ def up(
         asks = deployment.environment.file.approval and not approved
         if asks and not _on_terminal():
             session.fail(USAGE, f"{environment} wants its changes approved: answer on a terminal, or give --approved")
-        for proposal in deployment.proposals(chosen):
+        for proposal in deployment.proposals(chosen, clearing=True):
             _show(session, proposal)
             shown.append(_body(proposal))
             if not isinstance(proposal, ChangeSet):

@@ -77,12 +77,15 @@ class Deployment:
                 f"{self.environment.name} is not complete:\n" + "\n".join(f"  {one}" for one in missing)
             )
 
-    def proposals(self, chosen: Sequence[Template]) -> Iterator[ChangeSet | Waiting]:
+    def proposals(self, chosen: Sequence[Template], *, clearing: bool = False) -> Iterator[ChangeSet | Waiting]:
         """Each stack's change in order, worked out when it is asked for: make or discard it before the next.
 
-        Raises NothingToDeployFrom and what Stacks raises.
+        `clearing` removes what is left of a stack whose creation failed, in which there is nothing. Raises
+        NothingToDeployFrom and what Stacks raises.
         """
         for template in chosen:
+            if clearing:
+                self.stacks.clear(self.environment.stack(template.name), self.environment.region(template.name))
             yield self._propose(template)
 
     def make(self, change_set: ChangeSet) -> None:
