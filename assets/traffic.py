@@ -170,7 +170,7 @@ def anomalies_asset(dataset: Dataset) -> dg.AssetsDefinition:
             severity=dg.AssetCheckSeverity.WARN,
             metadata={
                 "changed": dg.MetadataValue.md(
-                    _listed([traffic_analysis.change_in_words(one) for one in judgement.changes])
+                    markdown_list([traffic_analysis.change_in_words(one) for one in judgement.changes])
                 ),
                 "compared": dg.MetadataValue.int(judgement.compared)
                 if judgement.compared

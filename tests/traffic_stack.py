@@ -44,7 +44,7 @@ class TrafficStack:
         keys = {name: kms.create_key()["KeyMetadata"]["Arn"] for name in ("DataKeyArn", "LogsKeyArn")}
         slack = boto3.client("secretsmanager").create_secret(Name=f"{project}-slack", SecretString=slack_address)["ARN"]
         parameters = {"Environment": "dev", "Project": project, "CodeBucket": "code", "CodeKey": "zip", **keys}
-        parameters["SlackWebhookSecretArn"] = slack
+        parameters |= {"TellsSlack": "true", "SlackWebhookSecretArn": slack}
         traffic = template("iot-analytics-system")
         stack = traffic.deploy(parameters)
         kept = {one.name: traffic.body["Resources"][one.name] for one in stack.resources() if one.kind in KINDS}

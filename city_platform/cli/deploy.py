@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +13,7 @@ from city_platform.cli.session import CHECKOUT, FAILED, OK, REFUSED, USAGE, Sess
 if TYPE_CHECKING:
     from city_platform.infrastructure.deployment import Deployment, Waiting
     from city_platform.infrastructure.stacks import ChangeSet
+    from city_platform.infrastructure.templates import Template
 
 app = typer.Typer(help="The platform on AWS: package functions, show and make changes.", no_args_is_help=True)
 
@@ -74,9 +75,7 @@ def plan(
     session = Session.start(None, as_json=as_json)
     shown = []
     with session.errors():
-        deployment = _open(environment, infrastructure, packages, role)
-        chosen = deployment.chosen(stack or [])
-        deployment.require(chosen)
+        deployment, chosen = _prepared(environment, stack, infrastructure, packages, role)
         for proposal in deployment.proposals(chosen):
             _show(session, proposal)
             shown.append(_body(proposal))
@@ -107,13 +106,11 @@ def up(
     session = Session.start(None, as_json=as_json)
     shown = []
     with session.errors():
-        deployment = _open(environment, infrastructure, packages, role)
-        chosen = deployment.chosen(stack or [])
-        deployment.require(chosen)
+        deployment, chosen = _prepared(environment, stack, infrastructure, packages, role)
         asks = deployment.environment.file.approval and not approved
         if asks and not _on_terminal():
             session.fail(USAGE, f"{environment} wants its changes approved: answer on a terminal, or give --approved")
-        for proposal in deployment.proposals(chosen):
+        for proposal in deployment.proposals(chosen, clearing=True):
             _show(session, proposal)
             shown.append(_body(proposal))
             if not isinstance(proposal, ChangeSet):
@@ -176,15 +173,25 @@ def smoke(
             arns = ecs.list_services(cluster=cluster)["serviceArns"]
             return list(ecs.describe_services(cluster=cluster, services=arns)["services"]) if arns else []
 
+        def has_value(secret: str) -> bool:
+            return bool(connect("secretsmanager", region).describe_secret(SecretId=secret).get("VersionIdsToStages"))
+
         with httpx2.Client(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False) as client:
             exports = deployment.stacks.exports(region)
             outcomes = list(
-                check(deployment.environment, exports, lambda url, headers: client.get(url, headers=headers), services)
+                check(
+                    deployment.environment,
+                    exports,
+                    lambda url, headers: client.get(url, headers=headers),
+                    services,
+                    has_value,
+                )
             )
-    session.result({"checks": {one.check: one.problem or "ok" for one in outcomes}})
+    told = {one.check: one.problem or ", ".join(filter(None, ("ok", one.note))) for one in outcomes}
+    session.result({"checks": told})
     if not as_json:
-        for one in outcomes:
-            session.out.print(f"{one.check}: {one.problem or 'ok'}", markup=False, highlight=False)
+        for name, what in told.items():
+            session.out.print(f"{name}: {what}", markup=False, highlight=False)
     raise SystemExit(FAILED if any(one.problem for one in outcomes) else OK)
 
 
@@ -209,6 +216,16 @@ def _open(
         variables=os.environ,
         packages=packages,
     )
+
+
+def _prepared(
+    name: str, stacks: Sequence[str] | None, infrastructure: Path, packages: Path, role: str | None
+) -> "tuple[Deployment, Sequence[Template]]":
+    """The deployment and the templates chosen of it, all that they need known to be there."""
+    deployment = _open(name, infrastructure, packages, role)
+    chosen = deployment.chosen(stacks or [])
+    deployment.require(chosen)
+    return deployment, chosen
 
 
 def _clients(role: str | None) -> Callable[[str, str], Any]:

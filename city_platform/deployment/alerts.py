@@ -19,6 +19,7 @@ ROUTES = "CITY_PLATFORM_TRAFFIC_ROUTES"
 SMS_TOPIC = "CITY_PLATFORM_SMS_TOPIC"
 SLACK_WEBHOOK = "CITY_PLATFORM_SLACK_WEBHOOK"  # the address itself; a secret
 SLACK_SECRET = "CITY_PLATFORM_SLACK_WEBHOOK_SECRET"  # noqa: S105 where AWS keeps the address, not the address
+NOBODY = "none"  # instead of a secret: nobody is told by Slack, and the deployment says so
 _MOST_BYTES = 1_000_000  # of a table of routes
 
 
@@ -43,6 +44,10 @@ def open_router(home: Path, clock: Clock, environ: Mapping[str, str] = os.enviro
     from city_platform.traffic.routing import Router
 
     routes = open_routes(environ)
+    if environ.get(SLACK_SECRET) == NOBODY:
+        from city_platform.traffic.routes import Channel
+
+        routes = routes.without(Channel.SLACK)
     channels, claims = (_aws if deployment(environ) == "aws" else _local)(home, clock, environ, routes)
     return Router(routes, channels, claims, clock, uuid4().hex)
 
@@ -97,7 +102,9 @@ def _aws(
     if Channel.SMS in routes.channels:
         needed[SMS_TOPIC] = "the SNS topic of text messages, which routes use"
     if Channel.SLACK in routes.channels and not environ.get(SLACK_WEBHOOK):
-        needed[SLACK_SECRET] = "the secret that holds Slack's webhook, which routes use"
+        needed[SLACK_SECRET] = (
+            f"the secret that holds Slack's webhook, which routes use; {NOBODY}: nobody is told there"
+        )
     _need(environ, needed)
     webhook = environ.get(SLACK_WEBHOOK)
     channels: dict[Channel, Notifier] = {

@@ -149,9 +149,10 @@ class Desk:
         """Raises NotEntitled, with the attempt in the log."""
         if not ACCOUNT.fullmatch(self.actor):
             raise NotEntitled("an actor is a role account: letters, digits, '.', '-' and '_', as open-data-steward")
-        today = self.log.clock.now().astimezone(ZoneInfo(self.contract.timezone)).date()
+        of_quality = f"decide about the quality of {self.contract.name}"
+        what = "have a person erased who reported incidents" if action is Action.ERASE else of_quality
         try:
-            require_steward(self.contract, self.actor, today)
+            require_steward(self.contract, self.actor, self.log.clock.now(), what)
         except NotEntitled:
             facts = {"dataset": self.contract.name, "partition": partition, "attempted": action.value}
             self._write(Action.REFUSED, facts)

@@ -1,10 +1,11 @@
-"""Who may decide about a dataset's quality: the members of its team whose role is data steward, and nobody else.
+"""Who may decide about a dataset: the members of its team whose role is data steward, and nobody else.
 
 An engineer may run things and may read every decision; an administrator too. The roles stand in the contract
 (`team.members`), so that whoever changes them does so where everybody looks.
 """
 
-from datetime import date
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
 
 from city_platform.contracts.model import Contract
 from city_platform.errors import PermanentError
@@ -27,9 +28,12 @@ def stewards(contract: Contract, day: date) -> tuple[str, ...]:
     )
 
 
-def require_steward(contract: Contract, account: str, day: date) -> None:
-    """Raises NotEntitled unless the account is one of the dataset's stewards."""
-    entitled = stewards(contract, day)
+def require_steward(contract: Contract, account: str, at: datetime, what: str) -> None:
+    """Raises NotEntitled unless the account is one of the dataset's stewards at that instant, by the city's calendar.
+
+    `what` is what the account wants to do, in the words that follow "may not".
+    """
+    entitled = stewards(contract, at.astimezone(ZoneInfo(contract.timezone)).date())
     if account in entitled:
         return
     who = (
@@ -37,4 +41,4 @@ def require_steward(contract: Contract, account: str, day: date) -> None:
         if entitled
         else f"nobody may: no member of the team in its contract.yaml has the role '{STEWARD}' today"
     )
-    raise NotEntitled(f"{account} may not decide about the quality of {contract.name}; {who}. Nothing was changed.")
+    raise NotEntitled(f"{account} may not {what}; {who}. Nothing was changed.")

@@ -1,5 +1,6 @@
 """Deploys an environment: which stacks, in which order, with what; shown first, and made one after the other.
 
+rights       what CloudFormation makes stacks with, and what the roles that they make may do at most
 bootstrap    what the others are deployed from (bucket for code and large templates, repository for the image)
 packages     one zip for each template with functions, named by its content, so that the same code is no change
 the rest     in the order of their exports and imports
@@ -16,13 +17,14 @@ from city_platform.infrastructure.parameters import BadParameters, Environment, 
 from city_platform.infrastructure.stacks import BODY_LIMIT, ChangeSet, Stacks, aws_errors
 from city_platform.infrastructure.templates import CODE_KEY, BadTemplate, Template, in_order
 
-BOOTSTRAP = "bootstrap"
-BUCKET_OUTPUT, ROLE_OUTPUT = "ArtifactsBucket", "ExecutionRoleArn"  # of the bootstrap stack
+RIGHTS, BOOTSTRAP = "rights", "bootstrap"
+BY_PEOPLE = f"--stack {RIGHTS} --stack {BOOTSTRAP}"
+ROLE, BUCKET = (RIGHTS, "ExecutionRoleArn"), (BOOTSTRAP, "ArtifactsBucket")  # stacks and their outputs
 CODE_BUCKET = "CodeBucket"
 
 
 class NothingToDeployFrom(PermanentError):
-    """The bootstrap stack does not stand, or packages were not built."""
+    """The stacks that people deploy first do not stand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +77,15 @@ class Deployment:
                 f"{self.environment.name} is not complete:\n" + "\n".join(f"  {one}" for one in missing)
             )
 
-    def proposals(self, chosen: Sequence[Template]) -> Iterator[ChangeSet | Waiting]:
+    def proposals(self, chosen: Sequence[Template], *, clearing: bool = False) -> Iterator[ChangeSet | Waiting]:
         """Each stack's change in order, worked out when it is asked for: make or discard it before the next.
 
-        Raises NothingToDeployFrom and what Stacks raises.
+        `clearing` removes what is left of a stack whose creation failed, in which there is nothing. Raises
+        NothingToDeployFrom and what Stacks raises.
         """
         for template in chosen:
+            if clearing:
+                self.stacks.clear(self.environment.stack(template.name), self.environment.region(template.name))
             yield self._propose(template)
 
     def make(self, change_set: ChangeSet) -> None:
@@ -95,8 +100,8 @@ class Deployment:
 
     def _propose(self, template: Template) -> ChangeSet | Waiting:
         environment = self.environment
-        # Whatever is not of the bootstrap stack is made with its role, and may lie in its bucket.
-        role = None if template.by_hand else self._bootstrapped(ROLE_OUTPUT)
+        # What people do not deploy is made with the role of those stacks, and may lie in their bucket.
+        role = None if template.by_hand else self._by_people(*ROLE)
         stack, region = environment.stack(template.name), environment.region(template.name)
         there = self.stacks.exports(region)
         waits = {one for one in template.imports(environment.identity) if one not in there}
@@ -143,13 +148,13 @@ class Deployment:
 
     @property
     def _artifacts(self) -> tuple[str, str]:
-        return self._bootstrapped(BUCKET_OUTPUT), self.environment.region(BOOTSTRAP)
+        return self._by_people(*BUCKET), self.environment.region(BOOTSTRAP)
 
-    def _bootstrapped(self, output: str) -> str:
-        value = self._output(BOOTSTRAP, output)
+    def _by_people(self, stack: str, output: str) -> str:
+        value = self._output(stack, output)
         if value is None:
             raise NothingToDeployFrom(
-                f"{self.environment.stack(BOOTSTRAP)} does not stand: "
-                f"city-platform deploy up --environment {self.environment.name} --stack {BOOTSTRAP}"
+                f"{self.environment.stack(stack)} does not stand: "
+                f"city-platform deploy up --environment {self.environment.name} {BY_PEOPLE}"
             )
         return value

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 30.0  # a function that has not run for a while starts first
 _UNAUTHORISED = 401
+_SLACK = ("TrafficSlackSecretArn", "TrafficTellsSlack")  # exports of the traffic stack
 
 
 class NothingDeployed(PermanentError):
@@ -24,10 +25,11 @@ Get = Callable[[str, Mapping[str, str]], httpx2.Response]  # of a URL, with head
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One check: `problem` is None where it passed."""
+    """One check: `problem` is None where it passed; `note` is what to know of it all the same."""
 
     check: str
     problem: str | None
+    note: str = ""
 
 
 def smoke(
@@ -35,8 +37,12 @@ def smoke(
     exports: Mapping[str, str],
     get: Get,
     services: Callable[[str], list[Mapping[str, Any]]],
+    has_value: Callable[[str], bool],
 ) -> Iterator[Outcome]:
-    """Checks the API and the Dagster host; raises NothingDeployed. `services` describes a cluster's ECS services."""
+    """Checks the API, the Dagster host and whom alerts of traffic reach; raises NothingDeployed.
+
+    `services` describes a cluster's ECS services, `has_value` tells whether a secret holds something.
+    """
     project = environment.identity["Project"]
     names = {name: f"{project}-{environment.name}-{name}" for name in ("IncidentApiUrl", "DagsterClusterName")}
     missing = [full for full in names.values() if full not in exports]
@@ -46,6 +52,18 @@ def smoke(
     for path, headers, check in _ANSWERS:
         yield Outcome(f"GET {path}{' with a forged token' * bool(headers)}", _asked(get, base + path, headers, check))
     yield Outcome("Dagster's services run", _running(services(exports[names["DagsterClusterName"]])))
+    secret, tells = (exports.get(f"{project}-{environment.name}-{name}") for name in _SLACK)
+    if secret and tells:
+        yield _slack(secret, tells == "true", has_value(secret))
+
+
+def _slack(secret: str, tells: bool, has_value: bool) -> Outcome:
+    check = "alerts of traffic in Slack"
+    if tells == has_value:
+        return Outcome(check, None, "" if tells else f"nobody is told there: {secret} waits for the webhook")
+    if tells:
+        return Outcome(check, f"{secret} has no value, so what goes there ends among the dead letters: put the webhook")
+    return Outcome(check, "the webhook is in its secret, and nobody is told: set CITY_TRAFFIC_SLACK=true and deploy")
 
 
 def _asked(get: Get, url: str, headers: Mapping[str, str], check: "_Check") -> str | None:

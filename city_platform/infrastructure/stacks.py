@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 BODY_LIMIT = 51_200  # bytes that a request may hold; more has to lie in S3. AWS CloudFormation quotas
 _NOTHING = ("didn't contain changes", "No updates are to be performed")
 _REVIEW = "REVIEW_IN_PROGRESS"  # a stack of which there is nothing but a change set
-_HALF = "ROLLBACK_COMPLETE"  # a stack whose creation failed; CloudFormation can only delete it
+_HALF = "ROLLBACK_COMPLETE"  # a stack whose creation failed: there is nothing in it, and it can only be deleted
+_BEGINNINGS = {"CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS"}  # of what is done to a stack
+_AFTERMATH = ("Resource creation cancelled", "Resource update cancelled")  # because another resource failed
 _BUSY = {"Throttling", "ThrottlingException", "RequestLimitExceeded"}
 _SERVER_ERROR = 500
 _CHANGE_SET_S, _STACK_S, _LONGEST_S = 3, 10, 3600
@@ -81,7 +83,7 @@ class Stacks:
         """
         client, status = self._client(region), self._status(stack, region)
         if status == _HALF:
-            raise StackFailed(f"{stack} could not be made the first time and has to go first: deploy down --stack …")
+            raise StackFailed(f"{stack} could not be made the first time; `deploy up` removes the rest and tries again")
         creates = status in {None, _REVIEW}
         more: dict[str, Any] = {**template, **({"RoleARN": role} if role else {})}
         with aws_errors(stack):
@@ -107,6 +109,10 @@ class Stacks:
         if any(words in reason for words in _NOTHING):
             return proposed
         raise StackFailed(f"AWS CloudFormation cannot change {stack}: {reason or found['Status']}")
+
+    def clear(self, stack: str, region: str) -> bool:
+        """Removes the stack if it is what is left of a creation that failed; whether it was. Raises StackFailed."""
+        return self._status(stack, region) == _HALF and self.remove(stack, region)
 
     def discard(self, change_set: ChangeSet) -> None:
         """Removes the change set, and the empty stack that holds one of a stack that does not stand yet."""
@@ -177,12 +183,16 @@ class Stacks:
         return [_change(one) for page in pages for one in page.get("Changes", [])]
 
     def _reasons(self, stack: str, region: str) -> str:
-        events = self._client(region).describe_stack_events(StackName=stack)["StackEvents"]
-        failed = [one for one in events if one.get("ResourceStatus", "").endswith("FAILED")]
-        return "\n".join(
-            f"  {one.get('LogicalResourceId', '?')}: {one.get('ResourceStatusReason', 'no reason given')}"
-            for one in reversed(failed)
-        )
+        """What failed of the last thing that was done to the stack, in its order, without what failed of it in turn."""
+        failed = []
+        pages = self._client(region).get_paginator("describe_stack_events").paginate(StackName=stack)
+        for one in (event for page in pages for event in page["StackEvents"]):  # the newest first
+            status, reason = one.get("ResourceStatus", ""), one.get("ResourceStatusReason", "no reason given")
+            if status.endswith("FAILED") and reason not in _AFTERMATH:
+                failed.append(f"  {one.get('LogicalResourceId', '?')}: {reason}")
+            if status in _BEGINNINGS and one.get("PhysicalResourceId") == one["StackId"]:
+                break
+        return "\n".join(reversed(failed))
 
     def _client(self, region: str) -> "CloudFormationClient":
         if region not in self._clients:

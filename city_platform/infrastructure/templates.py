@@ -60,6 +60,11 @@ class Template:
         return (self.body.get("Metadata") or {}).get("DeployedByHand")
 
     @property
+    def kinds(self) -> set[str]:
+        """The types of its resources."""
+        return {one["Type"] for one in self.body["Resources"].values()}
+
+    @property
     def handlers(self) -> Sequence[str]:
         """The Handler of every function whose code is in a package, once each."""
         functions = [one["Properties"] for one in self.body["Resources"].values() if one.get("Type") == FUNCTION]
@@ -77,7 +82,7 @@ class Template:
 
     def imports(self, values: Mapping[str, str]) -> set[str]:
         """The exports it takes, on any side of its conditions."""
-        return {self._text(one["Fn::ImportValue"], values) for one in _walk(self.body) if "Fn::ImportValue" in one}
+        return {self._text(one["Fn::ImportValue"], values) for one in walk(self.body) if "Fn::ImportValue" in one}
 
     def _text(self, name: Any, values: Mapping[str, str]) -> str:
         text = name.get("Fn::Sub") if isinstance(name, Mapping) else name
@@ -151,10 +156,10 @@ def in_order(
     return [templates[name] for name in ordered]
 
 
-def _walk(value: Any) -> Iterator[Mapping[str, Any]]:
+def walk(value: Any) -> Iterator[Mapping[str, Any]]:
     """Every mapping inside, the value itself included."""
     if isinstance(value, Mapping):
         yield value
     inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
     for one in inside:
-        yield from _walk(one)
+        yield from walk(one)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from zoneinfo import ZoneInfo
 
 from city_platform.catalog.crawler import TableReport, crawl
 from city_platform.catalog.dictionary import dictionary
@@ -81,8 +80,7 @@ def approve(
         raise NothingToApprove(f"nothing of {table} waits for approval")
     if not _SHORTEST_REASON <= len(reason.strip()) <= _LONGEST_REASON:
         raise NoReason(f"say why in {_SHORTEST_REASON} to {_LONGEST_REASON} characters")
-    day = platform.clock.now().astimezone(ZoneInfo(dataset.contract.timezone)).date()
-    require_steward(dataset.contract, actor, day)
+    require_steward(dataset.contract, actor, platform.clock.now(), f"approve a schema of {dataset.name}")
     facts = {"table": table, "changes": held, "reason": reason.strip()}
     platform.audit.append(actor=actor, account=account, action="approve schema", facts=facts)
     return refresh(platform, datasets, frozenset({table}))

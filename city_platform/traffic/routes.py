@@ -145,6 +145,16 @@ class Routes(_Strict):
         """Every channel that some route uses."""
         return [channel for channel in Channel if any(channel in route.channels for route in self.routes)]
 
+    def without(self, channel: Channel) -> "Routes":
+        """The table where nobody is told on a channel; routes that had no other are left out."""
+
+        def others(one: Route | QuietHours) -> tuple[Channel, ...]:
+            return tuple(each for each in one.channels if each is not channel)
+
+        routes = tuple(one.model_copy(update={"channels": others(one)}) for one in self.routes if others(one))
+        quiet = tuple(one.model_copy(update={"channels": others(one)}) for one in self.quiet_hours if others(one))
+        return self.model_copy(update={"routes": routes, "quiet_hours": quiet})
+
     def goes_to(self, channel: Channel, told: Told, now: datetime) -> bool:
         """Whether an event goes to a channel, told at this time."""
         local, reached = now.astimezone(ZoneInfo(self.timezone)), _SEVERITIES.index(severity(told))

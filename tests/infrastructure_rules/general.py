@@ -64,9 +64,10 @@ STATEFUL = (
 
 @rule("retain", *STATEFUL)
 def retained(resource: Resource, _: Stack) -> Iterator[str]:
-    for policy in ("DeletionPolicy", "UpdateReplacePolicy"):
-        if resource.body.get(policy) not in {"Retain", "RetainExceptOnCreate"}:
-            yield f"has {policy} {resource.body.get(policy)}, not Retain"
+    """Retain alone keeps what a failed first deployment made, too, and under that name no second one makes it."""
+    for policy, wanted in (("DeletionPolicy", "RetainExceptOnCreate"), ("UpdateReplacePolicy", "Retain")):
+        if resource.body.get(policy) != wanted:
+            yield f"has {policy} {resource.body.get(policy)}, not {wanted}"
 
 
 @rule("no-secrets")

@@ -1,48 +1,22 @@
 """Roles and their policies. Source: AWS Foundational Security Best Practices IAM.1 and IAM.21."""
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
+from city_platform.infrastructure.registry import actions
+from city_platform.infrastructure.rights import read_reviewed
 from tests.infrastructure_rules.model import rule
 from tests.infrastructure_rules.policies import anybody, listed, statements
-from tests.templates import Resource, Stack
+from tests.templates import FOLDER, Resource, Stack
 
 ROLE, POLICIES = "AWS::IAM::Role", ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy")
-# Actions for which a policy can name no resource:
-# https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
-WITHOUT_RESOURCE = {
-    "cloudwatch:ListMetrics",
-    "cloudwatch:PutMetricData",
-    "ec2:CreateNetworkInterface",
-    "ec2:DeleteNetworkInterface",
-    "ec2:DescribeNetworkInterfaces",
-    "ec2:DescribeSecurityGroupRules",
-    "ec2:DescribeSecurityGroups",
-    "ec2:DescribeSubnets",
-    "ec2:DescribeVpcs",
-    "ecr:GetAuthorizationToken",
-    "ecs:DescribeTaskDefinition",
-    "ecs:ListTaskDefinitions",
-    "iot:DescribeEndpoint",
-    "logs:CreateLogDelivery",
-    "logs:DeleteLogDelivery",
-    "logs:DescribeLogGroups",
-    "logs:DescribeResourcePolicies",
-    "logs:GetLogDelivery",
-    "logs:ListLogDeliveries",
-    "logs:PutResourcePolicy",
-    "logs:UpdateLogDelivery",
-    "ssmmessages:CreateControlChannel",
-    "ssmmessages:CreateDataChannel",
-    "ssmmessages:OpenControlChannel",
-    "ssmmessages:OpenDataChannel",
-    "sts:GetCallerIdentity",
-    "xray:GetSamplingRules",
-    "xray:GetSamplingStatisticSummaries",
-    "xray:GetSamplingTargets",
-    "xray:PutTelemetryRecords",
-    "xray:PutTraceSegments",
-}
+
+
+@cache
+def can_be_limited(action: str) -> bool:
+    """Whether a policy can name the resources of an action, by AWS's list and by what we know beyond it."""
+    return bool(actions().get(action.lower())) and action not in read_reviewed(FOLDER).unlimited.actions
 
 
 def granted(resource: Resource) -> Iterator[Mapping[str, Any]]:
@@ -64,10 +38,9 @@ def named_actions(resource: Resource, _: Stack) -> Iterator[str]:
 @rule("iam-resources", ROLE, *POLICIES)
 def named_resources(resource: Resource, _: Stack) -> Iterator[str]:
     for one in granted(resource):
-        if "*" in listed(one.get("Resource")):
-            actions = [action for action in listed(one.get("Action")) if action not in WITHOUT_RESOURCE]
-            if actions:
-                yield f"allows {', '.join(actions)} on everything"
+        found = [action for action in listed(one.get("Action")) if can_be_limited(action)]
+        if found and "*" in listed(one.get("Resource")):
+            yield f"allows {', '.join(found)} on everything"
 
 
 @rule("iam-pass-role", ROLE, *POLICIES)
@@ -88,6 +61,13 @@ def no_policies_of_others(role: Resource, _: Stack) -> Iterator[str]:
     found = [arn for arn in role.properties.get("ManagedPolicyArns", []) if ":iam::aws:policy/" in arn]
     if found:
         yield f"has policies that AWS manages: {', '.join(found)}"
+
+
+@rule("iam-boundary", ROLE)
+def bounded(role: Resource, _: Stack) -> Iterator[str]:
+    """Without one, a role of a stack may do whatever a template grants it, and so may whoever changes a template."""
+    if not role.properties.get("PermissionsBoundary"):
+        yield "has no permissions boundary"
 
 
 @rule("iam-trust", ROLE)

@@ -48,6 +48,19 @@ def over_tls(resource: Resource, stack: Stack) -> Iterator[str]:
         yield "allows something to everybody"
 
 
+@rule("event-topic", "AWS::Events::Rule")
+def publishes_with_a_role(one: Resource, stack: Stack) -> Iterator[str]:
+    """A topic's policy takes no condition on EventBridge, nor does its key's: without one anybody's rule publishes.
+
+    Sources: eb-use-resource-based.html of EventBridge's guide (Amazon SNS permissions), sns-key-management.html of SNS.
+    """
+    topics = {f"${{{each.name}}}" for each in stack.resources(TOPIC)}
+    for target in one.properties.get("Targets", []):
+        arn = str(target["Arn"])
+        if (arn in topics or "TopicArn" in arn or ":sns:" in arn) and not target.get("RoleArn"):
+            yield f"publishes {target['Id']} without a role"
+
+
 @rule("stream-kms", STREAM)
 def stream_under_a_key_of_ours(stream: Resource, _: Stack) -> Iterator[str]:
     kept = stream.properties.get("StreamEncryption", {})

@@ -18,6 +18,7 @@ from tests.conftest import ROOT
 from tests.emulated_stacks import mend
 
 pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse .*BucketPolicy")  # moto makes none
+BY_PEOPLE = ("--stack", "rights", "--stack", "bootstrap")
 REGION, WEST = "ca-central-1", "ca-west-1"
 HEAD = """
 Parameters:
@@ -90,7 +91,8 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def folder(tmp_path: Path) -> Path:
     place = tmp_path / "infrastructure"
     (place / "parameters").mkdir(parents=True)
-    shutil.copy(ROOT / "infrastructure" / "bootstrap.yaml", place)
+    for name in ("rights", "bootstrap"):
+        shutil.copy(ROOT / "infrastructure" / f"{name}.yaml", place)
     for name, text in {"store": STORE, "a-west": OTHER, "app": FUNCTIONS}.items():
         (place / f"{name}.yaml").write_text(text)
     for name, more in {"dev": {}, "prod": {"approval": True}}.items():
@@ -125,16 +127,16 @@ def test_an_environment_from_nothing_and_again(folder: Path, monkeypatch: pytest
     assert (code, "app.Mail: set CITY_MAIL" in output) == (3, True)
     monkeypatch.setenv("CITY_MAIL", "a@city.internal")
     code, output = call(folder, "up")
-    assert (code, "deploy up --environment dev --stack bootstrap" in output) == (3, True)
+    assert (code, "deploy up --environment dev --stack rights --stack bootstrap" in output) == (3, True)
     assert standing() | standing(WEST) == set()
 
-    assert call(folder, "up", "--stack", "bootstrap")[0] == 0
+    assert call(folder, "up", *BY_PEOPLE)[0] == 0
     code, output = call(folder, "plan")
     assert code == 0, output
     assert re.search(
         r"city-platform-dev-app: 2 resources, after city-platform-dev-TopicArn, city-platform-dev-a-west", output
     )
-    assert standing() == {"city-platform-dev-bootstrap"}  # only looked at
+    assert standing() == {"city-platform-dev-rights", "city-platform-dev-bootstrap"}  # only looked at
 
     code, output = call(folder, "up", "--json")
     assert code == 0, output
@@ -165,7 +167,7 @@ def test_an_environment_from_nothing_and_again(folder: Path, monkeypatch: pytest
 
 def test_only_what_changed_is_changed_and_all_of_it_goes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CITY_MAIL", "a@city.internal")
-    call(folder, "up", "--stack", "bootstrap")
+    call(folder, "up", *BY_PEOPLE)
     assert call(folder, "up")[0] == 0
     # More than a request may hold: such a template is uploaded first.
     large = STORE.replace("Outputs:", '  Second: {Type: "AWS::SNS::Topic", Properties: {TopicName: second}}\nOutputs:')
@@ -181,21 +183,21 @@ def test_only_what_changed_is_changed_and_all_of_it_goes(folder: Path, monkeypat
     assert len(topics()["Topics"]) == 2
 
     assert call(folder, "down", says="prod\n")[0] == 2
-    assert len(standing()) == 3
+    assert len(standing()) == 4
     code, output = call(folder, "down", "--json", says="dev\n")
     assert code == 0, output
     order = ["city-platform-dev-app", "city-platform-dev-store", "city-platform-dev-a-west"]
     assert json.loads(output.splitlines()[-1])["deleted"] == order
-    assert standing() == {"city-platform-dev-bootstrap"}
+    assert standing() == {"city-platform-dev-rights", "city-platform-dev-bootstrap"}
 
 
 def test_changes_that_want_approval_are_asked_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CITY_MAIL", "a@city.internal")
-    code, output = call(folder, "up", "--stack", "bootstrap", environment="prod")
+    code, output = call(folder, "up", *BY_PEOPLE, environment="prod")
     assert (code, "give --approved" in output) == (2, True)
     monkeypatch.setattr(deploy, "_on_terminal", lambda: True)
-    code, output = call(folder, "up", "--stack", "bootstrap", environment="prod", says="n\n")
+    code, output = call(folder, "up", *BY_PEOPLE, environment="prod", says="n\n")
     assert (code, standing()) == (3, set())
     assert "stays as it is" in output
-    assert call(folder, "up", "--stack", "bootstrap", environment="prod", says="y\n")[0] == 0
-    assert standing() == {"city-platform-prod-bootstrap"}
+    assert call(folder, "up", *BY_PEOPLE, environment="prod", says="y\ny\n")[0] == 0
+    assert standing() == {"city-platform-prod-rights", "city-platform-prod-bootstrap"}

@@ -222,6 +222,11 @@ def test_functions_say_everything_their_environment_lacks(
     }
     with pytest.raises(IncompleteSettings, match=r"TABLES .*SMS_TOPIC .*SLACK_WEBHOOK_SECRET"):
         open_router(tmp_path, SystemClock(), environ)
+    said = {"TABLES": "t", "SMS_TOPIC": "arn:s", "SLACK_WEBHOOK_SECRET": "none"}
+    nobody = open_router(
+        tmp_path, SystemClock(), environ | {f"CITY_PLATFORM_{name}": one for name, one in said.items()}
+    )
+    assert [one.value for one in nobody.routes.channels] == ["email", "sms"]
     with pytest.raises(SecretRefused, match="ResourceNotFoundException"):
         read_secret("no-such-secret")
 

@@ -1,7 +1,7 @@
 """Who may decide, what a decision has to say, and that what was refused leaves nothing but the note of the attempt."""
 
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ from city_platform.contracts.model import Contract, Member
 from city_platform.datasets import load_datasets
 from city_platform.governance.audit import AuditLog
 from city_platform.governance.decisions import Desk, InvalidDecision, read_decisions, waivers_in_force
-from city_platform.governance.roles import NotEntitled, stewards
+from city_platform.governance.roles import NotEntitled, require_steward, stewards
 from city_platform.local.store import LocalObjectStore
 from city_platform.quality.results import Outcome
 from tests.town import FIXTURES, StandingClock
@@ -87,6 +87,15 @@ def test_without_the_role_nothing_is_decided_and_the_attempt_is_noted(desk: Desk
 )
 def test_the_role_counts_from_its_first_day_to_its_last(contract: Contract, member: Member, entitled: bool) -> None:
     assert stewards(replace(contract, members=(member,)), date(2026, 3, 9)) == (("a",) if entitled else ())
+
+
+def test_the_role_counts_by_the_citys_calendar_and_the_refusal_says_what_was_refused(contract: Contract) -> None:
+    member = Member("a", "data steward", last_day=date(2026, 3, 9))
+    one = replace(contract, timezone="America/Vancouver", members=(member,))
+    late = datetime(2026, 3, 10, 6, 30, tzinfo=UTC)  # the evening of the ninth there
+    require_steward(one, "a", late, "publish")
+    with pytest.raises(NotEntitled, match=r"^a may not publish; nobody may"):
+        require_steward(one, "a", late + timedelta(hours=1), "publish")
 
 
 def test_a_dataset_without_a_steward_says_so(desk: Desk, contract: Contract) -> None:

@@ -82,10 +82,18 @@ def test_changes_tell_what_is_made_anew(aws: Stubber) -> None:
     assert [one.replaces for one in found.changes] == [True, False]
 
 
-def test_a_stack_whose_creation_failed_has_to_go_first(aws: Stubber) -> None:
+def test_a_stack_whose_creation_failed_is_removed_before_it_is_tried_again(aws: Stubber) -> None:
     described(aws, "ROLLBACK_COMPLETE")
-    with pytest.raises(StackFailed, match="has to go first"):
+    with pytest.raises(StackFailed, match="`deploy up` removes"):
         propose(aws)
+    described(aws, "ROLLBACK_COMPLETE")
+    described(aws, "ROLLBACK_COMPLETE")
+    aws.add_response("delete_stack", {}, {"StackName": STACK})
+    described(aws, None)
+    assert stacks(aws).clear(STACK, REGION)
+    for status in ("CREATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", None):  # these hold something, or are not there
+        described(aws, status)
+        assert not stacks(aws).clear(STACK, REGION)
 
 
 def test_only_looking_at_a_stack_that_does_not_stand_leaves_no_empty_one(aws: Stubber) -> None:
@@ -103,13 +111,21 @@ def test_a_failed_stack_names_the_resources_that_failed(aws: Stubber) -> None:
     aws.add_response("execute_change_set", {}, {"ChangeSetName": CHANGE_SET, "StackName": STACK})
     described(aws, "ROLLBACK_COMPLETE")
     common = {"StackId": "s", "EventId": "e", "StackName": STACK, "Timestamp": "2026-01-01"}
-    events = [
-        {**common, "LogicalResourceId": STACK, "ResourceStatus": "ROLLBACK_COMPLETE"},
+    whole = {**common, "LogicalResourceId": STACK, "PhysicalResourceId": "s"}
+    cancelled = {"ResourceStatus": "CREATE_FAILED", "ResourceStatusReason": "Resource creation cancelled"}
+    rolled_back = [{**common, "LogicalResourceId": f"R{n}", "ResourceStatus": "DELETE_COMPLETE"} for n in range(99)]
+    newest = [{**whole, "ResourceStatus": "ROLLBACK_COMPLETE"}, *rolled_back]
+    older = [
+        {**common, **cancelled, "LogicalResourceId": "Table"},
         {**common, "LogicalResourceId": "Key", "ResourceStatus": "CREATE_FAILED", "ResourceStatusReason": "no right"},
+        {**whole, "ResourceStatus": "CREATE_IN_PROGRESS"},
+        {**common, "LogicalResourceId": "Old", "ResourceStatus": "CREATE_FAILED", "ResourceStatusReason": "long ago"},
     ]
-    aws.add_response("describe_stack_events", {"StackEvents": events}, {"StackName": STACK})
-    with pytest.raises(StackFailed, match="Key: no right"):
+    aws.add_response("describe_stack_events", {"StackEvents": newest, "NextToken": "n"}, {"StackName": STACK})
+    aws.add_response("describe_stack_events", {"StackEvents": older}, {"StackName": STACK, "NextToken": "n"})
+    with pytest.raises(StackFailed) as failure:
         stacks(aws).make(ChangeSet(STACK, REGION, True, [], CHANGE_SET), protected=True)
+    assert str(failure.value) == f"{STACK} failed:\n  Key: no right"
 
 
 def test_a_stack_that_stands_is_protected_where_it_should_be(aws: Stubber) -> None:
@@ -142,6 +158,9 @@ WELL: Mapping[str, tuple[int, Any]] = {
 }
 
 
+SLACK = {"city-platform-dev-TrafficSlackSecretArn": "slack", "city-platform-dev-TrafficTellsSlack": "true"}
+
+
 def problems(answers: Mapping[str, tuple[int, Any]], running: int = 1, desired: int = 1) -> list[str]:
     def get(url: str, headers: Mapping[str, str]) -> httpx2.Response:
         if url not in answers:
@@ -151,7 +170,8 @@ def problems(answers: Mapping[str, tuple[int, Any]], running: int = 1, desired: 
         return httpx2.Response(status, content=body if isinstance(body, str) else json.dumps(body))
 
     service = {"serviceName": "host", "runningCount": running, "desiredCount": desired}
-    return [one.check for one in smoke(DEV, EXPORTS, get, lambda _cluster: [service]) if one.problem]
+    found = smoke(DEV, EXPORTS | SLACK, get, lambda _cluster: [service], lambda secret: secret == "slack")
+    return [one.check for one in found if one.problem]
 
 
 def test_a_well_environment_has_no_problems() -> None:
@@ -180,4 +200,25 @@ def test_silence_and_a_host_that_does_not_run_are_problems() -> None:
 
 def test_an_environment_that_exports_nothing_was_not_deployed() -> None:
     with pytest.raises(NothingDeployed, match="DagsterClusterName"):
-        list(smoke(DEV, {}, lambda _url, _headers: httpx2.Response(200), lambda _cluster: []))
+        list(smoke(DEV, {}, lambda _url, _headers: httpx2.Response(200), lambda _cluster: [], lambda _secret: True))
+
+
+@pytest.mark.parametrize(
+    ("tells", "value", "problem", "note"),
+    [
+        ("true", True, "None", ""),
+        ("false", False, "None", "nobody is told there: slack waits"),
+        ("true", False, "slack has no value", ""),
+        ("false", True, "set CITY_TRAFFIC_SLACK=true", ""),
+    ],
+)
+def test_slack_is_told_when_its_secret_has_a_value_and_not_before(
+    tells: str, value: bool, problem: str, note: str
+) -> None:
+    exports = EXPORTS | SLACK | {"city-platform-dev-TrafficTellsSlack": tells}
+    silent = lambda _url, _headers: httpx2.Response(200)  # noqa: E731 shorter than a function
+    *_, found = smoke(DEV, exports, silent, lambda _cluster: [], lambda _secret: value)
+    assert found.check == "alerts of traffic in Slack"
+    assert problem in str(found.problem)
+    assert note in found.note
+    assert bool(note) == bool(found.note)

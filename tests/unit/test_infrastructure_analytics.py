@@ -58,7 +58,15 @@ def test_a_dataset_more_is_its_folder_more() -> None:
     made = parse(text)["Resources"]
     assert {name for name in made if "Database" not in name} == {
         *("CleanedTrees", "RejectedTrees", "CuratedTrees", "EncryptedTrees", "TreesRulesQuality"),
-        *("TreesBrewSrc", "TreesBrewRcp", "TreesBrewPrj", "TreesBrewCln", "TreesBrewPrf"),
+        *(
+            "TreesBrewSrc",
+            "TreesBrewRcp",
+            "TreesBrewPrj",
+            "TreesBrewCln",
+            "TreesBrewPrf",
+            "TreesBrewClnLogs",
+            "TreesBrewPrfLogs",
+        ),
     }
 
 
@@ -237,7 +245,7 @@ def test_services_take_a_role_for_this_account_alone() -> None:
         (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
         if name != "AnalystRole":
             assert set(statement["Principal"]) == {"Service"}, name
-            assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": "${AWS::AccountId}"}}, name
+            assert statement["Condition"]["StringEquals"] == {"aws:SourceAccount": "${AWS::AccountId}"}, name
     readers = ("crawler", "databrew", "quality", "quicksight", "spectrum", "analyst")  # the buckets' policies know them
     assert {role.get("RoleName") for role in roles.values()} - {None} == {f"city-platform-dev-{one}" for one in readers}
 

@@ -24,7 +24,12 @@ BUCKETS = [("foundation", f"{zone.value.capitalize()}Bucket") for zone in Zone] 
     ("replica", f"{zone.value.capitalize()}Bucket") for zone in Zone
 ]
 # Services whose roles take no condition on who is behind them, or another one.
-UNCONDITIONAL = {"lambda.amazonaws.com", "apigateway.amazonaws.com", "credentials.iot.amazonaws.com"}
+UNCONDITIONAL = {
+    "lambda.amazonaws.com",
+    "apigateway.amazonaws.com",
+    "credentials.iot.amazonaws.com",
+    "s3.amazonaws.com",
+}
 
 
 @cache

@@ -429,6 +429,16 @@ def test_a_stack_with_others_makes_no_key_bucket_topic_or_secret_of_its_own() ->
     assert [archive[name] for name in BUCKETS.values()] == ["raw", "trf", "cur", "crw"]
 
 
+def test_slack_is_told_by_a_function_that_may_read_the_webhook_when_its_there_and_by_no_other() -> None:
+    for tells, expected in (("true", "${SlackSecret}"), ("false", "none")):
+        stack = TRAFFIC.deploy({"TellsSlack": tells})
+        assert stack["AlertsFunction"].properties["Environment"]["Variables"][SLACK_SECRET] == expected
+        reading = "secretsmanager:GetSecretValue" in json.dumps(stack["AlertsRole"].properties["Policies"])
+        assert reading == (tells == "true")
+        assert "SlackSecret" in stack.by_name
+        assert stack.outputs["TrafficTellsSlack"]["Value"] == tells
+
+
 def test_what_other_stacks_take_is_exported() -> None:
     names = ("TrafficTableName", "TrafficStreamName", "EventBusName", "TrafficDeadLettersQueueName")
     assert {f"city-platform-dev-{name}" for name in names} <= set(STACK.exports)

@@ -121,6 +121,14 @@ def test_texts_say_what_happened_in_the_citys_clock() -> None:
         assert not any("{" in words for _, words in text)
 
 
+def test_a_channel_can_be_left_out_with_the_routes_that_have_no_other() -> None:
+    left = ROUTES.without(Channel.SLACK)
+    assert [one.name for one in left.routes] == ["traffic desk", "on call"]
+    assert left.channels == [Channel.EMAIL, Channel.SMS]
+    assert ROUTES.without(Channel.SMS).quiet_hours == ()
+    assert left.without(Channel.EMAIL).without(Channel.SMS).channels == []
+
+
 def test_shards_that_are_late_are_named_where_there_are_any() -> None:
     degraded = others("up")[2]
     assert "read late: none." in ROUTES.text(degraded).body

@@ -44,17 +44,22 @@ NO_VALUE = ref("AWS::NoValue")
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """One resource: its logical name, Type and Properties, and the Condition it is made under, if any."""
+    """One resource: its logical name, Type and Properties, and the Condition it is made under, if any.
+
+    `retained`: it stays when its stack goes, but for a stack whose creation failed.
+    """
 
     name: str
     kind: str
     properties: Properties
     condition: str = ""
+    retained: bool = False
 
     @property
     def body(self) -> Properties:
         condition = {"Condition": self.condition} if self.condition else {}
-        return {"Type": self.kind, **condition, "Properties": self.properties}
+        kept = {"DeletionPolicy": "RetainExceptOnCreate", "UpdateReplacePolicy": "Retain"} if self.retained else {}
+        return {"Type": self.kind, **condition, **kept, "Properties": self.properties}
 
 
 def logical_name(*words: str) -> str:

@@ -8,6 +8,7 @@ recipe    the steps of recipe.json
 project   both, interactively                                             cov-busi-license-prj-dev
 job       the recipe over the whole file                                  cov-busi-license-cln-dev
 profile   columns' statistics, personal columns left out                  cov-busi-license-prf-dev
+logs      a group each job, or DataBrew makes it without retention        /aws-glue-databrew/jobs-cov-busi-…-prf-dev
 """
 
 from typing import Any
@@ -37,7 +38,8 @@ def databrew(dataset: Dataset) -> list[Resource]:
     """All of it; nothing for a dataset that another part of the platform exports, which no steward has a file of."""
     if dataset.contract.exported:
         return []
-    return [_dataset(dataset), _recipe(dataset), _project(dataset), _cleaning(dataset), _profile(dataset)]
+    jobs = [_cleaning(dataset), _profile(dataset)]
+    return [_dataset(dataset), _recipe(dataset), _project(dataset), *jobs, *map(_logs, jobs)]
 
 
 def job_name(dataset: str, kind: str) -> Function:
@@ -110,6 +112,17 @@ def _job(kind: str) -> dict[str, Any]:
         "MaxRetries": 0,
         "Timeout": _TIMEOUT_MINUTES,
     }
+
+
+def _logs(job: Resource) -> Resource:
+    """The group that a job's runs write to, by the name that DataBrew gives it."""
+    properties = {
+        "LogGroupName": sub(f"/aws-glue-databrew/jobs-{job.properties['Name'].argument}"),
+        "RetentionInDays": ref("LogRetentionDays"),
+        "KmsKeyId": imported("LogsKeyArn"),
+        "Tags": job.properties["Tags"],
+    }
+    return Resource(f"{job.name}Logs", "AWS::Logs::LogGroup", properties, retained=True)
 
 
 def _place(dataset: Dataset, folder: str) -> dict[str, Any]:
