@@ -348,6 +348,9 @@ def _number(value: Any) -> float:
     raise TypeError(f"an item holds no {type(value).__name__}")
 
 
+_DECODER = json.JSONDecoder(parse_float=Decimal)  # made once: `json.loads` would make one for each item
+
+
 def _loaded(text: str) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads(text, parse_float=Decimal)
+    loaded: dict[str, Any] = _DECODER.decode(text)
     return loaded
