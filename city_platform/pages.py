@@ -49,15 +49,16 @@ svg line { stroke: var(--line); } svg text { fill: var(--soft); font: 11px syste
 _BAR, _GAP, _HEIGHT = 38, 4, 110
 
 
-def page(title: str, body: Iterable[str], style: str = "", head: str = "") -> str:
-    """A whole page. `title` is text, `body` and `head` are HTML, `style` is CSS for what only this page has."""
+def page(title: str, body: Iterable[str], style: str = "", head: str = "", above: str = "") -> str:
+    """A whole page. `title` is text; `body`, `head` and what stands `above` the content are HTML; `style` is CSS for
+    what only this page has.
+    """
     return (
         '<!doctype html>\n<html lang="en-CA">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>\n{_STYLE}{style}</style>\n{head}</head>\n<body>\n"
-        f'<a class="skip" href="#content">To the content</a>\n<main id="content">\n<h1>{escape(title)}</h1>\n'
-        + "\n".join(body)
-        + "\n</main>\n</body>\n</html>\n"
+        f'<a class="skip" href="#content">To the content</a>\n{above}<main id="content">\n'
+        f'<h1 dir="auto">{escape(title)}</h1>\n' + "\n".join(body) + "\n</main>\n</body>\n</html>\n"
     )
 
 

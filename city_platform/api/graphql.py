@@ -211,7 +211,7 @@ class Query:
     @strawberry.field
     def incident(self, info: Info, incident_id: str) -> IncidentType:
         asked = info.context.reading()
-        return asked.shown(asked.desk.service.get(incident_id, asked.actor))
+        return asked.shown(asked.desk.service.find(incident_id, asked.actor))
 
     @strawberry.field
     def incidents(

@@ -159,8 +159,10 @@ def close_in_bulk(desk: TheDesk, actor: Who, payload: Json) -> Response:
 def get_incident(
     incident_id: str, desk: TheDesk, actor: Who, if_none_match: Annotated[str | None, Header()] = None
 ) -> Response:
-    """`If-None-Match` with the ETag gives 304 while it has not changed."""
-    return _shown(desk, actor, desk.service.get(incident_id, actor), if_none_match)
+    """By its `incident_id`, or by its `public_ref` as people read it out. `If-None-Match` with the ETag gives 304 while
+    it has not changed.
+    """
+    return _shown(desk, actor, desk.service.find(incident_id, actor), if_none_match)
 
 
 @router.patch(

@@ -12,7 +12,7 @@ from city_platform.incidents import contact as contacts
 from city_platform.incidents.codec import milliseconds
 from city_platform.incidents.cursor import Cursors
 from city_platform.incidents.edit import edited, read_edit
-from city_platform.incidents.identity import is_incident_id, new_incident_id, new_public_ref
+from city_platform.incidents.identity import is_incident_id, new_incident_id, new_public_ref, read_public_ref
 from city_platform.incidents.model import (
     Contact,
     HistoryEntry,
@@ -115,7 +115,7 @@ class IncidentService:
             )
         for _ in range(_REFERENCE_ATTEMPTS):
             incident = self._new_incident(report, actor, now)
-            taken = Mark(f"ref#{incident.public_ref}", incident.incident_id)
+            taken = Mark(_reference_mark(incident.public_ref), incident.incident_id)
             try:
                 self._repository.write([self._first_change(incident, report, actor, (*marks, taken), note)])
             except AlreadyDone as done:
@@ -134,6 +134,12 @@ class IncidentService:
         if incident is None or not actor.may_see(incident):
             raise IncidentNotFound("there is no such incident")
         return incident
+
+    def find(self, name: str, actor: Actor) -> Incident:
+        """By its identifier, or by the reference that people are told. Raises IncidentNotFound."""
+        reference = read_public_ref(name, self.reference.city.reference_prefix)
+        incident_id = name if reference is None else self._repository.marked(_reference_mark(reference))
+        return self.get(incident_id or "", actor)
 
     def contact(self, incident_id: str, actor: Actor) -> Contact | None:
         """How to reach the reporter, for the reporter and the staff of the district. Who asked is to be logged.
@@ -428,6 +434,11 @@ class IncidentService:
     @staticmethod
     def _next(incident: Incident, now: datetime) -> Incident:
         return replace(incident, version=incident.version + 1, updated_at=now)
+
+
+def _reference_mark(public_ref: str) -> str:
+    """The mark that keeps a reference from being given twice, and leads from it to its incident."""
+    return f"ref#{public_ref}"
 
 
 def _entry(

@@ -112,6 +112,10 @@ class SqliteIncidentRepository:
         row = self._database.read("SELECT item FROM incident WHERE incident_id = ?", (incident_id,))
         return codec.incident(_loaded(row[0][0])) if row else None
 
+    def marked(self, key: str) -> str | None:
+        rows = self._database.read("SELECT incident_id FROM mark WHERE key = ? AND expires_at IS NULL", (key,))
+        return str(rows[0][0]) if rows else None
+
     def list(self, listing: Listing, limit: int, after: Position | None = None) -> Sequence[Incident]:
         chosen = " AND ".join(f"{name} = ?" for name in listing.pattern.fields)
         sql = f"SELECT item FROM incident INDEXED BY {_INDEXES[listing.pattern]} WHERE {chosen}"

@@ -286,7 +286,7 @@ def test_answers_carry_their_guards_and_nobody_elses_pages_may_read_them(here: T
         answer = open_to.client.get("/health", headers={"Origin": origin})
         assert (answer.headers.get("access-control-allow-origin") == origin) is allowed
     wrong = here.client.delete("/v1/incidents")
-    assert (wrong.status_code, wrong.headers["Allow"]) == (405, "GET, POST")
+    assert (wrong.status_code, wrong.headers["Allow"]) == (405, "GET, HEAD, POST")
     assert here.client.get("/nothing").headers["content-type"] == "application/problem+json"
 
 

@@ -220,3 +220,26 @@ def test_closing_many_needs_a_manager_and_answers_for_each(service: IncidentServ
     results = service.close_in_bulk([one, two], Status.REJECTED, MANAGER, note="spam", resolution=Resolution.SPAM)
     assert getattr(results[one], "status", None) is Status.REJECTED
     assert "cannot become" in str(results[two])
+
+
+@pytest.mark.parametrize("said", ["{0}", " {0} ", "{1}", "van 2026 {2}", "VAN2026{2}", "{3}"])
+def test_an_incident_is_found_by_the_reference_however_it_is_written(service: IncidentService, said: str) -> None:
+    made = service.report(report(), CITIZEN).incident
+    ref = made.public_ref
+    misheard = ref[:-6] + ref[-6:].replace("0", "o").replace("1", "l")
+    found = service.find(said.format(ref, ref.lower(), ref[-6:], misheard), ANONYMOUS)
+    assert (found, service.find(made.incident_id, ANONYMOUS)) == (made, made)
+
+
+@pytest.mark.parametrize("said", ["VAN-2026-AAAAAA", "VAN-2026", "", "VAN-2026-7K3MQ9-1", "ref#VAN", "\u0660" * 4])
+def test_no_incident_is_found_by_anything_else(service: IncidentService, said: str) -> None:
+    service.report(report(), CITIZEN)
+    with pytest.raises(IncidentNotFound):
+        service.find(said, ANONYMOUS)
+
+
+def test_a_reference_shows_nobody_more_than_an_identifier(service: IncidentService) -> None:
+    made = service.report(report(visibility="private"), CITIZEN).incident
+    assert service.find(made.public_ref, CITIZEN) == made
+    with pytest.raises(IncidentNotFound):
+        service.find(made.public_ref, OTHER)

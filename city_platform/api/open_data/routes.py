@@ -85,7 +85,7 @@ def router(resources: OpenData, lifespan: Lifespan | None = None) -> APIRouter:
         ("/catalog.jsonld", resources.catalog),
         ("/{dataset}/{name}", resources.file),
     ):
-        routes.api_route(path, methods=["GET", "HEAD"])(endpoint)
+        routes.get(path)(endpoint)
     return routes
 
 

@@ -8,7 +8,7 @@ from fastapi.responses import HTMLResponse
 
 from city_platform.api.incidents import Who
 from city_platform.api.traffic import drawing
-from city_platform.api.traffic.frame import HEADERS, RENEW_S, framed
+from city_platform.api.traffic.frame import HEADERS, PATH, RENEW_S, framed
 from city_platform.api.traffic.live import City, Status
 from city_platform.api.traffic.routes import Traffic, ZoneId, respond
 from city_platform.incidents.reference import Reference
@@ -19,7 +19,6 @@ from city_platform.traffic.history import HOUR_MS, History, Source
 from city_platform.traffic.registry import sensor_id
 from city_platform.traffic.zone_detail import SensorNow
 
-PATH = "/traffic"
 _NONE = "\N{EN DASH}"
 _WORST = 12
 _STEP_MS = 60_000
