@@ -52,14 +52,14 @@ class _Kept:
         self._made_at: datetime | None = None
         self._body: Sequence[str] = ()
 
-    def body(self, desk: Desk) -> Sequence[str]:
-        """Raises the store's errors."""
+    def body(self, desk: Desk) -> tuple[datetime, Sequence[str]]:
+        """When it was made, and its parts. Raises the store's errors."""
         with self._lock:
             now = desk.clock.now()
             if self._made_at is None or not timedelta() <= now - self._made_at < _FRESH:
                 self._body = list(_content(desk, now))
                 self._made_at = now
-            return self._body
+            return self._made_at, self._body
 
 
 def router() -> APIRouter:
@@ -75,9 +75,11 @@ def router() -> APIRouter:
             if still
             else f'Renewed every {_AGAIN} s. <a href="{PATH}?refresh=off">Hold still</a>'
         )
-        title = f"Incidents of {desk.service.reference.city.name}"
-        body = [f'<p class="soft">{again}</p>', *kept.body(desk)]
-        answer = html_response(site_page(title, body, _STYLE, at=PATH))
+        reference = desk.service.reference
+        made_at, body = kept.body(desk)
+        at = f"{made_at.astimezone(reference.zone):%Y-%m-%d %H:%M:%S %Z}"
+        shown = [f'<p class="soft">As of {at}. {again}</p>', *body]
+        answer = html_response(site_page(f"Incidents of {reference.city.name}", shown, _STYLE, at=PATH))
         answer.headers["Cache-Control"] = f"public, max-age={_AGAIN // 2}"
         if not still:
             answer.headers["Refresh"] = str(_AGAIN)
@@ -93,7 +95,6 @@ def _content(desk: Desk, now: datetime) -> Iterator[str]:
     stats = None
     with suppress(NotCountedYet):
         stats = stats_of(desk)
-    yield f'<p class="soft">As of {now.astimezone(reference.zone):%Y-%m-%d %H:%M:%S %Z}.</p>'
     if stats is not None:
         closed = stats.total - stats.open
         yield tiles([("incidents", f"{stats.total:,}"), ("open", f"{stats.open:,}"), ("closed", f"{closed:,}")])
@@ -105,7 +106,6 @@ def _content(desk: Desk, now: datetime) -> Iterator[str]:
         yield from _counts(stats, reference)
         yield "</div>"
     yield SEARCH
-    yield '<p><a href="/report">Report something</a> · <a href="/open-data/data.json">Open data</a></p>'
 
 
 def _counts(stats: StatsAnswer, reference: Reference) -> Iterator[str]:

@@ -11,11 +11,12 @@ _LINKS = (
     ("/report", "Report something", "A hole in the road, a lamp that is out, waste: the city deals with it."),
     ("/dashboard", "What was reported", "The newest incidents, where they are, and how many are open."),
     ("/traffic", "Traffic now", "How fast the city moves, zone by zone."),
+    ("/open-data", "Open data", "All of it to download."),
 )
 _STYLE = STYLE + "dt { font-weight: 600; } dd { margin: 0 0 .8rem; }\n"
 _FOR_PROGRAMS = (
-    '<p class="soft">For programs: <a href="/open-data/data.json">open data</a>, '
-    '<a href="/v1/openapi.json">the interface</a>, <a href="/open311/v2/discovery.xml">Open311</a>.</p>'
+    '<p class="soft">For programs: <a href="/v1/openapi.json">the interface</a>, '
+    '<a href="/open311/v2/discovery.xml">Open311</a>.</p>'
 )
 
 router = APIRouter(include_in_schema=False)

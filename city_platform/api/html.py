@@ -13,7 +13,13 @@ from city_platform.api.problems import Problem
 from city_platform.pages import escape, page
 
 DANGER = '<p class="note">If somebody is in danger, call 9-1-1.</p>'
-_PLACES = (("/", "Start"), ("/report", "Report"), ("/dashboard", "Incidents"), ("/traffic", "Traffic"))
+_PLACES = (
+    ("/", "Start"),
+    ("/report", "Report"),
+    ("/dashboard", "Incidents"),
+    ("/traffic", "Traffic"),
+    ("/open-data", "Open data"),
+)
 STYLE = """\
 nav ul { list-style: none; display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; padding: 0; margin: 0 0 1rem; }
 nav a { display: inline-block; padding: .3rem 0; } nav a[aria-current] { color: var(--ink); font-weight: 600; }

@@ -53,6 +53,9 @@ async def whoever_asks(request: Request) -> Actor:
 TheDesk = Annotated[Desk, Depends(the_desk)]
 Who = Annotated[Actor, Depends(whoever_asks)]
 Json = Annotated[Any, Depends(json_body)]
+Once = Annotated[
+    str | None, Header(alias="Idempotency-Key", description="Repeating a request under its key does it once, for a day")
+]
 IfMatch = Annotated[str | None, Header(description='The ETag as it was read, such as `"3"`, or `*`')]
 
 router = APIRouter(prefix="/v1", tags=["incidents"])
@@ -73,9 +76,7 @@ def report(
     desk: TheDesk,
     actor: Who,
     payload: Json,
-    idempotency_key: Annotated[
-        str | None, Header(description="Repeating a request under its key gives the same incident, for a day")
-    ] = None,
+    idempotency_key: Once = None,
 ) -> Response:
     """A place is needed: `lat` and `long`, or an `address`. The district follows from the coordinates.
 
@@ -206,12 +207,12 @@ def change_status(incident_id: str, desk: TheDesk, actor: Who, payload: Json, if
     "/incidents/{incident_id}/comments",
     summary="Add a note",
     openapi_extra=body_of(CommentRequest, note="The crew comes on Tuesday.", public=True) | SIGNED_IN,
-    **answers(201, IncidentView, "The incident after the note", 400, 403, 404, 413, headers=_ETAG),
+    **answers(201, IncidentView, "The incident after the note", 400, 403, 404, 409, 413, headers=_ETAG),
 )
-def comment(incident_id: str, desk: TheDesk, actor: Who, payload: Json) -> Response:
+def comment(incident_id: str, desk: TheDesk, actor: Who, payload: Json, idempotency_key: Once = None) -> Response:
     """Staff write internal and public notes, the reporter public ones."""
     wanted = read(CommentRequest, payload)
-    after = desk.service.comment(incident_id, wanted.note, actor, public=wanted.public)
+    after = desk.service.comment(incident_id, wanted.note, actor, public=wanted.public, idempotency_key=idempotency_key)
     return _shown(desk, actor, after, status=201)
 
 
@@ -281,26 +282,25 @@ def read_listing(
 ) -> Listing | None:
     """The question that the parameters ask; adds to `faults` where it is none of the five."""
     given = {name: value for name, value in values.items() if value is not None}
-    pattern = next((one for one in Pattern if set(one.fields) == set(given)), None)
-    if pattern is None:
-        faults.append(Fault("", "pattern", f"list incidents by {_PATTERNS}"))
-        return None
-    if pattern is Pattern.REPORTED_BY:
-        if given["reported_by"] != "me":
-            faults.append(Fault("reported_by", "unknown", "only your own reports are listed: reported_by=me"))
-        if actor.subject is None:
-            raise NotYours("your own reports are listed for you alone")
-        return Listing(pattern, (actor.subject,))
     known: Mapping[str, list[str]] = {
         "region": list(reference.regions),
         "district": list(reference.districts),
         "status": [one.value for one in Status],
         "category": list(reference.categories),
+        "reported_by": ["me"],
     }
     for name, value in given.items():
         # What has an address and no coordinates yet is in no district, and staff have to find it.
         if value not in known[name] and not (name in {"region", "district"} and value == "unlocated"):
             faults.append(Fault(name, "unknown", f"choose one of: {', '.join(known[name])}"))
+    pattern = next((one for one in Pattern if set(one.fields) == set(given)), None)
+    if pattern is None:
+        faults.append(Fault("", "pattern", f"list incidents by {_PATTERNS}"))
+        return None
+    if pattern is Pattern.REPORTED_BY:
+        if actor.subject is None:
+            raise NotYours("your own reports are listed for you alone")
+        return Listing(pattern, (actor.subject,))
     return Listing(pattern, tuple(given[name] for name in pattern.fields))
 
 

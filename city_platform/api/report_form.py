@@ -38,6 +38,7 @@ input[type=text], input[type=email], input[type=tel], textarea, select { width: 
 button { font: inherit; font-weight: 600; color: var(--page); background: var(--accent); border: 0;
   border-radius: .3rem; padding: .7rem 1.4rem; cursor: pointer; } .kinds { columns: 2 16rem; padding-left: 1.2rem; }
 .kinds li { break-inside: avoid; margin: .35rem 0; } .ref { font-size: 1.5rem; font-weight: 700; }
+input[type=checkbox] { width: 1.25rem; height: 1.25rem; vertical-align: -.25rem; } .field div { padding: .15rem 0; }
 #draft button { color: var(--accent); background: none; border: 1px solid; padding: .3rem .7rem; }
 :root { --bad: #a3211b; } @media (prefers-color-scheme: dark) { :root { --bad: #ff9a8f; } }
 """
@@ -301,14 +302,14 @@ def _field(
     extra = f' inputmode="{mode}"' if mode else ""
     extra += " required" if required else ""
     control = (
-        f'<input type="{kind}" id="{name}" name="{name}" autocomplete="{fill}"{extra}{{described}} '
+        f'<input type="{kind}" id="{name}" name="{name}" dir="auto" autocomplete="{fill}"{extra}{{described}} '
         f'value="{_value(form, name)}">'
     )
     return _around(form, name, label or _LABELS[name], hint, control)
 
 
 def _area(form: Form, name: str, label: str, hint: str) -> str:
-    control = f'<textarea id="{name}" name="{name}" rows="5"{{described}}>{_value(form, name)}</textarea>'
+    control = f'<textarea id="{name}" name="{name}" dir="auto" rows="5"{{described}}>{_value(form, name)}</textarea>'
     return _around(form, name, label, hint, control)
 
 

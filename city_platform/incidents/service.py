@@ -121,8 +121,7 @@ class IncidentService:
             except AlreadyDone as done:
                 if done.mark == taken.key:
                     continue
-                if done.fingerprint != marks[0].fingerprint:
-                    raise KeyReused("this idempotency key was used for another report: use a new one") from done
+                _same_request(done, marks)
                 others = [one for one in hints if one.incident_id != done.incident_id]
                 return Reported(self._existing(done.incident_id), others, replayed=True)
             return Reported(incident, hints, replayed=False)
@@ -239,13 +238,23 @@ class IncidentService:
                 results[incident_id] = error
         return results
 
-    def comment(self, incident_id: str, note: str, actor: Actor, *, public: bool) -> Incident:
-        """Adds a note to the history. Staff write internal and public ones, the reporter public ones."""
+    def comment(
+        self, incident_id: str, note: str, actor: Actor, *, public: bool, idempotency_key: str | None = None
+    ) -> Incident:
+        """Adds a note to the history; once, if it is sent again under its key. Raises as `get`, NotYours, KeyReused.
+
+        Staff write internal and public ones, the reporter public ones.
+        """
         incident = self.get(incident_id, actor)
         if not (actor.manages(incident) or (actor.reported(incident) and public)):
             raise NotYours("comments are for the reporter and the staff of the district")
         text = _readable(note)
-        return self._raced(incident_id, actor, lambda one: one, "comment", note=text, public=public)
+        marks = self._replay_marks(["comment", incident_id, text, public], actor, idempotency_key, self._now())
+        try:
+            return self._raced(incident_id, actor, lambda one: one, "comment", note=text, public=public, marks=marks)
+        except AlreadyDone as done:
+            _same_request(done, marks)
+            return self.get(incident_id, actor)
 
     def support(self, incident_id: str, actor: Actor) -> Incident:
         """Counts one more person who has seen it or, where it was closed, who says that it is still there.
@@ -415,13 +424,14 @@ class IncidentService:
         *,
         note: str | None = None,
         public: bool = False,
+        marks: tuple[Mark, ...] = (),
     ) -> Incident:
         for _ in range(_RACES):
             incident = self.get(incident_id, actor)
             try:
                 after = self._next(change(incident), self._now())
                 entry = _entry(after, incident, actor, action, note, public=public)
-                self._repository.write([Change(after, entry)])
+                self._repository.write([Change(after, entry, marks)])
             except VersionConflict:
                 continue
             return after
@@ -434,6 +444,12 @@ class IncidentService:
     @staticmethod
     def _next(incident: Incident, now: datetime) -> Incident:
         return replace(incident, version=incident.version + 1, updated_at=now)
+
+
+def _same_request(done: AlreadyDone, marks: Sequence[Mark]) -> None:
+    """Raises KeyReused where what was done before under this idempotency key was something else."""
+    if done.fingerprint != marks[0].fingerprint:
+        raise KeyReused("this idempotency key was used for another request: use a new one") from done
 
 
 def _reference_mark(public_ref: str) -> str:

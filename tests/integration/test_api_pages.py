@@ -17,7 +17,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Town:
     return town(tmp_path_factory.mktemp("pages"))
 
 
-@pytest.mark.parametrize("address", ["/", "/report", "/report?category=waste", "/dashboard", "/traffic", "/health"])
+@pytest.mark.parametrize("address", ["/", "/report?category=waste", "/dashboard", "/traffic", "/open-data", "/health"])
 def test_head_answers_as_get_without_the_body(here: Town, address: str) -> None:
     whole, head = here.client.get(address), here.client.head(address)
     assert (head.status_code, head.content) == (200, b"")
@@ -32,7 +32,7 @@ def test_head_is_not_taken_where_get_is_not(here: Town) -> None:
 
 
 def test_every_page_leads_to_the_others_and_says_which_it_is(here: Town) -> None:
-    for address in ("/", "/report", "/dashboard", "/traffic"):
+    for address in ("/", "/report", "/dashboard", "/traffic", "/open-data"):
         text = here.client.get(address).text
         assert f'<a href="{address}" aria-current=page>' in text
         assert text.count(" aria-current=") == 1

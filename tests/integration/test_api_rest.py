@@ -245,6 +245,11 @@ def test_comments_support_bulk_and_counts(here: Town) -> None:
         assert here.client.post(f"{where}/support", headers=here.auth("c2", "citizen")).json()["supporters"] == 1
     noted = here.client.post(f"{where}/comments", json={"note": "internal", "public": False}, headers=officer)
     assert noted.status_code == 201
+    once = {**officer, "Idempotency-Key": "note-1"}
+    sent = [here.client.post(f"{where}/comments", json={"note": "sent twice"}, headers=once) for _ in range(2)]
+    assert [one.status_code for one in sent] == [201, 201]
+    assert here.client.get(f"{where}/history", headers=officer).text.count("sent twice") == 1
+    assert here.client.post(f"{where}/comments", json={"note": "other"}, headers=once).status_code == 409
     assert "internal" not in here.client.get(f"{where}/history").text
     assert "internal" in here.client.get(f"{where}/history", headers=officer).text
     before = here.client.get("/v1/stats").json()
@@ -257,6 +262,12 @@ def test_comments_support_bulk_and_counts(here: Town) -> None:
     assert after["total"] == before["total"] == sum(one["incidents"] for one in after["counts"])
     assert before["open"] - after["open"] == 2
     assert after["by_status"]["rejected"] - before["by_status"].get("rejected", 0) == 2
+
+
+def test_everything_that_is_wrong_with_the_question_for_a_list_is_said_at_once(here: Town) -> None:
+    answer = here.client.get("/v1/incidents?region=atlantis&limit=0&colour=red")
+    assert answer.status_code == 400
+    assert {one["field"] for one in answer.json()["errors"]} == {"region", "limit", "colour", ""}
 
 
 def test_who_goes_too_fast_waits_and_others_do_not(tmp_path: Path) -> None:

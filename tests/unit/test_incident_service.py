@@ -243,3 +243,15 @@ def test_a_reference_shows_nobody_more_than_an_identifier(service: IncidentServi
     assert service.find(made.public_ref, CITIZEN) == made
     with pytest.raises(IncidentNotFound):
         service.find(made.public_ref, OTHER)
+
+
+def test_a_note_sent_again_under_its_key_is_one_note(service: IncidentService) -> None:
+    made = service.report(report(), CITIZEN).incident
+    for _ in range(2):
+        after = service.comment(made.incident_id, "It has grown.", CITIZEN, public=True, idempotency_key="key-1")
+        assert after.version == 2
+    with pytest.raises(KeyReused):
+        service.comment(made.incident_id, "Another note.", CITIZEN, public=True, idempotency_key="key-1")
+    service.comment(made.incident_id, "It has grown.", CITIZEN, public=True, idempotency_key="key-2")
+    notes = [one.note for one in service.history(made.incident_id, OFFICER) if one.action == "comment"]
+    assert notes == ["It has grown."] * 2
