@@ -21,6 +21,7 @@ from city_platform.api.answers import (
     answers,
     body_of,
 )
+from city_platform.api.conditional import names
 from city_platform.api.desk import Desk, json_body, json_response
 from city_platform.api.problems import Problem, problem_of
 from city_platform.api.requests import BulkTransitionRequest, CommentRequest, TransitionRequest, read
@@ -317,8 +318,7 @@ def _shown(
     desk: Desk, actor: Actor, incident: Incident, if_none_match: str | None = None, status: int = 200
 ) -> Response:
     headers = {"ETag": _etag(incident), "Vary": "Authorization", "Cache-Control": "private, no-cache"}
-    known = {one.strip().removeprefix("W/") for one in (if_none_match or "").split(",")}
-    if headers["ETag"] in known:
+    if if_none_match is not None and names(if_none_match, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     return json_response(as_json(incident_view(incident, desk.service.reference, actor)), status, headers)
 

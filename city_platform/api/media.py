@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from city_platform.api.answers import SIGNED_IN, UploadAnswer, UploadInstructions, answers, body_of
 from city_platform.api.desk import Desk, json_response
 from city_platform.api.incidents import Json, TheDesk, Who
+from city_platform.api.limits import address_of
 from city_platform.api.problems import Problem
 from city_platform.api.requests import MediaRequest, read_media
 from city_platform.incidents.identity import is_incident_id, new_incident_id
@@ -150,7 +151,7 @@ def approve_picture(desk: Desk, incident_id: str, name: str, actor: Actor) -> In
 )
 async def receive(token: str, request: Request, desk: TheDesk) -> Response:
     """The address is all the right that is needed, and good for one picture."""
-    desk.writes.take(f"upload {request.client.host if request.client else ''}")
+    desk.writes.take(f"upload {address_of(request)}")
     if not isinstance(desk.uploads, SignedUploads):
         raise IncidentNotFound("uploads go to another address")
     try:

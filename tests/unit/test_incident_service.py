@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from city_platform.incidents.cursor import Cursors
+from city_platform.incidents.idempotency import KeyReused
 from city_platform.incidents.model import UNLOCATED, Contact, Resolution, Severity, Status, Visibility
 from city_platform.incidents.report import InvalidRequest
 from city_platform.incidents.repository import AlreadyDone, Listing, Pattern, VersionConflict
 from city_platform.incidents.roles import ANONYMOUS
-from city_platform.incidents.service import IncidentNotFound, IncidentService, KeyReused
+from city_platform.incidents.service import IncidentNotFound, IncidentService
 from city_platform.incidents.transitions import NotYours
 from city_platform.local.incidents import SqliteIncidentRepository
 from city_platform.local.keys import LocalKeyService

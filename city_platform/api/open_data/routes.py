@@ -14,7 +14,7 @@ from starlette.responses import FileResponse, Response
 
 from city_platform.api.conditional import unchanged
 from city_platform.api.html import html_response
-from city_platform.api.limits import RateLimit
+from city_platform.api.limits import RateLimit, address_of
 from city_platform.api.open_data.dcat import dcat_ap, dcat_us
 from city_platform.api.open_data.page import downloads
 from city_platform.api.open_data.refreshing import Lifespan
@@ -81,7 +81,7 @@ class OpenData:
         return (self.public_url or str(request.base_url)).rstrip("/") + PREFIX
 
     def _count(self, request: Request) -> None:
-        self.reads.take(f"address {request.client.host if request.client else 'unknown'}")
+        self.reads.take(f"address {address_of(request)}")
 
 
 def router(resources: OpenData, lifespan: Lifespan | None = None) -> APIRouter:
