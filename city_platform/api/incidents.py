@@ -173,10 +173,13 @@ def get_incident(
     openapi_extra=body_of(EditRequest, title="Deep pothole in the bicycle lane") | SIGNED_IN,
     **answers(200, IncidentView, "The incident after the change", 400, 403, 404, 412, 413, 428, headers=_ETAG),
 )
-def edit(incident_id: str, desk: TheDesk, actor: Who, payload: Json, if_match: IfMatch = None) -> Response:
+def edit(
+    incident_id: str, request: Request, desk: TheDesk, actor: Who, payload: Json, if_match: IfMatch = None
+) -> Response:
     """Staff of the district change all that can be changed; the reporter what they wrote, until it is acknowledged."""
     if if_match is None:
-        return Problem(428, "precondition", "send If-Match with the ETag that you have read").response()
+        said = "send If-Match with the ETag that you have read"
+        return Problem(428, "precondition", said).response(request.state.request_id)
     version = _version(if_match)
     if version is None:
         version = desk.service.get(incident_id, actor).version
@@ -331,7 +334,8 @@ def _version(if_match: str) -> int | None:
     """The version that a client has read; None for any."""
     if if_match.strip() == "*":
         return None
-    number = if_match.strip().strip('"')
+    # A proxy that compresses makes the tag a weak one; a version says the same either way.
+    number = if_match.strip().removeprefix("W/").strip('"')
     if not (number.isascii() and number.isdigit() and len(number) < 10):  # noqa: PLR2004 -- more than versions there are
         return 0  # no version of ours: the precondition fails
     return int(number)

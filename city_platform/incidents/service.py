@@ -239,8 +239,10 @@ class IncidentService:
         Staff write internal and public ones, the reporter public ones.
         """
         incident = self.get(incident_id, actor)
-        if not (actor.manages(incident) or (actor.reported(incident) and public)):
+        if not (actor.manages(incident) or actor.reported(incident)):
             raise NotYours("comments are for the reporter and the staff of the district")
+        if not (actor.manages(incident) or public):
+            raise NotYours("only staff write internal notes: a reporter's are public, so send it as one")
         text = _readable(note)
         marks = replay_marks(["comment", incident_id, text, public], actor, idempotency_key, self._now())
         try:

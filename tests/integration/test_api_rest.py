@@ -30,8 +30,10 @@ def test_a_report_is_read_edited_and_moved_through_its_life(here: Town) -> None:
     assert {**read.json(), "possible_duplicates": made.json()["possible_duplicates"]} == made.json()
     assert here.client.get(where, headers={**citizen, "If-None-Match": 'W/"1", "x"'}).status_code == 304
     assert here.client.get(where, headers={**citizen, "If-None-Match": "*"}).status_code == 304
-    assert here.client.patch(where, json={"title": "Deep pothole"}, headers=citizen).status_code == 428
-    edited = here.client.patch(where, json={"title": "Deep pothole"}, headers={**citizen, "If-Match": '"1"'})
+    blind = here.client.patch(where, json={"title": "Deep pothole"}, headers=citizen)
+    assert (blind.status_code, blind.json()["request_id"]) == (428, blind.headers["x-request-id"])
+    # A proxy that packs answers weakens their tags.
+    edited = here.client.patch(where, json={"title": "Deep pothole"}, headers={**citizen, "If-Match": 'W/"1"'})
     assert (edited.status_code, edited.headers["ETag"], edited.json()["title"]) == (200, '"2"', "Deep pothole")
     stale = here.client.patch(where, json={"title": "Deeper"}, headers={**citizen, "If-Match": '"1"'})
     assert (stale.status_code, stale.json()["current_version"]) == (412, 2)

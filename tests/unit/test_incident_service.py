@@ -256,3 +256,10 @@ def test_a_note_sent_again_under_its_key_is_one_note(service: IncidentService) -
     service.comment(made.incident_id, "It has grown.", CITIZEN, public=True, idempotency_key="key-2")
     notes = [one.note for one in service.history(made.incident_id, OFFICER) if one.action == "comment"]
     assert notes == ["It has grown."] * 2
+
+
+def test_a_reporter_is_told_that_their_notes_are_public(service: IncidentService) -> None:
+    made = service.report(report(), CITIZEN).incident
+    for actor, why in ((CITIZEN, "a reporter's are public"), (OTHER, "for the reporter and the staff")):
+        with pytest.raises(NotYours, match=why):
+            service.comment(made.incident_id, "It has grown.", actor, public=False)
