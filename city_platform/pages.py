@@ -16,7 +16,7 @@ _STYLE = """\
   --area: #1d232a; --accent: #79b3f0; --warm: #f0a279; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 76rem; padding: 1.5rem; background: var(--page); color: var(--ink);
-  font: 1rem/1.5 system-ui, sans-serif; }
+  font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: break-word; }
 h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 .25rem; } h2 { font-size: 1.25rem; margin: 2.25rem 0 .5rem; }
 h3 { font-size: 1.05rem; margin: 0; display: inline; } p { max-width: 48rem; } .soft { color: var(--soft); }
 a { color: var(--accent); } :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
@@ -49,15 +49,16 @@ svg line { stroke: var(--line); } svg text { fill: var(--soft); font: 11px syste
 _BAR, _GAP, _HEIGHT = 38, 4, 110
 
 
-def page(title: str, body: Iterable[str], style: str = "", head: str = "") -> str:
-    """A whole page. `title` is text, `body` and `head` are HTML, `style` is CSS for what only this page has."""
+def page(title: str, body: Iterable[str], style: str = "", head: str = "", above: str = "") -> str:
+    """A whole page. `title` is text; `body`, `head` and what stands `above` the content are HTML; `style` is CSS for
+    what only this page has.
+    """
     return (
         '<!doctype html>\n<html lang="en-CA">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>\n{_STYLE}{style}</style>\n{head}</head>\n<body>\n"
-        f'<a class="skip" href="#content">To the content</a>\n<main id="content">\n<h1>{escape(title)}</h1>\n'
-        + "\n".join(body)
-        + "\n</main>\n</body>\n</html>\n"
+        f'<a class="skip" href="#content">To the content</a>\n{above}<main id="content">\n'
+        f'<h1 dir="auto">{escape(title)}</h1>\n' + "\n".join(body) + "\n</main>\n</body>\n</html>\n"
     )
 
 

@@ -11,9 +11,11 @@ from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 
-from city_platform.api import city, dashboard, graphql, incidents, media, report_form
+from city_platform.api import city, dashboard, graphql, home, incident_page, incidents, media, report_form
 from city_platform.api.answers import MapAnswer
 from city_platform.api.desk import Desk
+from city_platform.api.heads import HeadAsGet
+from city_platform.api.html import answer_of
 from city_platform.api.limits import BodyLimit
 from city_platform.api.observing import Observing, note
 from city_platform.api.problems import Problem, ProblemDocument, problem_of
@@ -55,7 +57,8 @@ def create_app(desk: Desk, *, allowed_origins: Sequence[str] = (), routers: Sequ
     )
     app.state.desk = desk
     served = [
-        incidents.router, media.router, city.router, graphql.router, report_form.router, dashboard.router, *routers,
+        incidents.router, media.router, city.router, graphql.router, report_form.router, dashboard.router(),
+        incident_page.router, home.router, *routers,
     ]  # fmt: skip
     for router in served:
         app.include_router(router)
@@ -72,6 +75,7 @@ def create_app(desk: Desk, *, allowed_origins: Sequence[str] = (), routers: Sequ
             expose_headers=["ETag", "Link", "Location", "Retry-After", "X-Request-ID", "Idempotency-Replayed"],
         )
     app.add_middleware(BodyLimit, limit=BODY_LIMIT, larger={PATH: BYTES_LIMIT})
+    app.add_middleware(HeadAsGet)
     app.add_middleware(Observing, clock=desk.clock)  # the last one added is the outermost
     app.openapi = lambda: _described(app, desk.service.reference)  # type: ignore[method-assign]  # as FastAPI documents
     return app
@@ -80,9 +84,7 @@ def create_app(desk: Desk, *, allowed_origins: Sequence[str] = (), routers: Sequ
 async def _refused(request: Request, error: Exception) -> Response:
     problem = problem_of(error, getattr(request.state, "actor", None))
     note(request.state, problem, error)
-    if request.url.path.startswith(report_form.PATH):
-        return report_form.sorry(problem)
-    return problem.response(request.state.request_id)
+    return answer_of(problem, request.scope, request.state.request_id)
 
 
 async def _not_served(request: Request, error: Exception) -> Response:
@@ -94,15 +96,17 @@ async def _not_served(request: Request, error: Exception) -> Response:
     headers = dict(error.headers or {})
     if error.status_code == 405:  # noqa: PLR2004 -- several routes share an address, and each knows of itself alone
         here = [route.methods for route in request.app.state.served if route.path_regex.match(request.url.path)]
-        headers["Allow"] = ", ".join(sorted(set().union(*here)))
+        taken = set().union(*here)
+        headers["Allow"] = ", ".join(sorted(taken | {"HEAD"} if "GET" in taken else taken))
     problem = Problem(error.status_code, "not-served", said.get(error.status_code, str(error.detail)), headers=headers)
-    return problem.response(request.state.request_id)
+    return answer_of(problem, request.scope, request.state.request_id)
 
 
 async def _wrong_parameters(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 -- registered for it
     faults = [Fault(str(one["loc"][-1]), one["type"], one["msg"]) for one in error.errors()]
-    return Problem(400, "invalid", "the request's parameters are wrong", faults).response(request.state.request_id)
+    problem = Problem(400, "invalid", "the request's parameters are wrong", faults)
+    return answer_of(problem, request.scope, request.state.request_id)
 
 
 def _described(app: FastAPI, reference: Reference) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
@@ -185,7 +184,14 @@ def stats_of(desk: Desk) -> StatsAnswer:
         by_category=_summed(counts, "category"),
         by_district=_summed(counts, "district"),
         by_region=_summed(counts, "region"),
-        counts=[CountAnswer(**asdict(one)) for one in counts],
+        counts=[_count(one) for one in counts],
+    )
+
+
+def _count(one: Count) -> CountAnswer:
+    # There are thousands, all of them the store's own: checking and copying them was two thirds of the answer's cost.
+    return CountAnswer.model_construct(
+        region=one.region, district=one.district, status=one.status, category=one.category, incidents=one.incidents
     )
 
 

@@ -1,12 +1,13 @@
 """What the city is told of now, as a page for everybody: no login, no script, and nobody to be found by it.
 
 Whatever is shown of an incident is what everybody may see of it, its place on the map no finer than 100 m. The browser
-asks again by itself.
+asks again by itself, until its reader wants the page to hold still (WCAG 2.2.2).
 """
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 
 from fastapi import APIRouter, Response
@@ -14,57 +15,104 @@ from shapely.geometry.base import BaseGeometry
 
 from city_platform.api.answers import StatsAnswer
 from city_platform.api.city import stats_of
-from city_platform.api.html import html_response
+from city_platform.api.desk import Desk
+from city_platform.api.html import html_response, site_page
+from city_platform.api.incident_page import SEARCH, STYLE, districts_of, in_words, local
 from city_platform.api.incidents import TheDesk, Who
-from city_platform.incidents.model import UNLOCATED, Status
+from city_platform.incidents.model import Status
 from city_platform.incidents.reference import Reference, cosine
 from city_platform.incidents.repository import NotCountedYet
 from city_platform.incidents.roles import ANONYMOUS
 from city_platform.incidents.views import IncidentView, public_view
 from city_platform.incidents.window import Window
-from city_platform.pages import escape, page, table, tiles
+from city_platform.pages import escape, table, tiles
 
 PATH = "/dashboard"
 DAYS = 7  # of reports that the map and the list look back
 _DOTS, _LISTED = 1000, 20
 _AGAIN = 30  # seconds until the browser asks again
+_FRESH = timedelta(seconds=5)  # what is younger is not made again, however many ask
 _GRID = 3  # decimals of a degree: 111 m north to south, 73 m east to west at this latitude
 _WIDE = 600  # units of the drawing
-_STYLE = """\
+_STYLE = (
+    STYLE
+    + """\
 .map { max-width: 44rem; } .map path { fill: var(--area); stroke: var(--line); } .map circle { fill: var(--accent);
-  fill-opacity: .6; } .map circle.closed { fill: none; stroke: var(--soft); } meter { width: 8rem; }
+  fill-opacity: .75; } .map circle.closed { fill: none; stroke: var(--soft); } meter { width: 8rem; }
+td time, .wide th a { white-space: nowrap; }
 """
+)
 
-router = APIRouter(include_in_schema=False)
+
+class _Kept:
+    """The page as it was made last, for all who ask within some seconds: it reads up to a thousand incidents."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._made_at: datetime | None = None
+        self._body: Sequence[str] = ()
+
+    def body(self, desk: Desk) -> tuple[datetime, Sequence[str]]:
+        """When it was made, and its parts. Raises the store's errors."""
+        with self._lock:
+            now = desk.clock.now()
+            if self._made_at is None or not timedelta() <= now - self._made_at < _FRESH:
+                self._body = list(_content(desk, now))
+                self._made_at = now
+            return self._made_at, self._body
 
 
-@router.get(PATH)
-def dashboard(desk: TheDesk, _: Who) -> Response:
-    reference, now = desk.service.reference, desk.clock.now()
+def router() -> APIRouter:
+    """The page at its address; `?refresh=off` gives one that stays as it is."""
+    routes = APIRouter(include_in_schema=False)
+    kept = _Kept()
+
+    @routes.get(PATH)
+    def dashboard(desk: TheDesk, _: Who, refresh: str = "on") -> Response:
+        still = refresh == "off"
+        again = (
+            f'<a href="{PATH}">Renew it again</a>'
+            if still
+            else f'Renewed every {_AGAIN} s. <a href="{PATH}?refresh=off">Hold still</a>'
+        )
+        reference = desk.service.reference
+        made_at, body = kept.body(desk)
+        at = f"{made_at.astimezone(reference.zone):%Y-%m-%d %H:%M:%S %Z}"
+        shown = [f'<p class="soft">As of {at}. {again}</p>', *body]
+        answer = html_response(site_page(f"Incidents of {reference.city.name}", shown, _STYLE, at=PATH))
+        answer.headers["Cache-Control"] = f"public, max-age={_AGAIN // 2}"
+        if not still:
+            answer.headers["Refresh"] = str(_AGAIN)
+        return answer
+
+    return routes
+
+
+def _content(desk: Desk, now: datetime) -> Iterator[str]:
+    reference = desk.service.reference
     window = Window(now - timedelta(days=DAYS), now)
     seen = [public_view(one, reference) for one in islice(desk.service.reported(window, ANONYMOUS), _DOTS)]
-    at = f"{now.astimezone(reference.zone):%Y-%m-%d %H:%M:%S %Z}"
-    body = [f'<p class="soft">As of {at}; the page asks again every {_AGAIN} seconds.</p>']
     stats = None
     with suppress(NotCountedYet):
         stats = stats_of(desk)
     if stats is not None:
         closed = stats.total - stats.open
-        body.append(tiles([("incidents", f"{stats.total:,}"), ("open", f"{stats.open:,}"), ("closed", f"{closed:,}")]))
-    body += [f"<h2>Reported within {DAYS} days</h2>", _map(seen, reference), *_newest(seen[:_LISTED], reference)]
+        yield tiles([("incidents", f"{stats.total:,}"), ("open", f"{stats.open:,}"), ("closed", f"{closed:,}")])
+    yield f"<h2>Reported within {DAYS} days</h2>"
+    yield _map(seen, reference)
+    yield from _newest(seen[:_LISTED], reference)
     if stats is not None:
-        body += ['<div class="split">', *_counts(stats, reference), "</div>"]
-    body.append('<p><a href="/report">Report something</a> · <a href="/open-data/data.json">Open data</a></p>')
-    answer = html_response(page(f"Incidents of {reference.city.name}", body, _STYLE))
-    answer.headers.update({"Refresh": str(_AGAIN), "Cache-Control": f"public, max-age={_AGAIN // 2}"})
-    return answer
+        yield '<div class="split">'
+        yield from _counts(stats, reference)
+        yield "</div>"
+    yield SEARCH
 
 
 def _counts(stats: StatsAnswer, reference: Reference) -> Iterator[str]:
     names: Mapping[str, tuple[Mapping[str, int], Mapping[str, str]]] = {
-        "status": (stats.by_status, {one.value: one.value.replace("_", " ") for one in Status}),
+        "status": (stats.by_status, {one.value: in_words(one) for one in Status}),
         "category": (stats.by_category, {code: one.name for code, one in reference.categories.items()}),
-        "district": (stats.by_district, _districts(reference)),
+        "district": (stats.by_district, districts_of(reference)),
     }
     for title, (counts, named) in names.items():
         rows = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
@@ -79,10 +127,6 @@ def _counts(stats: StatsAnswer, reference: Reference) -> Iterator[str]:
             numeric=(1,),
         )
         yield "</section>"
-
-
-def _districts(reference: Reference) -> Mapping[str, str]:
-    return {code: one.name for code, one in reference.districts.items()} | {UNLOCATED: "not located yet"}
 
 
 def _map(seen: Sequence[IncidentView], reference: Reference) -> str:
@@ -119,21 +163,18 @@ def _newest(seen: Sequence[IncidentView], reference: Reference) -> Iterator[str]
     if not seen:
         yield "<p>Nothing was reported.</p>"
         return
-    named = _districts(reference)
+    named = districts_of(reference)
     kinds = {code: one.name for code, one in reference.categories.items()}
     yield table(
         ("number", "reported", "what", "kind", "where", "status"),
         [
             [
-                escape(text)
-                for text in (
-                    one.public_ref,
-                    f"{one.reported_at.astimezone(reference.zone):%Y-%m-%d %H:%M %Z}",
-                    one.title,
-                    kinds.get(one.category, one.category),
-                    named.get(one.district, one.district),
-                    one.status.value.replace("_", " "),
-                )
+                f'<a href="/incidents/{one.public_ref}">{one.public_ref}</a>',
+                local(one.reported_at, reference),
+                f"<bdi>{escape(one.title)}</bdi>",
+                escape(kinds.get(one.category, one.category)),
+                escape(named.get(one.district, one.district)),
+                in_words(one.status),
             ]
             for one in seen
         ],

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from city_platform.api.auth import TokenVerifier, Unauthorized
-from city_platform.api.limits import RateLimit
+from city_platform.api.limits import RateLimit, address_of
 from city_platform.api.problems import json_bytes
 from city_platform.incidents.report import Fault, InvalidRequest
 from city_platform.incidents.repository import IncidentCounter
@@ -54,7 +54,7 @@ class Desk:
                 raise Unauthorized("send `Authorization: Bearer` and a token, or no such header")
             known = self.verifier.remembered(token)
             if known is None:
-                self.reads.take(f"unverified {_address(request)}")  # verifying costs more than most answers
+                self.reads.take(f"unverified {address_of(request)}")  # verifying costs more than most answers
                 known = await run_in_threadpool(self.verifier.actor, token)
             actor = known
         request.state.actor = actor
@@ -62,11 +62,7 @@ class Desk:
 
     def count(self, request: Request, actor: Actor, limit: RateLimit) -> None:
         """Counts one more of this client. Raises TooFast."""
-        limit.take(f"subject {actor.subject}" if actor.subject else f"address {_address(request)}")
-
-
-def _address(request: Request) -> str:
-    return request.client.host if request.client else "unknown"
+        limit.take(f"subject {actor.subject}" if actor.subject else f"address {address_of(request)}")
 
 
 async def json_body(request: Request) -> Any:

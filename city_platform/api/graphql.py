@@ -211,7 +211,7 @@ class Query:
     @strawberry.field
     def incident(self, info: Info, incident_id: str) -> IncidentType:
         asked = info.context.reading()
-        return asked.shown(asked.desk.service.get(incident_id, asked.actor))
+        return asked.shown(asked.desk.service.find(incident_id, asked.actor))
 
     @strawberry.field
     def incidents(
@@ -318,9 +318,14 @@ class Mutation:
         return ClosedType(incidents=closed, problems=JSON(problems))
 
     @strawberry.mutation
-    def comment(self, info: Info, incident_id: str, note: str, public: bool = False) -> IncidentType:
+    def comment(
+        self, info: Info, incident_id: str, note: str, public: bool = False, idempotency_key: str | None = None
+    ) -> IncidentType:
         asked = info.context.writing()
-        return asked.shown(asked.desk.service.comment(incident_id, note, asked.actor, public=public))
+        after = asked.desk.service.comment(
+            incident_id, note, asked.actor, public=public, idempotency_key=idempotency_key
+        )
+        return asked.shown(after)
 
     @strawberry.mutation
     def support(self, info: Info, incident_id: str) -> IncidentType:

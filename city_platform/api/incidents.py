@@ -21,6 +21,7 @@ from city_platform.api.answers import (
     answers,
     body_of,
 )
+from city_platform.api.conditional import names
 from city_platform.api.desk import Desk, json_body, json_response
 from city_platform.api.problems import Problem, problem_of
 from city_platform.api.requests import BulkTransitionRequest, CommentRequest, TransitionRequest, read
@@ -53,6 +54,9 @@ async def whoever_asks(request: Request) -> Actor:
 TheDesk = Annotated[Desk, Depends(the_desk)]
 Who = Annotated[Actor, Depends(whoever_asks)]
 Json = Annotated[Any, Depends(json_body)]
+Once = Annotated[
+    str | None, Header(alias="Idempotency-Key", description="Repeating a request under its key does it once, for a day")
+]
 IfMatch = Annotated[str | None, Header(description='The ETag as it was read, such as `"3"`, or `*`')]
 
 router = APIRouter(prefix="/v1", tags=["incidents"])
@@ -73,9 +77,7 @@ def report(
     desk: TheDesk,
     actor: Who,
     payload: Json,
-    idempotency_key: Annotated[
-        str | None, Header(description="Repeating a request under its key gives the same incident, for a day")
-    ] = None,
+    idempotency_key: Once = None,
 ) -> Response:
     """A place is needed: `lat` and `long`, or an `address`. The district follows from the coordinates.
 
@@ -159,8 +161,10 @@ def close_in_bulk(desk: TheDesk, actor: Who, payload: Json) -> Response:
 def get_incident(
     incident_id: str, desk: TheDesk, actor: Who, if_none_match: Annotated[str | None, Header()] = None
 ) -> Response:
-    """`If-None-Match` with the ETag gives 304 while it has not changed."""
-    return _shown(desk, actor, desk.service.get(incident_id, actor), if_none_match)
+    """By its `incident_id`, or by its `public_ref` as people read it out. `If-None-Match` with the ETag gives 304 while
+    it has not changed.
+    """
+    return _shown(desk, actor, desk.service.find(incident_id, actor), if_none_match)
 
 
 @router.patch(
@@ -169,10 +173,13 @@ def get_incident(
     openapi_extra=body_of(EditRequest, title="Deep pothole in the bicycle lane") | SIGNED_IN,
     **answers(200, IncidentView, "The incident after the change", 400, 403, 404, 412, 413, 428, headers=_ETAG),
 )
-def edit(incident_id: str, desk: TheDesk, actor: Who, payload: Json, if_match: IfMatch = None) -> Response:
+def edit(
+    incident_id: str, request: Request, desk: TheDesk, actor: Who, payload: Json, if_match: IfMatch = None
+) -> Response:
     """Staff of the district change all that can be changed; the reporter what they wrote, until it is acknowledged."""
     if if_match is None:
-        return Problem(428, "precondition", "send If-Match with the ETag that you have read").response()
+        said = "send If-Match with the ETag that you have read"
+        return Problem(428, "precondition", said).response(request.state.request_id)
     version = _version(if_match)
     if version is None:
         version = desk.service.get(incident_id, actor).version
@@ -204,12 +211,12 @@ def change_status(incident_id: str, desk: TheDesk, actor: Who, payload: Json, if
     "/incidents/{incident_id}/comments",
     summary="Add a note",
     openapi_extra=body_of(CommentRequest, note="The crew comes on Tuesday.", public=True) | SIGNED_IN,
-    **answers(201, IncidentView, "The incident after the note", 400, 403, 404, 413, headers=_ETAG),
+    **answers(201, IncidentView, "The incident after the note", 400, 403, 404, 409, 413, headers=_ETAG),
 )
-def comment(incident_id: str, desk: TheDesk, actor: Who, payload: Json) -> Response:
+def comment(incident_id: str, desk: TheDesk, actor: Who, payload: Json, idempotency_key: Once = None) -> Response:
     """Staff write internal and public notes, the reporter public ones."""
     wanted = read(CommentRequest, payload)
-    after = desk.service.comment(incident_id, wanted.note, actor, public=wanted.public)
+    after = desk.service.comment(incident_id, wanted.note, actor, public=wanted.public, idempotency_key=idempotency_key)
     return _shown(desk, actor, after, status=201)
 
 
@@ -279,26 +286,25 @@ def read_listing(
 ) -> Listing | None:
     """The question that the parameters ask; adds to `faults` where it is none of the five."""
     given = {name: value for name, value in values.items() if value is not None}
-    pattern = next((one for one in Pattern if set(one.fields) == set(given)), None)
-    if pattern is None:
-        faults.append(Fault("", "pattern", f"list incidents by {_PATTERNS}"))
-        return None
-    if pattern is Pattern.REPORTED_BY:
-        if given["reported_by"] != "me":
-            faults.append(Fault("reported_by", "unknown", "only your own reports are listed: reported_by=me"))
-        if actor.subject is None:
-            raise NotYours("your own reports are listed for you alone")
-        return Listing(pattern, (actor.subject,))
     known: Mapping[str, list[str]] = {
         "region": list(reference.regions),
         "district": list(reference.districts),
         "status": [one.value for one in Status],
         "category": list(reference.categories),
+        "reported_by": ["me"],
     }
     for name, value in given.items():
         # What has an address and no coordinates yet is in no district, and staff have to find it.
         if value not in known[name] and not (name in {"region", "district"} and value == "unlocated"):
             faults.append(Fault(name, "unknown", f"choose one of: {', '.join(known[name])}"))
+    pattern = next((one for one in Pattern if set(one.fields) == set(given)), None)
+    if pattern is None:
+        faults.append(Fault("", "pattern", f"list incidents by {_PATTERNS}"))
+        return None
+    if pattern is Pattern.REPORTED_BY:
+        if actor.subject is None:
+            raise NotYours("your own reports are listed for you alone")
+        return Listing(pattern, (actor.subject,))
     return Listing(pattern, tuple(given[name] for name in pattern.fields))
 
 
@@ -315,8 +321,7 @@ def _shown(
     desk: Desk, actor: Actor, incident: Incident, if_none_match: str | None = None, status: int = 200
 ) -> Response:
     headers = {"ETag": _etag(incident), "Vary": "Authorization", "Cache-Control": "private, no-cache"}
-    known = {one.strip().removeprefix("W/") for one in (if_none_match or "").split(",")}
-    if headers["ETag"] in known:
+    if if_none_match is not None and names(if_none_match, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     return json_response(as_json(incident_view(incident, desk.service.reference, actor)), status, headers)
 
@@ -329,7 +334,8 @@ def _version(if_match: str) -> int | None:
     """The version that a client has read; None for any."""
     if if_match.strip() == "*":
         return None
-    number = if_match.strip().strip('"')
+    # A proxy that compresses makes the tag a weak one; a version says the same either way.
+    number = if_match.strip().removeprefix("W/").strip('"')
     if not (number.isascii() and number.isdigit() and len(number) < 10):  # noqa: PLR2004 -- more than versions there are
         return 0  # no version of ours: the precondition fails
     return int(number)

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from city_platform.errors import PermanentError, TransientError
@@ -28,6 +29,11 @@ class TooLarge(PermanentError):
     def __init__(self, limit: int) -> None:
         self.limit = limit
         super().__init__(f"the body is larger than the {limit:,} bytes that this address takes")
+
+
+def address_of(request: Request) -> str:
+    """Where a request comes from: whom to count who has no name."""
+    return request.client.host if request.client else "unknown"
 
 
 class BodyLimit:

@@ -13,8 +13,9 @@ from starlette.concurrency import run_in_threadpool
 from city_platform.api.answers import SIGNED_IN, UploadAnswer, UploadInstructions, answers, body_of
 from city_platform.api.desk import Desk, json_response
 from city_platform.api.incidents import Json, TheDesk, Who
+from city_platform.api.limits import address_of
 from city_platform.api.problems import Problem
-from city_platform.api.requests import MediaRequest, read_media
+from city_platform.api.requests import MediaRequest, read
 from city_platform.incidents.identity import is_incident_id, new_incident_id
 from city_platform.incidents.model import PICTURES, Incident, Media
 from city_platform.incidents.pictures import BYTES_LIMIT, redrawn
@@ -88,7 +89,7 @@ def approve(incident_id: str, name: str, desk: TheDesk, actor: Who) -> Response:
 
 def offer_upload(desk: Desk, incident_id: str, payload: object, actor: Actor) -> UploadAnswer:
     """An upload address. Raises InvalidRequest, IncidentNotFound, NotYours."""
-    wanted = read_media(payload)
+    wanted = read(MediaRequest, payload)
     desk.service.admits_media(incident_id, actor)
     now = desk.clock.now()
     name = new_incident_id(now)
@@ -150,13 +151,13 @@ def approve_picture(desk: Desk, incident_id: str, name: str, actor: Actor) -> In
 )
 async def receive(token: str, request: Request, desk: TheDesk) -> Response:
     """The address is all the right that is needed, and good for one picture."""
-    desk.writes.take(f"upload {request.client.host if request.client else ''}")
+    desk.writes.take(f"upload {address_of(request)}")
     if not isinstance(desk.uploads, SignedUploads):
         raise IncidentNotFound("uploads go to another address")
     try:
         offered = desk.uploads.read(token)
     except BadUploadAddress as error:
-        return Problem(404, "not-found", str(error)).response()
+        return Problem(404, "not-found", str(error)).response(request.state.request_id)
     data = await request.body()
     if request.headers.get("content-type") != offered.content_type or not data or len(data) > offered.limit:
         said = f"send 1 to {offered.limit} bytes as {offered.content_type}"
@@ -164,7 +165,8 @@ async def receive(token: str, request: Request, desk: TheDesk) -> Response:
     try:
         await run_in_threadpool(desk.store.put, offered.key, data, create_only=True)
     except ObjectExists:
-        return Problem(409, "repeated", "something was sent to this address before: ask for another one").response()
+        said = "something was sent to this address before: ask for another one"
+        return Problem(409, "repeated", said).response(request.state.request_id)
     return Response(status_code=204)
 
 

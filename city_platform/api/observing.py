@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from city_platform.api.html import answer_of
 from city_platform.api.problems import Problem, problem_of
 from city_platform.incidents.codec import rfc3339
 from city_platform.incidents.roles import Actor
@@ -65,7 +66,7 @@ class Observing:
         except Exception as error:  # noqa: BLE001 -- whatever failed, the client gets an answer and the log a place
             failure = error
             if not status:
-                await problem_of(error).response(request_id)(scope, receive, answering)
+                await answer_of(problem_of(error), scope, request_id)(scope, receive, answering)
         self._log(scope, request_id, status, sent, time.perf_counter() - started, failure)
 
     def _log(

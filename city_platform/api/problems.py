@@ -13,14 +13,15 @@ from city_platform.api.auth import Unauthorized
 from city_platform.api.limits import TooFast, TooLarge
 from city_platform.errors import TransientError
 from city_platform.incidents.cursor import BadCursor
+from city_platform.incidents.idempotency import KeyReused
 from city_platform.incidents.report import Fault, InvalidRequest
 from city_platform.incidents.repository import AlreadyDone, VersionConflict
 from city_platform.incidents.roles import Actor
-from city_platform.incidents.service import IncidentNotFound, KeyReused
+from city_platform.incidents.service import IncidentNotFound
 from city_platform.incidents.transitions import IllegalTransition, IncompleteTransition, NotYours
 
 MEDIA_TYPE = "application/problem+json"
-_RETRY_SECONDS = 5
+RETRY_SECONDS = 5  # after a failure that passes
 _URN = "urn:city-platform:problem:"
 
 
@@ -113,7 +114,7 @@ def problem_of(error: Exception, actor: Actor | None = None) -> Problem:  # noqa
             return Problem(429, "too-fast", str(error), headers={"Retry-After": str(error.wait)})
         case TransientError():
             detail = "the service cannot answer now, nothing was lost: try again"
-            return Problem(503, "unavailable", detail, headers={"Retry-After": str(_RETRY_SECONDS)})
+            return Problem(503, "unavailable", detail, headers={"Retry-After": str(RETRY_SECONDS)})
     return Problem(500, "failure", "the service failed; the request's name leads to the cause in its log")
 
 

@@ -1,8 +1,11 @@
 """The form for citizens: HTML that works without a script, and says beside each field what is wrong with it.
 
-Two pages: choose what it is about, then describe it, with that category's own questions.
+Two pages: choose what it is about, then describe it, with that category's own questions. Where scripts run, a small one
+keeps what was typed until it is sent.
 """
 
+import hashlib
+import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,14 +17,14 @@ from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
 from city_platform.api.desk import Desk
-from city_platform.api.html import html_response
+from city_platform.api.html import DANGER, html_response, problem_page, site_page
 from city_platform.api.incidents import TheDesk, Who
 from city_platform.api.problems import Problem
 from city_platform.incidents.reference import Attribute, AttributeType, Category
 from city_platform.incidents.report import Fault, InvalidRequest
 from city_platform.incidents.roles import ANONYMOUS, Actor
-from city_platform.incidents.service import IncidentNotFound, KeyReused
-from city_platform.pages import escape, page
+from city_platform.incidents.service import IncidentNotFound
+from city_platform.pages import escape
 
 _STYLE = """\
 form { max-width: 38rem; } fieldset { border: 1px solid var(--line); border-radius: .4rem; margin: 1.2rem 0;
@@ -35,7 +38,51 @@ input[type=text], input[type=email], input[type=tel], textarea, select { width: 
 button { font: inherit; font-weight: 600; color: var(--page); background: var(--accent); border: 0;
   border-radius: .3rem; padding: .7rem 1.4rem; cursor: pointer; } .kinds { columns: 2 16rem; padding-left: 1.2rem; }
 .kinds li { break-inside: avoid; margin: .35rem 0; } .ref { font-size: 1.5rem; font-weight: 700; }
+input[type=checkbox] { width: 1.25rem; height: 1.25rem; vertical-align: -.25rem; } .field div { padding: .15rem 0; }
+#draft button { color: var(--accent); background: none; border: 1px solid; padding: .3rem .7rem; }
 :root { --bad: #a3211b; } @media (prefers-color-scheme: dark) { :root { --bad: #ff9a8f; } }
+"""
+# Keeps what was typed on this device, without what is about the person, so that neither a lost connection nor a closed
+# page takes it away; and does not send it into nothing while there is no connection.
+_DRAFT = """\
+"use strict";
+const form = document.querySelector("form[method=post]"), note = document.getElementById("draft");
+const name = `draft ${form.elements.category.value}`, life = 7 * 86400e3;
+const ticked = (one) => one.type === "checkbox";
+const mine = () =>
+  [...form.elements].filter((one) => one.name && one.type !== "hidden" && !one.name.startsWith("contact."));
+const say = (text) => { note.querySelector("span").textContent = text; note.hidden = false; };
+try {
+  const kept = JSON.parse(localStorage.getItem(name));
+  if (kept && Date.now() - kept.at < life && !document.querySelector(".summary")) {
+    for (const one of mine()) {
+      const said = kept.said.filter(([field]) => field === one.name).map(([, value]) => value);
+      if (ticked(one)) one.checked = said.includes(one.value);
+      else one.value = said[0] ?? "";
+    }
+    say("This is what you wrote before, kept on this device.");
+  }
+} catch { localStorage.removeItem(name); }
+form.addEventListener("input", () => {
+  const said = mine().filter((one) => one.value && (!ticked(one) || one.checked)).map((one) => [one.name, one.value]);
+  localStorage.setItem(name, JSON.stringify({ at: Date.now(), said }));
+});
+form.addEventListener("submit", (event) => {
+  if (navigator.onLine) return;
+  event.preventDefault();
+  say("There is no connection. What you wrote is kept on this device: send it when there is one again.");
+  note.scrollIntoView();
+});
+note.querySelector("button").addEventListener("click", () => {
+  localStorage.removeItem(name);
+  for (const one of mine()) if (ticked(one)) one.checked = false; else one.value = "";
+  note.hidden = true;
+});
+"""
+_KEPT = '<p class="note" id="draft" role="status" hidden><span></span> <button type="button">Throw it away</button></p>'
+_SENT = """\
+"use strict";
+for (const name of Object.keys(localStorage)) if (name.startsWith("draft ")) localStorage.removeItem(name);
 """
 _FIELDS_LIMIT = 60
 _PLAIN = ("title", "description", "address", "postal_code", "district", "lat", "long")
@@ -96,25 +143,18 @@ def done(incident_id: str, desk: TheDesk, _: Who) -> Response:
     try:
         incident = desk.service.get(incident_id, ANONYMOUS)
     except IncidentNotFound:
-        return sorry(Problem(404, "not-found", "There is no such report, or not everybody may see it."))
+        return problem_page(Problem(404, "not-found", "There is no such report, or not everybody may see it."))
     reference = desk.service.reference
     body = [
         "<p>Your report has been received. Its number is</p>",
-        f'<p class="ref">{escape(incident.public_ref)}</p>',
-        f"<p>{escape(reference.categories[incident.category].name)}: {escape(incident.title)}</p>",
+        f'<p class="ref"><a href="/incidents/{incident.public_ref}">{incident.public_ref}</a></p>',
+        "<p>Keep it: with it you find out what becomes of your report.</p>",
+        f"<p>{escape(reference.categories[incident.category].name)}: <bdi>{escape(incident.title)}</bdi></p>",
     ]
     if incident.expected_at is not None:
         day = incident.expected_at.astimezone(reference.zone)
         body.append(f"<p>It should be dealt with by <strong>{day:%A}, {day.day} {day:%B %Y}</strong>.</p>")
-    return html_response(page("Thank you", [*body, _back()], _STYLE))
-
-
-def sorry(problem: Problem) -> Response:
-    """A problem as a page, for who came with a browser."""
-    body = [f"<p>{escape(problem.detail)}</p>", _emergency(), _back()]
-    answer = html_response(page("This did not work", body, _STYLE), problem.status)
-    answer.headers.update(problem.headers)
-    return answer
+    return html_response(site_page("Thank you", [*body, _back()], _STYLE, _script(_SENT)))
 
 
 def _take(desk: Desk, actor: Actor, form: Form) -> Response:
@@ -123,11 +163,11 @@ def _take(desk: Desk, actor: Actor, form: Form) -> Response:
     if chosen is None:
         return html_response(_kinds(desk), 400)
     payload = _payload(category, chosen, form)
+    # What was sent before, then gone back to and changed, is another report, and it may be sent twice, too.
+    key = form.value("key")
+    once = hashlib.sha256(json.dumps([key, payload]).encode()).hexdigest() if key else None
     try:
-        try:
-            reported = desk.service.report(payload, actor, form.value("key")[:255] or None)
-        except KeyReused:  # sent before, then gone back to and changed: another report
-            reported = desk.service.report(payload, actor)
+        reported = desk.service.report(payload, actor, once)
     except InvalidRequest as error:
         return html_response(_form(desk, category, chosen, Form(form.values, error.faults)), 400)
     return RedirectResponse(f"/report/done/{reported.incident.incident_id}", 303)
@@ -175,7 +215,7 @@ def _kinds(desk: Desk) -> str:
         f'<br><span class="hint">{escape(one.description)}</span></li>'
         for code, one in desk.service.reference.categories.items()
     )
-    return page("What would you like to report?", [f'<ul class="kinds">{listed}</ul>', _emergency()], _STYLE)
+    return site_page("What would you like to report?", [f'<ul class="kinds">{listed}</ul>', DANGER], _STYLE, at=PATH)
 
 
 def _form(desk: Desk, category: str, chosen: Category, form: Form) -> str:
@@ -197,7 +237,8 @@ def _form(desk: Desk, category: str, chosen: Category, form: Form) -> str:
         _field(form, "contact.name", fill="name"),
     ]
     body = [
-        _emergency(),
+        DANGER,
+        _KEPT,
         _summary(form, chosen),
         '<form method="post" action="/report" novalidate>',
         f'<input type="hidden" name="category" value="{escape(category)}">',
@@ -208,7 +249,8 @@ def _form(desk: Desk, category: str, chosen: Category, form: Form) -> str:
         "<button>Send the report</button></form>",
         '<p><a href="/report">It is about something else</a></p>',
     ]
-    return page(f"Please check your report: {chosen.name}" if form.faults else f"Report: {chosen.name}", body, _STYLE)
+    title = f"Please check your report: {chosen.name}" if form.faults else f"Report: {chosen.name}"
+    return site_page(title, body, _STYLE, _script(_DRAFT), at=PATH)
 
 
 def _summary(form: Form, chosen: Category) -> str:
@@ -260,14 +302,14 @@ def _field(
     extra = f' inputmode="{mode}"' if mode else ""
     extra += " required" if required else ""
     control = (
-        f'<input type="{kind}" id="{name}" name="{name}" autocomplete="{fill}"{extra}{{described}} '
+        f'<input type="{kind}" id="{name}" name="{name}" dir="auto" autocomplete="{fill}"{extra}{{described}} '
         f'value="{_value(form, name)}">'
     )
     return _around(form, name, label or _LABELS[name], hint, control)
 
 
 def _area(form: Form, name: str, label: str, hint: str) -> str:
-    control = f'<textarea id="{name}" name="{name}" rows="5"{{described}}>{_value(form, name)}</textarea>'
+    control = f'<textarea id="{name}" name="{name}" dir="auto" rows="5"{{described}}>{_value(form, name)}</textarea>'
     return _around(form, name, label, hint, control)
 
 
@@ -315,8 +357,9 @@ def _several(form: Form, name: str, label: str, choices: Mapping[str, str]) -> s
     )
 
 
-def _emergency() -> str:
-    return '<p class="note">If somebody is in danger, call 9-1-1.</p>'
+def _script(text: str) -> str:
+    """A script that runs once the page is there; where none run, the page works without."""
+    return f'<script type="module">\n{text}</script>\n'
 
 
 def _back() -> str:

@@ -2,11 +2,11 @@
 
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from city_platform.incidents.model import Resolution, Status
 from city_platform.incidents.pictures import BYTES_LIMIT, CONTENT_TYPES
-from city_platform.incidents.report import Fault, InvalidRequest, read_fields
+from city_platform.incidents.report import InvalidRequest, read_fields
 from city_platform.incidents.service import BULK_LIMIT, NOTE_LIMIT
 
 Note = Annotated[str, Field(strict=True, min_length=1, max_length=NOTE_LIMIT)]
@@ -45,12 +45,20 @@ class CommentRequest(BaseModel):
     public: Annotated[bool, Field(strict=True)] = False
 
 
+def _picture(content_type: str) -> str:
+    if content_type not in CONTENT_TYPES:
+        raise ValueError(f"send one of: {', '.join(CONTENT_TYPES)}")
+    return content_type
+
+
 class MediaRequest(BaseModel):
     """A picture to come: its type and how many bytes it has."""
 
     model_config = ConfigDict(extra="forbid")
 
-    content_type: Annotated[str, Field(strict=True, json_schema_extra={"enum": list(CONTENT_TYPES)})]
+    content_type: Annotated[
+        str, Field(strict=True, json_schema_extra={"enum": list(CONTENT_TYPES)}), AfterValidator(_picture)
+    ]
     bytes: Annotated[int, Field(strict=True, ge=1, le=BYTES_LIMIT)]
 
 
@@ -60,11 +68,3 @@ def read(model: type[Model], payload: Any) -> Model:
     if faults:
         raise InvalidRequest(faults)
     return model.model_construct(**values)
-
-
-def read_media(payload: Any) -> MediaRequest:
-    """Raises InvalidRequest."""
-    request = read(MediaRequest, payload)
-    if request.content_type not in CONTENT_TYPES:
-        raise InvalidRequest([Fault("content_type", "unknown", f"send one of: {', '.join(CONTENT_TYPES)}")])
-    return request

@@ -206,6 +206,12 @@ class DynamoDBIncidentRepository:
             answer = self._client.get_item(TableName=self._tables.incidents, Key=_id(incident_id), ConsistentRead=True)
         return codec.incident(_item(answer["Item"])) if "Item" in answer else None
 
+    def marked(self, key: str) -> str | None:
+        with _typed():
+            answer = self._client.get_item(TableName=self._tables.marks, Key={"mark": {"S": key}}, ConsistentRead=True)
+        found = answer.get("Item", {})
+        return None if "expires_at" in found or not found else found["incident_id"]["S"]
+
     def list(self, listing: Listing, limit: int, after: Position | None = None) -> Sequence[Incident]:
         keys = self._newest_first(listing, limit, _position(after) if after else None)
         found: list[Incident] = []

@@ -8,6 +8,7 @@ from ulid import ULID
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _REFERENCE_LENGTH = 6
+_ALIKE = str.maketrans("OIL", "011")  # as people read and hear them; the alphabet has none of the three
 _ULID = re.compile(f"[0-7][{_CROCKFORD}]{{25}}")
 
 
@@ -24,3 +25,12 @@ def is_incident_id(text: str) -> bool:
 def new_public_ref(prefix: str, year: int) -> str:
     """`VAN-2026-7K3MQ9`: one of a thousand million a year, so the store has to refuse one that is taken."""
     return f"{prefix}-{year}-{''.join(secrets.choice(_CROCKFORD) for _ in range(_REFERENCE_LENGTH))}"
+
+
+def read_public_ref(text: str, prefix: str) -> str | None:
+    """The reference that somebody has copied or heard: in any case, with or without hyphens; None for anything else."""
+    letters = "".join(character for character in text.upper() if character not in " -\t")[: len(prefix) + 20]
+    found = re.fullmatch(f"{re.escape(prefix)}([0-9]{{4}})([0-9A-Z]{{{_REFERENCE_LENGTH}}})", letters)
+    if found is None:
+        return None
+    return f"{prefix}-{found[1]}-{found[2].translate(_ALIKE)}"

@@ -217,7 +217,7 @@ def _said(error: ErrorDetails) -> str:
 
 
 _WORDS: Mapping[str, str] = {
-    "string_too_short": "write at least {min_length} characters",
+    "string_too_short": "write {min_length} or more characters",
     "string_too_long": "write at most {max_length} characters",
     "string_type": "give a text",
     "bool_type": "give true or false",

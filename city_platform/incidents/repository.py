@@ -136,6 +136,10 @@ class IncidentRepository(Protocol):
         """The newest version; sees every change that was accepted before the call."""
         ...
 
+    def marked(self, key: str) -> str | None:
+        """The id of the incident with which a mark that never expires was set, None where there is no such mark."""
+        ...
+
     def list(self, listing: Listing, limit: int, after: Position | None = None) -> Sequence[Incident]:
         """At most `limit` incidents from the newest to the oldest, those after `after` in that order.
 

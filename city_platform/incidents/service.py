@@ -1,18 +1,17 @@
 """What can be done with incidents: the one service beneath REST, GraphQL and Open311."""
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from city_platform.errors import PermanentError
 from city_platform.incidents import contact as contacts
 from city_platform.incidents.codec import milliseconds
 from city_platform.incidents.cursor import Cursors
 from city_platform.incidents.edit import edited, read_edit
-from city_platform.incidents.identity import is_incident_id, new_incident_id, new_public_ref
+from city_platform.incidents.idempotency import replay_marks, require_same
+from city_platform.incidents.identity import is_incident_id, new_incident_id, new_public_ref, read_public_ref
 from city_platform.incidents.model import (
     Contact,
     HistoryEntry,
@@ -44,13 +43,11 @@ from city_platform.incidents.transitions import NotYours, transition
 from city_platform.incidents.window import Window, reported_between
 from city_platform.ports import Clock, KeyService
 
-REPLAY_LIFE = timedelta(days=1)  # how long an idempotency key is remembered
 PAGE_LIMIT = 100
 BULK_LIMIT = 50
 MEDIA_LIMIT = 3
 _REFERENCE_ATTEMPTS = 5  # a taken reference is one in a thousand million; five in a row is a defect
 _RACES = 10  # how often a change of a counter is tried again when others change the same incident
-_KEY_LIMIT = 255
 _ROUNDS = 20  # pages of hidden incidents that one page may skip
 NOTE_LIMIT = 4000
 _DOUBTED = (Status.RESOLVED, Status.REJECTED)  # what others may say of that it is still there
@@ -59,10 +56,6 @@ _BUSY = "others are changing this incident all the time: try again"
 
 class IncidentNotFound(PermanentError):
     """There is no such incident, or this actor may not know of it: the same answer for both."""
-
-
-class KeyReused(PermanentError):
-    """The idempotency key was used for another request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +99,7 @@ class IncidentService:
             raise NotYours("your roles do not report incidents")
         now = self._now()
         report = read_report(payload, self.reference, actor, now)
-        marks = self._replay_marks(payload, actor, idempotency_key, now)
+        marks = replay_marks(payload, actor, idempotency_key, now)
         request = report.request
         hints: Sequence[Incident] = ()
         if request.lat is not None and request.long is not None:
@@ -115,14 +108,13 @@ class IncidentService:
             )
         for _ in range(_REFERENCE_ATTEMPTS):
             incident = self._new_incident(report, actor, now)
-            taken = Mark(f"ref#{incident.public_ref}", incident.incident_id)
+            taken = Mark(_reference_mark(incident.public_ref), incident.incident_id)
             try:
                 self._repository.write([self._first_change(incident, report, actor, (*marks, taken), note)])
             except AlreadyDone as done:
                 if done.mark == taken.key:
                     continue
-                if done.fingerprint != marks[0].fingerprint:
-                    raise KeyReused("this idempotency key was used for another report: use a new one") from done
+                require_same(done, marks)
                 others = [one for one in hints if one.incident_id != done.incident_id]
                 return Reported(self._existing(done.incident_id), others, replayed=True)
             return Reported(incident, hints, replayed=False)
@@ -134,6 +126,12 @@ class IncidentService:
         if incident is None or not actor.may_see(incident):
             raise IncidentNotFound("there is no such incident")
         return incident
+
+    def find(self, name: str, actor: Actor) -> Incident:
+        """By its identifier, or by the reference that people are told. Raises IncidentNotFound."""
+        reference = read_public_ref(name, self.reference.city.reference_prefix)
+        incident_id = name if reference is None else self._repository.marked(_reference_mark(reference))
+        return self.get(incident_id or "", actor)
 
     def contact(self, incident_id: str, actor: Actor) -> Contact | None:
         """How to reach the reporter, for the reporter and the staff of the district. Who asked is to be logged.
@@ -233,13 +231,25 @@ class IncidentService:
                 results[incident_id] = error
         return results
 
-    def comment(self, incident_id: str, note: str, actor: Actor, *, public: bool) -> Incident:
-        """Adds a note to the history. Staff write internal and public ones, the reporter public ones."""
+    def comment(
+        self, incident_id: str, note: str, actor: Actor, *, public: bool, idempotency_key: str | None = None
+    ) -> Incident:
+        """Adds a note to the history; once, if it is sent again under its key. Raises as `get`, NotYours, KeyReused.
+
+        Staff write internal and public ones, the reporter public ones.
+        """
         incident = self.get(incident_id, actor)
-        if not (actor.manages(incident) or (actor.reported(incident) and public)):
+        if not (actor.manages(incident) or actor.reported(incident)):
             raise NotYours("comments are for the reporter and the staff of the district")
+        if not (actor.manages(incident) or public):
+            raise NotYours("only staff write internal notes: a reporter's are public, so send it as one")
         text = _readable(note)
-        return self._raced(incident_id, actor, lambda one: one, "comment", note=text, public=public)
+        marks = replay_marks(["comment", incident_id, text, public], actor, idempotency_key, self._now())
+        try:
+            return self._raced(incident_id, actor, lambda one: one, "comment", note=text, public=public, marks=marks)
+        except AlreadyDone as done:
+            require_same(done, marks)
+            return self.get(incident_id, actor)
 
     def support(self, incident_id: str, actor: Actor) -> Incident:
         """Counts one more person who has seen it or, where it was closed, who says that it is still there.
@@ -375,17 +385,6 @@ class IncidentService:
         )
         return Change(incident, entry, marks, sealed)
 
-    def _replay_marks(self, payload: object, actor: Actor, key: str | None, now: datetime) -> tuple[Mark, ...]:
-        if key is None:
-            return ()
-        if not 1 <= len(key) <= _KEY_LIMIT:
-            raise InvalidRequest([Fault("Idempotency-Key", "length", f"use 1 to {_KEY_LIMIT} characters")])
-        # Whoever has no name shares the space of names with all others: a key of theirs has to be long by chance.
-        owner = actor.subject or "anonymous"
-        name = hashlib.sha256(f"{owner}\0{key}".encode()).hexdigest()
-        body = json.dumps(payload, sort_keys=True, ensure_ascii=False, default=str).encode("utf-8", "surrogatepass")
-        return (Mark(f"idempotency#{name}", hashlib.sha256(body).hexdigest(), now + REPLAY_LIFE),)
-
     def _existing(self, incident_id: str) -> Incident:
         incident = self._repository.get(incident_id)
         if incident is None:
@@ -409,13 +408,14 @@ class IncidentService:
         *,
         note: str | None = None,
         public: bool = False,
+        marks: tuple[Mark, ...] = (),
     ) -> Incident:
         for _ in range(_RACES):
             incident = self.get(incident_id, actor)
             try:
                 after = self._next(change(incident), self._now())
                 entry = _entry(after, incident, actor, action, note, public=public)
-                self._repository.write([Change(after, entry)])
+                self._repository.write([Change(after, entry, marks)])
             except VersionConflict:
                 continue
             return after
@@ -428,6 +428,11 @@ class IncidentService:
     @staticmethod
     def _next(incident: Incident, now: datetime) -> Incident:
         return replace(incident, version=incident.version + 1, updated_at=now)
+
+
+def _reference_mark(public_ref: str) -> str:
+    """The mark that keeps a reference from being given twice, and leads from it to its incident."""
+    return f"ref#{public_ref}"
 
 
 def _entry(

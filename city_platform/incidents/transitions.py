@@ -107,7 +107,8 @@ def _faults(
         if to is Status.DUPLICATE:
             faults |= _duplicate_faults(incident, resolution, original)
         elif resolution is None:
-            faults["resolution"] = f"closing an incident needs one of: {', '.join(Resolution)}"
+            others = ", ".join(one for one in Resolution if one is not Resolution.DUPLICATE)
+            faults["resolution"] = f"closing an incident needs one of: {others}"
         elif resolution is Resolution.DUPLICATE:
             faults["resolution"] = "to close it as a duplicate, make its status `duplicate`"
     elif resolution is not None:

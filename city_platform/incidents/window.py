@@ -9,7 +9,7 @@ from city_platform.incidents.model import UNLOCATED, Incident, Status
 from city_platform.incidents.reference import Reference
 from city_platform.incidents.repository import IncidentRepository, Listing, Pattern, Position
 
-_FIRST_BATCH = 32
+_FIRST_BATCH = 8  # there are 60 lists, and most answers are short
 _BATCH_LIMIT = 512
 _AFTER_ALL = "7" + "Z" * 25  # no identifier is greater
 

@@ -112,6 +112,10 @@ class SqliteIncidentRepository:
         row = self._database.read("SELECT item FROM incident WHERE incident_id = ?", (incident_id,))
         return codec.incident(_loaded(row[0][0])) if row else None
 
+    def marked(self, key: str) -> str | None:
+        rows = self._database.read("SELECT incident_id FROM mark WHERE key = ? AND expires_at IS NULL", (key,))
+        return str(rows[0][0]) if rows else None
+
     def list(self, listing: Listing, limit: int, after: Position | None = None) -> Sequence[Incident]:
         chosen = " AND ".join(f"{name} = ?" for name in listing.pattern.fields)
         sql = f"SELECT item FROM incident INDEXED BY {_INDEXES[listing.pattern]} WHERE {chosen}"
@@ -348,6 +352,9 @@ def _number(value: Any) -> float:
     raise TypeError(f"an item holds no {type(value).__name__}")
 
 
+_DECODER = json.JSONDecoder(parse_float=Decimal)  # made once: `json.loads` would make one for each item
+
+
 def _loaded(text: str) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads(text, parse_float=Decimal)
+    loaded: dict[str, Any] = _DECODER.decode(text)
     return loaded

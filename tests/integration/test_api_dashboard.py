@@ -1,6 +1,7 @@
 """The page of incidents for everybody: no login, no personal data, places no finer than 100 m, new ones by itself."""
 
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ def test_a_new_incident_is_on_the_page_without_anybody_doing_anything(here: Town
     assert "Nothing was reported." in empty.text
     accessible(empty.text)
     made = here.report(here.auth("c1", "citizen"), title="Hole <here>".replace("<here>", "& there"))
+    here.clock.time += timedelta(seconds=10)
     shown = here.client.get("/dashboard")
     assert made["public_ref"] in shown.text
     assert "Hole &amp; there" in shown.text
@@ -63,3 +65,27 @@ def test_places_on_the_map_are_no_finer_than_a_hundred_metres(here: Town) -> Non
     page = here.client.get("/dashboard").text
     assert len(set(re.findall(r'<circle cx="[0-9.]+" cy="[0-9.]+"', page))) == 1
     assert page.count("<circle") == 3
+
+
+def test_the_page_is_made_once_for_all_who_ask_within_some_seconds(here: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = SqliteIncidentRepository.counts
+    times: list[int] = []
+
+    def counting(repository: SqliteIncidentRepository) -> Counted:
+        times.append(1)
+        return counted(repository)
+
+    monkeypatch.setattr(SqliteIncidentRepository, "counts", counting)
+    for expected in (1, 2):
+        for address in ("/dashboard", "/dashboard?refresh=off", "/dashboard"):
+            assert here.client.get(address).status_code == 200
+        assert len(times) == expected
+        here.clock.time += timedelta(seconds=5)
+
+
+def test_the_page_holds_still_for_who_wants_it(here: Town) -> None:
+    renewed = here.client.get("/dashboard")
+    still = re.search(r'<a href="([^"]+)">Hold still</a>', renewed.text)
+    assert still
+    assert "refresh" in renewed.headers
+    assert "refresh" not in here.client.get(still[1]).headers

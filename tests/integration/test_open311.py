@@ -1,7 +1,7 @@
 """Open311 GeoReport v2 through the whole API: against its specification, its Swagger, and other cities' servers."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,11 +19,12 @@ from city_platform.cli.app import app
 from city_platform.deployment import open_platform
 from city_platform.deployment.incidents import open_incident_repository, open_incident_service
 from city_platform.incidents.api_keys import ApiKeys
-from city_platform.incidents.model import Resolution, Status
+from city_platform.incidents.model import Incident, Resolution, Status
 from city_platform.incidents.roles import ANONYMOUS, Actor
 from city_platform.incidents.service import IncidentService
+from city_platform.local.incidents import SqliteIncidentRepository
 from tests import open311 as spec
-from tests.incidents import NOW, incident
+from tests.incidents import NOW, change, incident
 from tests.open311 import as_texts, spark, violations
 from tests.town import StandingClock
 
@@ -39,8 +40,8 @@ class Town:
         clock = StandingClock()
         self.client = TestClient(open_api(home, {}, rate_limit=0, clock=clock), raise_server_exceptions=True)
         platform = open_platform(home, {}, clock)
-        repository = open_incident_repository(home, clock, {})
-        self.service: IncidentService = open_incident_service(platform, repository, {})
+        self.repository = open_incident_repository(home, clock, {})
+        self.service: IncidentService = open_incident_service(platform, self.repository, {})
         _, self.key = ApiKeys(platform.lake.store, clock).create("Street reporter")
 
     def get(self, resource: str, expected: int = 200, /, **query: str) -> Any:
@@ -277,6 +278,26 @@ paths = st.sampled_from(["requests", "services", "services/waste", "discovery"])
     st.sampled_from(["requests", "services", "tokens"]),
     st.text(min_size=1, max_size=20).map(lambda one: quote(one, safe="")),
 )
+
+
+def test_a_short_page_reads_few_of_each_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    town = Town(tmp_path)
+    reported = [incident(-minute) for minute in range(100)]
+    for first in range(0, 100, 20):
+        town.repository.write([change(one) for one in reported[first : first + 20]])
+    read: list[Incident] = []
+    listed = SqliteIncidentRepository.list
+
+    def counting(*given: Any) -> Sequence[Incident]:
+        found = listed(*given)
+        read.extend(found)
+        return found
+
+    monkeypatch.setattr(SqliteIncidentRepository, "list", counting)
+    assert [one["service_request_id"] for one in town.get("requests", page_size="5")] == [
+        one.incident_id for one in reported[:5]
+    ]
+    assert len(read) <= 2 * 10  # for XML and JSON
 
 
 @given(paths, st.sampled_from(["xml", "json", "XML"]), st.lists(st.tuples(names, words), max_size=6), st.booleans())

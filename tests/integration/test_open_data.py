@@ -228,6 +228,21 @@ def test_downloads_are_cached_resumed_and_licensed(office: Office) -> None:
         assert office.client.get(f"/open-data/{absent}").status_code == 404
 
 
+def test_where_nothing_is_published_the_page_says_so(office: Office) -> None:
+    assert "Nothing is published yet." in office.client.get("/open-data").text
+
+
+def test_people_find_every_file_on_a_page(office: Office) -> None:
+    for year in (0, 1):
+        office.repository.write([change(incident(-year * YEAR))])
+    office.publish()
+    shown = office.client.get("/open-data").text
+    links = re.findall(r'<a href="(/open-data/incidents/[^"]+)">(CSV|GeoJSON|Parquet), [\d,.]+ KB</a>', shown)
+    assert len(links) == 6
+    for address, _ in links:
+        assert office.client.get(address).status_code == 200
+
+
 def test_catalogs_hold_what_their_standards_demand(tmp_path: Path, trees: Dataset) -> None:
     tagged = replace(trees, contract=replace(trees.contract, tags=("open-data", "trees")))
     untagged = replace(trees, name="inside", contract=replace(trees.contract, tags=("trees",)))

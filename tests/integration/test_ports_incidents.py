@@ -182,6 +182,12 @@ def test_marks_go_where_a_change_says_so_and_where_the_incident_is_forgotten(sto
         store.write([change(other, before, marks=(Mark(name, "y"),))])
 
 
+def test_a_mark_that_stays_leads_to_its_incident(store: IncidentRepository) -> None:
+    made = incident()
+    store.write([change(made, marks=(Mark("ref#A", "x"), Mark("key#A", "x", NOW + timedelta(days=1))))])
+    assert [store.marked(key) for key in ("ref#A", "ref#B", "key#A")] == [made.incident_id, None, None]
+
+
 def test_what_is_left_of_an_incident_is_forgotten_and_nothing_of_others(store: IncidentRepository) -> None:
     gone, kept = incident(), incident(1)
     for one in (gone, kept):

@@ -447,6 +447,9 @@ def test_the_zone_page_draws_its_hour_and_lists_its_sensors(local: Watched) -> N
     assert "Mean speed by the minute" in page
     for number in REGISTRY.number[REGISTRY.sensors(1)].tolist():
         assert sensor_id(number) in page
+    said = re.search(r'<details id="sensors"><summary>(\d+) of (\d+) sensors', page)
+    assert said
+    assert 0 < int(said[1]) <= int(said[2]) == len(REGISTRY.number[REGISTRY.sensors(1)])
     missing = local.client.get("/traffic/zones/%3Cb%3E")
     assert (missing.status_code, "<b>" in missing.text) == (404, False)
 

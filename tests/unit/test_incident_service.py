@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from city_platform.incidents.cursor import Cursors
+from city_platform.incidents.idempotency import KeyReused
 from city_platform.incidents.model import UNLOCATED, Contact, Resolution, Severity, Status, Visibility
 from city_platform.incidents.report import InvalidRequest
 from city_platform.incidents.repository import AlreadyDone, Listing, Pattern, VersionConflict
 from city_platform.incidents.roles import ANONYMOUS
-from city_platform.incidents.service import IncidentNotFound, IncidentService, KeyReused
+from city_platform.incidents.service import IncidentNotFound, IncidentService
 from city_platform.incidents.transitions import NotYours
 from city_platform.local.incidents import SqliteIncidentRepository
 from city_platform.local.keys import LocalKeyService
@@ -228,3 +229,45 @@ def test_closing_many_needs_a_manager_and_answers_for_each(service: IncidentServ
     results = service.close_in_bulk([one, two], Status.REJECTED, MANAGER, note="spam", resolution=Resolution.SPAM)
     assert getattr(results[one], "status", None) is Status.REJECTED
     assert "cannot become" in str(results[two])
+
+
+@pytest.mark.parametrize("said", ["{0}", " {0} ", "{1}", "van 2026 {2}", "VAN2026{2}", "{3}"])
+def test_an_incident_is_found_by_the_reference_however_it_is_written(service: IncidentService, said: str) -> None:
+    made = service.report(report(), CITIZEN).incident
+    ref = made.public_ref
+    misheard = ref[:-6] + ref[-6:].replace("0", "o").replace("1", "l")
+    found = service.find(said.format(ref, ref.lower(), ref[-6:], misheard), ANONYMOUS)
+    assert (found, service.find(made.incident_id, ANONYMOUS)) == (made, made)
+
+
+@pytest.mark.parametrize("said", ["VAN-2026-AAAAAA", "VAN-2026", "", "VAN-2026-7K3MQ9-1", "ref#VAN", "\u0660" * 4])
+def test_no_incident_is_found_by_anything_else(service: IncidentService, said: str) -> None:
+    service.report(report(), CITIZEN)
+    with pytest.raises(IncidentNotFound):
+        service.find(said, ANONYMOUS)
+
+
+def test_a_reference_shows_nobody_more_than_an_identifier(service: IncidentService) -> None:
+    made = service.report(report(visibility="private"), CITIZEN).incident
+    assert service.find(made.public_ref, CITIZEN) == made
+    with pytest.raises(IncidentNotFound):
+        service.find(made.public_ref, OTHER)
+
+
+def test_a_note_sent_again_under_its_key_is_one_note(service: IncidentService) -> None:
+    made = service.report(report(), CITIZEN).incident
+    for _ in range(2):
+        after = service.comment(made.incident_id, "It has grown.", CITIZEN, public=True, idempotency_key="key-1")
+        assert after.version == 2
+    with pytest.raises(KeyReused):
+        service.comment(made.incident_id, "Another note.", CITIZEN, public=True, idempotency_key="key-1")
+    service.comment(made.incident_id, "It has grown.", CITIZEN, public=True, idempotency_key="key-2")
+    notes = [one.note for one in service.history(made.incident_id, OFFICER) if one.action == "comment"]
+    assert notes == ["It has grown."] * 2
+
+
+def test_a_reporter_is_told_that_their_notes_are_public(service: IncidentService) -> None:
+    made = service.report(report(), CITIZEN).incident
+    for actor, why in ((CITIZEN, "a reporter's are public"), (OTHER, "for the reporter and the staff")):
+        with pytest.raises(NotYours, match=why):
+            service.comment(made.incident_id, "It has grown.", actor, public=False)

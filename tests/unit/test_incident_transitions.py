@@ -128,3 +128,14 @@ def test_an_incident_cannot_repeat_itself() -> None:
     one = incident()
     with pytest.raises(IncompleteTransition, match="itself"):
         transition(one, Status.DUPLICATE, actor=ADMIN, now=NOW, note="x", resolution=None, original=one)
+
+
+def test_what_is_offered_for_closing_is_taken() -> None:
+    with pytest.raises(IncompleteTransition) as told:
+        transition(incident(), Status.RESOLVED, actor=OFFICER, now=NOW, note="done", resolution=None, original=None)
+    offered = told.value.faults["resolution"].partition(": ")[2].split(", ")
+    for one in offered:
+        closed = transition(
+            incident(), Status.RESOLVED, actor=OFFICER, now=NOW, note="done", resolution=Resolution(one), original=None
+        )
+        assert closed.resolution == one

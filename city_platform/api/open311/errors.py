@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 from city_platform.api.limits import TooFast
 from city_platform.api.open311.formats import Document, Value
+from city_platform.api.problems import RETRY_SECONDS
 from city_platform.errors import CityPlatformError, PermanentError, TransientError
+from city_platform.incidents.idempotency import KeyReused
 from city_platform.incidents.report import Fault, InvalidRequest
-from city_platform.incidents.service import IncidentNotFound, KeyReused
+from city_platform.incidents.service import IncidentNotFound
 
 BAD, FORBIDDEN, NOT_FOUND, TOO_FAST, UNAVAILABLE = 400, 403, 404, 429, 503
 _SHOWN = 50  # errors; a request of a thousand wrong values is told the first
-_RETRY_SECONDS = 5
 _NAMES = {  # of our fields, where GeoReport's differ
     "category": "service_code",
     "address": "address_string",
@@ -53,7 +54,7 @@ def told(error: CityPlatformError) -> tuple[int, Document, Mapping[str, str]] | 
             mistakes, headers = [Mistake(TOO_FAST, str(error))], {"Retry-After": str(error.wait)}
         case TransientError():
             mistakes = [Mistake(UNAVAILABLE, "the service cannot answer now: try again")]
-            headers = {"Retry-After": str(_RETRY_SECONDS)}
+            headers = {"Retry-After": str(RETRY_SECONDS)}
         case _:
             return None
     listed: list[Value] = [{"code": one.code, "description": one.description} for one in mistakes[:_SHOWN]]

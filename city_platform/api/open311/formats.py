@@ -12,6 +12,8 @@ from xml.sax.saxutils import escape
 
 from starlette.responses import Response
 
+from city_platform.api.problems import json_bytes
+
 _ITEMS = {
     "services": "service",
     "service_requests": "request",
@@ -55,8 +57,7 @@ def response(
 
 
 def to_json(document: Document) -> bytes:
-    # A lone surrogate of a client's own text must not become a failure of ours.
-    return json.dumps(document.body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    return json_bytes(document.body)
 
 
 def to_xml(document: Document) -> bytes:

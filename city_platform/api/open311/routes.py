@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from city_platform.api.limits import RateLimit
+from city_platform.api.limits import RateLimit, address_of
 from city_platform.api.open311 import documents
 from city_platform.api.open311.errors import BAD, FORBIDDEN, NOT_FOUND, Mistake, Refused, told
 from city_platform.api.open311.formats import Document, Format, Value, response
@@ -153,7 +153,7 @@ class GeoReport:
 
     def _counted(self, request: Request, shown_as: str) -> Format:
         """The format asked for, after the reader was counted. Raises Refused, TooFast."""
-        self.reads.take(f"address {request.client.host if request.client else 'unknown'}")
+        self.reads.take(f"address {address_of(request)}")
         try:
             return Format(shown_as.lower())
         except ValueError as error:

@@ -13,8 +13,10 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from city_platform.api.conditional import unchanged
-from city_platform.api.limits import RateLimit
+from city_platform.api.html import html_response
+from city_platform.api.limits import RateLimit, address_of
 from city_platform.api.open_data.dcat import dcat_ap, dcat_us
+from city_platform.api.open_data.page import downloads
 from city_platform.api.open_data.refreshing import Lifespan
 from city_platform.api.open_data.shelf import Shelf
 from city_platform.api.problems import json_bytes
@@ -31,6 +33,11 @@ class OpenData:
     shelf: Shelf
     reads: RateLimit
     public_url: str | None = None
+
+    def page(self, request: Request) -> Response:
+        """For people."""
+        self._count(request)
+        return html_response(downloads(self.shelf.all().values(), self.shelf.reference, PREFIX))
 
     def data_json(self, request: Request) -> Response:
         """DCAT-US 3."""
@@ -74,18 +81,19 @@ class OpenData:
         return (self.public_url or str(request.base_url)).rstrip("/") + PREFIX
 
     def _count(self, request: Request) -> None:
-        self.reads.take(f"address {request.client.host if request.client else 'unknown'}")
+        self.reads.take(f"address {address_of(request)}")
 
 
 def router(resources: OpenData, lifespan: Lifespan | None = None) -> APIRouter:
     """The resources at their addresses. Their catalogs describe them, and so they are not in OpenAPI."""
     routes = APIRouter(prefix=PREFIX, include_in_schema=False, lifespan=lifespan)
     for path, endpoint in (
+        ("", resources.page),
         ("/data.json", resources.data_json),
         ("/catalog.jsonld", resources.catalog),
         ("/{dataset}/{name}", resources.file),
     ):
-        routes.api_route(path, methods=["GET", "HEAD"])(endpoint)
+        routes.get(path)(endpoint)
     return routes
 
 

@@ -40,7 +40,8 @@ svg.map .old text, svg.map .unknown text, svg.map .none text { fill: var(--soft)
 .map .unknown rect.p { fill: url(#dotted); } .map pattern path { stroke: var(--on); stroke-opacity: .28; fill: none; }
 .map #crossed path { stroke: var(--onf); stroke-opacity: .45; } .map pattern circle { fill: var(--soft); }
 .map a:hover rect.z, .map a:focus rect.z { stroke: var(--ink); stroke-width: 3; stroke-dasharray: none; }
-@media (max-width: 40rem) { svg.map.city text { display: none; } }
+@media (max-width: 40rem) { svg.map.city text { display: none; } svg.chart { overflow: visible; }
+  svg.chart text { font-size: 22px; } }
 .chart .free { stroke: var(--soft); stroke-dasharray: 6 4; } .chart .speed { fill: none; stroke: var(--accent);
   stroke-width: 2.5; stroke-linejoin: round; stroke-linecap: round; } .chart circle { fill: var(--accent); }
 .chart text.e { text-anchor: end; } .chart text.m { text-anchor: middle; }

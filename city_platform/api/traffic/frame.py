@@ -1,11 +1,11 @@
 """What the pages of traffic share: how they look, how they renew themselves, and what a browser may load for them."""
 
-import base64
-import hashlib
 from collections.abc import Iterable
 
+from city_platform.api.html import hash_of, site_page
 from city_platform.api.traffic import drawing
-from city_platform.pages import page
+
+PATH = "/traffic"
 
 RENEW_S = 5
 _STYLE = (
@@ -53,16 +53,12 @@ _HEAD = (
 
 def framed(title: str, body: Iterable[str], *, still: bool = False) -> str:
     """A page; it renews itself unless it is `still`. `body` has an element `at` with its time, and a hidden `lost`."""
-    return page(title, body, _STYLE, "" if still else _HEAD)
+    return site_page(title, body, _STYLE, "" if still else _HEAD, at=PATH)
 
 
-def _hash_of(tag: str) -> str:
-    text = framed("", ()).partition(f"<{tag}")[2].partition(">")[2].partition(f"</{tag}>")[0]
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
+_FRAME = framed("", ())
 _POLICY = (
-    f"default-src 'none'; style-src 'sha256-{_hash_of('style')}'; script-src 'sha256-{_hash_of('script')}'; "
+    f"default-src 'none'; style-src '{hash_of(_FRAME, 'style')}'; script-src '{hash_of(_FRAME, 'script')}'; "
     "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
 HEADERS = {"Content-Security-Policy": _POLICY, "Cache-Control": "no-cache"}

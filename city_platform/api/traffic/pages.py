@@ -8,7 +8,7 @@ from fastapi.responses import HTMLResponse
 
 from city_platform.api.incidents import Who
 from city_platform.api.traffic import drawing
-from city_platform.api.traffic.frame import HEADERS, RENEW_S, framed
+from city_platform.api.traffic.frame import HEADERS, PATH, RENEW_S, framed
 from city_platform.api.traffic.live import City, Status
 from city_platform.api.traffic.routes import Traffic, ZoneId, respond
 from city_platform.incidents.reference import Reference
@@ -19,7 +19,6 @@ from city_platform.traffic.history import HOUR_MS, History, Source
 from city_platform.traffic.registry import sensor_id
 from city_platform.traffic.zone_detail import SensorNow
 
-PATH = "/traffic"
 _NONE = "\N{EN DASH}"
 _WORST = 12
 _STEP_MS = 60_000
@@ -159,8 +158,8 @@ def _zone(
             ],
             numeric=(1, 2, 4, 5),
         ),
-        '</details><h2>Sensors</h2><p class="soft">The latest reading of each in the last minute.</p>',
-        _sensors(city, place, latest),
+        "</details>",
+        *_sensors(city, place, latest),
     ]
     return framed(f"Zone {name}", body, still=still)
 
@@ -282,7 +281,8 @@ def _chart(history: History, reference: Reference) -> str:
     )
 
 
-def _sensors(city: City, place: int, latest: Mapping[int, SensorNow]) -> str:
+def _sensors(city: City, place: int, latest: Mapping[int, SensorNow]) -> Sequence[str]:
+    """The latest reading of each sensor; folded, because on a telephone a hundred of them are twenty screens."""
     roads = city.roads
     own = roads.registry.sensors(place)
     rows = []
@@ -304,7 +304,12 @@ def _sensors(city: City, place: int, latest: Mapping[int, SensorNow]) -> str:
             "heard" if read is not None else "not heard",
             *said,
         ))  # fmt: skip
-    return table(("Sensor", "Segment", "State", "Age", "Vehicles", "Speed", "Occupancy"), rows, numeric=(3, 4, 5, 6))
+    heard = sum(int(roads.registry.number[index]) in latest for index in range(own.start, own.stop))
+    return [
+        f'<details id="sensors"><summary>{heard} of {len(rows)} sensors heard within the last minute</summary>',
+        table(("Sensor", "Segment", "State", "Age", "Vehicles", "Speed", "Occupancy"), rows, numeric=(3, 4, 5, 6)),
+        "</details>",
+    ]
 
 
 def _no_zone(zone: str) -> str:
