@@ -13,7 +13,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -67,12 +67,29 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+@dataclass(slots=True)
+class Opened:
+    """Bytes of the files that were given out to be read since somebody last asked.
+
+    A file counts as a whole and as often as it is given out: which of its columns an engine decodes, and how often a
+    query goes over them, is the engine's own.
+    """
+
+    bytes: int = 0
+
+    def take(self) -> int:
+        """The bytes since the last call."""
+        taken, self.bytes = self.bytes, 0
+        return taken
+
+
 @dataclass(frozen=True, slots=True)
 class Lake:
     """The one place that reads and writes manifests."""
 
     store: ObjectStore
     clock: Clock
+    opened: Opened = field(default_factory=Opened, compare=False, repr=False)
 
     def latest(self, layer: str, dataset: str, partition: str) -> Manifest | None:
         """The newest published version, or None."""
@@ -117,11 +134,12 @@ class Lake:
         return sorted({key[len(prefix) :].split("/", 1)[0] for key in self.store.keys(prefix)})
 
     def paths(self, manifest: Manifest, part: str) -> Sequence[Path]:
-        """Local files holding a part's rows, in order. Raises VersionPruned, and ObjectNotFound where it is not known
-        why a file is gone.
+        """Local files holding a part's rows, in order; `opened` counts them. Raises VersionPruned, and ObjectNotFound
+        where it is not known why a file is gone.
         """
+        files = manifest.parts.get(part, ())
         try:
-            return [self.store.local_path(file.key) for file in manifest.parts.get(part, ())]
+            paths = [self.store.local_path(file.key) for file in files]
         except ObjectNotFound as error:
             try:
                 note = json.loads(self.store.get(_key(PRUNED, manifest)))
@@ -131,6 +149,8 @@ class Lake:
                 f"version {manifest.version} of {manifest.dataset}/{manifest.layer} {manifest.partition} was pruned at "
                 f"{note['pruned_at']}: its files are gone"
             ) from error
+        self.opened.bytes += sum(file.bytes for file in files)
+        return paths
 
     def publish(
         self,
