@@ -44,16 +44,26 @@ def test_an_answer_is_what_the_learners_platform_says_at_that_moment(home: Path)
     assert check(home, "3=2") == (0, ["right"])
 
 
-def test_whoever_gives_no_answers_is_asked_and_told_where_to_look(home: Path) -> None:
-    local_key_service(home).ensure(KEY)
-    typed = "nothing\nopen\n1\n7\n5\n"
-    done = CliRunner().invoke(app, ["lessons", "check", LESSON, "--home", str(home)], input=typed)
+def test_whoever_gives_no_answers_is_asked_and_told_where_to_look(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {"Which keys?": ("keys list", "keys[].name"), "Which entries?": ("audit verify", "entries")}
+    asked |= {"How many keys?": ("keys list", "length(keys)"), "Is it whole?": ("audit verify", "intact")}
+    questions = (
+        f"**{place}.** {text}\n\n<!-- answer\n{command}\n{expression}\n-->\n"
+        for place, (text, (command, expression)) in enumerate(asked.items(), 1)
+    )
+    page = "\n".join(["# Look around\n\nFor guests, 1 minutes.\n", *questions])
+    tmp_path.joinpath("around.md").write_text(page, "utf-8")
+    monkeypatch.setattr("city_platform.cli.lessons.FOLDER", tmp_path)
+    done = CliRunner().invoke(app, ["lessons", "check", "around", "--home", str(home)], input="none\n7\n0\nyes\n")
     assert done.exit_code == 1
-    assert LESSONS[LESSON].questions[2].text in " ".join(done.stderr.split())
+    assert [text in done.stderr for text in asked] == [True] * len(asked)
     told = " ".join(done.stdout.split())
     assert "1. nothing to compare with yet" in told
+    assert "2. not what the platform says: look at `city-platform audit verify` once more" in told
     assert "3. right" in told
-    assert "4. not what the platform says: look at `city-platform audit verify` once more" in told
+    assert "4. right" in told
 
 
 @pytest.mark.parametrize(
