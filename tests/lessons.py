@@ -51,16 +51,18 @@ class Learner:
 
     def work_through(self, lesson: Lesson, stack: ExitStack) -> None:
         """Types every command; what lasts ends with `stack`. Fails where one returns more than 1."""
-        token = ""
+        token = incident = ""
         for line in commands(lesson):
             typed = line.removeprefix("uv run ").replace(" /tmp/", f" {self.home.parent}/")
             typed = typed.replace("127.0.0.1:8000", f"127.0.0.1:{self.port}").replace("TOKEN", token)
+            typed = typed.replace("INCIDENT/", f"{incident}/")
             for place, truth in enumerate(self.truths(lesson) if "ANSWER-" in typed else (), 1):
                 typed = typed.replace(f"ANSWER-{place}", str(truth))
             program, *words = shlex.split(typed)
             if program != "city-platform":
                 done = subprocess.run([program, *words], capture_output=True, text=True, timeout=60, check=True)
-                assert done.stdout, line
+                said = json.loads(done.stdout)
+                incident = said.get("incident_id", incident)
             elif words[:1] in _LASTING or words[:2] in _LASTING:
                 stack.enter_context(self._lasting(words))
             else:
