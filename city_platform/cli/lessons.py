@@ -135,10 +135,11 @@ def _ask(session: Session, question: "Question") -> Mapping[str, Any]:
 def _judged(question: "Question", answer: str, told: Mapping[str, Any]) -> Mapping[str, Any]:
     from city_platform.lessons import matches
 
-    truth = question.truth(told)
+    why = told.get("error")
+    truth = question.truth(told) if why is None else None
     outcome = "not yet" if truth is None else "right" if matches(answer, truth) else "wrong"
     looked = f"city-platform {' '.join(question.command)}"
-    return {"number": question.number, "outcome": outcome, "asked": looked, "why": told.get("error")}
+    return {"number": question.number, "outcome": outcome, "asked": looked, "why": why}
 
 
 def _line(one: Mapping[str, Any]) -> str:

@@ -49,6 +49,7 @@ def test_whoever_gives_no_answers_is_asked_and_told_where_to_look(
 ) -> None:
     asked = {"Which keys?": ("keys list", "keys[].name"), "Which entries?": ("audit verify", "entries")}
     asked |= {"How many keys?": ("keys list", "length(keys)"), "Is it whole?": ("audit verify", "intact")}
+    asked["How many rows?"] = ("quality review business_licences 1999", "sum(partitions[].rows)")
     questions = (
         f"**{place}.** {text}\n\n<!-- answer\n{command}\n{expression}\n-->\n"
         for place, (text, (command, expression)) in enumerate(asked.items(), 1)
@@ -56,11 +57,12 @@ def test_whoever_gives_no_answers_is_asked_and_told_where_to_look(
     page = "\n".join(["# Look around\n\nFor guests, 1 minutes.\n", *questions])
     tmp_path.joinpath("around.md").write_text(page, "utf-8")
     monkeypatch.setattr("city_platform.cli.lessons.FOLDER", tmp_path)
-    done = CliRunner().invoke(app, ["lessons", "check", "around", "--home", str(home)], input="none\n7\n0\nyes\n")
+    done = CliRunner().invoke(app, ["lessons", "check", "around", "--home", str(home)], input="none\n7\n0\nyes\n9\n")
     assert done.exit_code == 1
     assert [text in done.stderr for text in asked] == [True] * len(asked)
     told = " ".join(done.stdout.split())
-    assert "1. nothing to compare with yet" in told
+    assert "1. nothing to compare with yet: do what the lesson says before it" in told
+    assert "5. nothing to compare with yet: business_licences/cleaned has no data for 1999" in told
     assert "2. not what the platform says: look at `city-platform audit verify` once more" in told
     assert "3. right" in told
     assert "4. right" in told
