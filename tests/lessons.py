@@ -75,7 +75,7 @@ class Learner:
 
     def call(self, *words: str) -> tuple[int, str]:
         """Exit code and standard output of a command in this process."""
-        done = CliRunner().invoke(app, [*words, "--home", str(self.home)] if _has_home(words) else [*words])
+        done = CliRunner(env={"CITY_PLATFORM_HOME": str(self.home)}).invoke(app, words)
         assert isinstance(done.exception, SystemExit | None), (words, done.exception)
         return done.exit_code, done.stdout
 
@@ -109,10 +109,6 @@ class Learner:
         finally:
             os.kill(child.pid, signal.SIGTERM)
             child.wait(60)
-
-
-def _has_home(words: Sequence[str]) -> bool:
-    return words[0] not in {"generate", "lessons", "rules", "datasets"} or list(words[:2]) == ["lessons", "check"]
 
 
 def _until_answered(url: str) -> None:

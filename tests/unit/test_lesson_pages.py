@@ -74,7 +74,7 @@ def test_a_page_that_ends_with_its_question_or_asks_nothing_is_refused() -> None
 def test_every_command_of_a_page_and_behind_its_questions_is_one(lesson: Lesson) -> None:
     typed = [line for line in commands(lesson) if not line.startswith("curl ")]
     assert typed
-    for line in [*typed, *(f"city-platform {' '.join(one.command)} --json" for one in lesson.questions)]:
+    for line in [*typed, *(f"city-platform {' '.join(one.command)} --home here --json" for one in lesson.questions)]:
         check(line)
 
 
