@@ -21,6 +21,7 @@ from resources.openlineage import lineage_events
 from resources.platform import PlatformResource
 
 _BEGINNINGS = {Granularity.YEAR: "0 0 1 1 *", Granularity.DAY: "0 0 * * *", Granularity.HOUR: "0 * * * *"}
+BYTES_READ = "bytes read"  # metadata: of the files that a step opened to make a version
 RETRY_SECONDS = 5
 RETRIES = 2
 
@@ -147,10 +148,14 @@ def column_schema(columns: Sequence[Column]) -> dg.TableSchema:
 def materialization(
     dataset: Dataset, manifest: Manifest, lake: Lake, more: Mapping[str, dg.MetadataValue] | None = None
 ) -> dg.MaterializeResult[None]:
-    """What a published version tells the UI: counts, bytes, digest, places, columns, a preview and `more`."""
+    """What a published version tells the UI: counts, bytes, digest, places, columns, a preview and `more`.
+
+    Of several versions made in one step the first tells what all of them together read.
+    """
     metadata: dict[str, dg.MetadataValue] = {
         "dagster/row_count": dg.MetadataValue.int(manifest.counts["rows"]),
         "bytes": dg.MetadataValue.int(manifest.size),
+        BYTES_READ: dg.MetadataValue.int(lake.opened.take()),
         "sha256": dg.MetadataValue.text(manifest.sha256),
         "version": dg.MetadataValue.text(manifest.version),
         "files": dg.MetadataValue.md(_file_table(manifest, lake)),

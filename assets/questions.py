@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
-from assets.graph import asset_key, markdown_table, typed_failures
+from assets.graph import BYTES_READ, asset_key, markdown_table, typed_failures
 from assets.jobs import UnresolvedAssetJobDefinition
 from city_platform.contracts.model import Classification
 from city_platform.datasets import Dataset
@@ -53,6 +53,7 @@ def questions_asset(dataset: Dataset) -> dg.AssetsDefinition:
                     ", ".join(manifest.details["years_behind_a_closed_gate"]) or "none"
                 ),
                 "dagster/row_count": dg.MetadataValue.int(manifest.counts["rows"]),
+                BYTES_READ: dg.MetadataValue.int(adapters.lake.opened.take()),
             },
             data_version=dg.DataVersion(manifest.version),
         )

@@ -1,5 +1,5 @@
-"""Measures every run that ends: how it ended, how long it and its steps took, what it tried again, wrote and judged;
-and how long those in progress have been.
+"""Measures every run that ends: how it ended, how long it and its steps took, what it tried again, read, wrote and
+judged; and how long those in progress have been.
 
 It reads Dagster's event log and not the runs' processes: a run whose process was killed is measured, too, when
 Dagster gives it up. The cursor is the moment of the first look and the last measured run of each way to end; a tick
@@ -7,12 +7,14 @@ whose figures are not taken leaves it, and the next one sends them again.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import dagster as dg
 
+from assets.graph import BYTES_READ
 from city_platform.governance.metrics import RUNS, RunFacts, RunOutcome, progress_measurements, run_measurements
 from city_platform.ports import Clock, Metrics
 from resources.platform import PlatformResource
@@ -101,17 +103,32 @@ def _facts(instance: dg.DagsterInstance, run_id: str, outcome: RunOutcome, at: d
             if one.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION
         ),
         steps=list(_steps(events)),
+        read=[(_layer(step), count) for step, count in _by_step(events, BYTES_READ).items()],
     )
 
 
 def _sum_of(events: Sequence[dg.DagsterEvent], name: str) -> int:
     """Of a figure that materializations tell."""
-    told = (one.materialization.metadata.get(name) for one in events if one.is_step_materialization)
-    return sum(value.value or 0 for value in told if isinstance(value, dg.IntMetadataValue))
+    return sum(_by_step(events, name).values())
+
+
+def _by_step(events: Sequence[dg.DagsterEvent], name: str) -> Counter[str]:
+    """A figure that materializations tell, by the key of the step that made them."""
+    found = Counter[str]()
+    for one in events:
+        if one.is_step_materialization and one.step_key is not None:
+            value = one.materialization.metadata.get(name)
+            if isinstance(value, dg.IntMetadataValue):
+                found[one.step_key] += value.value or 0
+    return found
 
 
 def _steps(events: Sequence[dg.DagsterEvent]) -> Iterator[tuple[str, float]]:
     """The seconds of each step, under its layer's name or, of a job without assets, its own."""
     for one in events:
         if one.event_type is dg.DagsterEventType.STEP_SUCCESS and one.step_key is not None:
-            yield one.step_key.rpartition("__")[2], one.step_success_data.duration_ms / 1000
+            yield _layer(one.step_key), one.step_success_data.duration_ms / 1000
+
+
+def _layer(step_key: str) -> str:
+    return step_key.rpartition("__")[2]

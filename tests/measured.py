@@ -36,7 +36,7 @@ AT = datetime(2026, 11, 27, 6, tzinfo=UTC)
 @cache
 def measured() -> Mapping[str, Metrics]:
     """Namespace -> metric -> its sets of dimensions. That of sizes on this machine is S3's own on AWS."""
-    run = RunFacts("job", RunOutcome.SUCCEEDED, AT, 1.0, 0, 1, 1, 0, [("raw", 1.0)])
+    run = RunFacts("job", RunOutcome.SUCCEEDED, AT, 1.0, 0, 1, 1, 0, [("raw", 1.0)], [("raw", 1)])
     card = scorecard(NOW, [state("2024", (FAIL, OTHER))], Head(0, ""), ())
     ages = [Freshness("business_licences", timedelta(hours=1), timedelta(hours=36))]
     return {

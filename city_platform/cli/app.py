@@ -15,6 +15,7 @@ from city_platform.cli.fetch import app as fetch_app
 from city_platform.cli.incidents import app as incidents_app
 from city_platform.cli.keys import app as keys_app
 from city_platform.cli.lake import app as lake_app
+from city_platform.cli.lessons import app as lessons_app
 from city_platform.cli.open311 import app as open311_app
 from city_platform.cli.open_data import app as open_data_app
 from city_platform.cli.profile import app as profile_app
@@ -56,6 +57,7 @@ app.add_typer(open311_app, name="open311")
 app.add_typer(open_data_app, name="open-data")
 app.add_typer(traffic_app, name="traffic")
 app.add_typer(deploy_app, name="deploy")
+app.add_typer(lessons_app, name="lessons")
 
 DEMO_YEARS = (2022, 2023, 2024)
 
@@ -125,7 +127,8 @@ def demo(
         )
         for run in failures:
             session.err.print(f"{run.dataset} {run.partition}: {run.failure}", style="red", markup=False)
-        session.out.print("Next: [bold]uv run city-platform up[/], then look at the graph, the runs and the checks.")
+        session.out.print("Next: [bold]uv run city-platform up[/], then look at the graph, the runs and the checks;")
+        session.out.print("or [bold]uv run city-platform lessons list[/], and learn by doing what your task needs.")
     raise SystemExit(FAILED if failures else OK)
 
 

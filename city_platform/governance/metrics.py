@@ -31,6 +31,7 @@ class RunFacts:
     """One ended run. `steps` are the seconds of each step that succeeded; `seconds` is None where it never began.
 
     `rows` and `bytes` are those of the versions it published, `checks_failed` governance rules that did not pass.
+    `read` are the bytes of the files that were opened to make each layer's.
     """
 
     job: str
@@ -42,6 +43,7 @@ class RunFacts:
     bytes: int
     checks_failed: int
     steps: Sequence[tuple[str, float]]
+    read: Sequence[tuple[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +69,12 @@ class Use:
 
 
 def run_measurements(run: RunFacts) -> Iterator[Measurement]:
-    """A run's figures, of all jobs together and of its own, and the seconds of its steps by layer."""
+    """A run's figures, of all jobs together and of its own; by layer the seconds of its steps and what they read."""
     figures: dict[str, tuple[float, Unit]] = {one.value: (one is run.outcome, "Count") for one in RunOutcome}
     figures |= {
         "StepRetries": (run.retries, "Count"),
         "RowsWritten": (run.rows, "Count"),
+        "BytesRead": (sum(count for _, count in run.read), "Bytes"),
         "BytesWritten": (run.bytes, "Bytes"),
         "ChecksFailed": (run.checks_failed, "Count"),
     }
@@ -82,6 +85,8 @@ def run_measurements(run: RunFacts) -> Iterator[Measurement]:
             yield Measurement(name, float(value), unit, run.at, dimensions)
     for step, seconds in run.steps:
         yield Measurement("StepSeconds", seconds, "Seconds", run.at, {"Step": step})
+    for step, count in run.read:
+        yield Measurement("BytesRead", float(count), "Bytes", run.at, {"Step": step})
 
 
 def progress_measurements(began: Sequence[datetime], at: datetime) -> Iterator[Measurement]:

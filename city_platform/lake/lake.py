@@ -14,7 +14,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -69,12 +69,29 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+@dataclass(slots=True)
+class Opened:
+    """Bytes of the files that were given out to be read since somebody last asked.
+
+    A file counts as a whole and as often as it is given out: which of its columns an engine decodes, and how often a
+    query goes over them, is the engine's own.
+    """
+
+    bytes: int = 0
+
+    def take(self) -> int:
+        """The bytes since the last call."""
+        taken, self.bytes = self.bytes, 0
+        return taken
+
+
 @dataclass(frozen=True, slots=True)
 class Lake:
     """The one place that reads and writes manifests."""
 
     store: ObjectStore
     clock: Clock
+    opened: Opened = field(default_factory=Opened, compare=False, repr=False)
 
     def numbered(self, prefix: str) -> list[str]:
         """The keys of manifests, or of notes, in order; what else somebody has put beside them is none."""
@@ -131,11 +148,12 @@ class Lake:
         return sorted({key[len(prefix) :].split("/", 1)[0] for key in self.numbered(prefix)})
 
     def paths(self, manifest: Manifest, part: str) -> Sequence[Path]:
-        """Local files holding a part's rows, in order. Raises VersionPruned, and ObjectNotFound where it is not known
-        why a file is gone.
+        """Local files holding a part's rows, in order; `opened` counts them. Raises VersionPruned, and ObjectNotFound
+        where it is not known why a file is gone.
         """
+        files = manifest.parts.get(part, ())
         try:
-            return [self.store.local_path(file.key) for file in manifest.parts.get(part, ())]
+            paths = [self.store.local_path(file.key) for file in files]
         except ObjectNotFound as error:
             try:
                 pruned_at = self._pruned_at(_key(PRUNED, manifest))
@@ -145,6 +163,8 @@ class Lake:
                 f"version {manifest.version} of {manifest.dataset}/{manifest.layer} {manifest.partition} was pruned at "
                 f"{pruned_at.isoformat()}: its files are gone"
             ) from error
+        self.opened.bytes += sum(file.bytes for file in files)
+        return paths
 
     def manifest_uri(self, manifest: Manifest) -> str:
         """Where a person or a program finds the published manifest."""

@@ -309,6 +309,14 @@ def test_every_materialization_says_what_it_made(
         if layer not in {"rejected", "encrypted", "profile"}:
             assert "dagster/column_schema" in told, layer
     assert "Acer rubrum" in str(made["cleaned"].metadata["preview"].value)
+    read = {layer: one.metadata["bytes read"].value for layer, one in made.items()}
+    rows = {
+        layer: sum(file.bytes for file in platform.lake.require(layer, "trees", "2024").parts["rows"])
+        for layer in ("raw", "cleaned")
+    }
+    # Raw looks at sizes alone; the register is made with the layer that it stands beside.
+    assert (read["raw"], read["cleaned"], read["rejected"]) == (0, rows["raw"], 0)
+    assert read["quality_checked"] == read["profile"] == read["curated"] == read["encrypted"] == rows["cleaned"]
     for key in master_keys("trees"):
         assert made["encrypted"].metadata[f"key id/{key}"].value == platform.keys.current(key)
 

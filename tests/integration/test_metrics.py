@@ -43,7 +43,7 @@ class Taken:
 def planted(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     if context.retry_number < 2:
         raise dg.RetryRequested(max_retries=2)
-    yield dg.MaterializeResult(metadata={"dagster/row_count": 40, "bytes": 900})
+    yield dg.MaterializeResult(metadata={"dagster/row_count": 40, "bytes": 900, "bytes read": 300})
     yield dg.AssetCheckResult(check_name="a", passed=True)
     yield dg.AssetCheckResult(check_name="b", passed=False)
 
@@ -85,6 +85,8 @@ def test_every_run_that_ended_is_measured_once_whatever_became_of_it() -> None:
     assert sorted(figures[RUNS, "RunsFailed"]) == [0, 1]
     assert sorted(figures[RUNS, "RowsWritten"]) == [0, 40]
     assert sorted(figures[RUNS, "BytesWritten"]) == [0, 900]
+    assert sorted(figures[RUNS, "BytesRead"]) == [0, 300]
+    assert figures[RUNS, "BytesRead", "raw"] == [300]
     assert sorted(figures[RUNS, "ChecksFailed"]) == [0, 1]
     assert sorted(figures[RUNS, "StepRetries"]) == [0, 2]
     assert all(seconds > 0 for seconds in figures[RUNS, "RunSeconds"])

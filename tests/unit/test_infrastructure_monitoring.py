@@ -128,6 +128,10 @@ def test_gigabyte_seconds_are_those_of_every_function(board: str, name: str) -> 
     asked = set(re.findall(r"SOURCE '([^']+)'", query))
     groups = {one.properties["LogGroupName"] for one in template(name).deploy().resources("AWS::Logs::LogGroup")}
     assert asked == {one for one in groups if one.startswith("/aws/lambda/")}
+    assert re.findall(r"(\w+)\(each\) as (\w+)", query) == [
+        ("sum", "gigabyte_seconds"),
+        ("avg", "gigabyte_seconds_a_call"),
+    ]
 
 
 def test_traffic_shows_what_the_handler_tells() -> None:

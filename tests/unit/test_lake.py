@@ -19,7 +19,7 @@ from city_platform.lake.manifest import Manifest, StoredFile, UnreadableManifest
 from city_platform.lake.pruning import Inventory, plan
 from city_platform.lake.sink import ROW_GROUP_ROWS, ParquetSink, workspace
 from city_platform.local.store import LocalObjectStore
-from city_platform.ports import StoreUnavailable
+from city_platform.ports import ObjectNotFound, StoreUnavailable
 
 
 @dataclass
@@ -53,6 +53,21 @@ def publish(lake: Lake, content: str, base: int | None = None) -> Manifest:
             details={"sources": ["a.csv"]},
             base=base,
         )
+
+
+def test_bytes_count_as_often_as_their_file_is_given_out_and_are_told_once(lake: Lake) -> None:
+    first, second = publish(lake, "one"), publish(lake, "three")
+    assert lake.opened.take() == 0  # a manifest is no file of rows
+    lake.paths(first, "rows")
+    lake.paths(second, "rows")
+    lake.paths(second, "rows")
+    lake.paths(second, "failed")
+    assert lake.opened.take() == 3 + 5 + 5
+    assert lake.opened.take() == 0
+    lake.store.delete(first.parts["rows"][0].key)
+    with pytest.raises(ObjectNotFound):
+        lake.paths(first, "rows")
+    assert lake.opened.take() == 0
 
 
 def test_the_newest_version_is_read_and_the_older_stay(lake: Lake) -> None:

@@ -32,7 +32,18 @@ from tests.unit.test_scorecard import FAIL, OTHER, state
 from tests.verdicts import NOW, RESULT
 
 AT = datetime(2026, 11, 27, 6, tzinfo=UTC)
-RUN = RunFacts("govern_trees", RunOutcome.FAILED, AT, 12.5, 2, 40, 900, 3, [("raw", 1.5), ("cleaned", 2.0)])
+RUN = RunFacts(
+    "govern_trees",
+    RunOutcome.FAILED,
+    AT,
+    12.5,
+    2,
+    40,
+    900,
+    3,
+    [("raw", 1.5), ("cleaned", 2.0)],
+    [("cleaned", 700), ("curated", 50)],
+)
 
 
 def told(measurements: object) -> dict[tuple[str, ...], float]:
@@ -47,6 +58,8 @@ def test_a_run_counts_once_for_all_jobs_and_once_for_its_own() -> None:
     assert found["RunSeconds",] == 12.5
     assert (found["StepRetries",], found["RowsWritten",], found["BytesWritten",]) == (2, 40, 900)
     assert found["ChecksFailed", "govern_trees"] == 3
+    assert found["BytesRead",] == found["BytesRead", "govern_trees"] == 750
+    assert (found["BytesRead", "cleaned"], found["BytesRead", "curated"]) == (700, 50)
     assert (found["StepSeconds", "raw"], found["StepSeconds", "cleaned"]) == (1.5, 2.0)
 
 
@@ -139,7 +152,11 @@ def test_every_figure_can_be_read_back_from_the_lines(measurements: list[Measure
         (RUNS, one.name, one.value, round(one.at.timestamp() * 1000), {"Environment": "local", **one.dimensions})
         for one in measurements
     ]
-    assert sorted(read(path), key=repr) == sorted(expected, key=repr)
+
+    def in_order(one: tuple[str, str, float, int, dict[str, str]]) -> object:
+        return *one[:4], sorted(one[4].items())
+
+    assert sorted(read(path), key=in_order) == sorted(expected, key=in_order)
 
 
 def test_a_file_that_cannot_be_written_is_worth_another_attempt(tmp_path: Path) -> None:

@@ -140,6 +140,8 @@ def _runs(board: Board) -> None:
     troubles = (metric(RUNS, name, _HERE) for name in ("StepRetries", "ChecksFailed"))
     board.chart("Steps tried again, and rules that did not pass", *troubles)
     board.chart("Rows written, by job", search(by_job, "RowsWritten", "Sum", HOUR, _IN_HERE), period=HOUR)
+    of_layers = search(by_step, "BytesRead", "Sum", HOUR, _IN_HERE)
+    board.chart("Bytes of the files that steps opened, by layer", of_layers, period=HOUR)
     board.chart("Bytes written, by job", search(by_job, "BytesWritten", "Sum", HOUR, _IN_HERE), period=HOUR)
     board.chart(
         "Seconds of work a megabyte written",
@@ -240,12 +242,13 @@ def _functions(board: Board, word: str, *names: str) -> None:
     board.chart("Calls at once", found("ConcurrentExecutions", "Maximum"), stat="Maximum")
     # A function's last line says what it is billed for, in one of two forms; its metrics leave out the memory.
     board.answer(
-        "Gigabyte-seconds of functions an hour",
+        "Gigabyte-seconds of functions: of an hour, and of a call",
         [f"/aws/lambda/{_OURS}-{word}-{name}" for name in names],
         "fields coalesce(record.metrics.billedDurationMs, @billedDuration) as ms",
         "fields coalesce(record.metrics.memorySizeMB, @memorySize / 1000000) as mb",
+        "fields ms / 1000 * mb / 1024 as each",
         'filter @type = "REPORT" or type = "platform.report"',
-        "stats sum(ms / 1000 * mb / 1024) as gigabyte_seconds by bin(1h)",
+        "stats sum(each) as gigabyte_seconds, avg(each) as gigabyte_seconds_a_call by bin(1h)",
     )
 
 
