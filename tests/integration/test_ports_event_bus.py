@@ -14,6 +14,7 @@ from botocore.config import Config
 from botocore.stub import Stubber
 
 from city_platform.aws.event_bus import EventBridgeBus
+from city_platform.local.database import DamagedDatabase
 from city_platform.local.event_bus import DETAIL_LIMIT, KEPT, SqliteEventBus
 from city_platform.ports import BusEvent, EventBus, EventBusRefused, EventBusUnavailable
 from tests.integration.conftest import REGION
@@ -152,7 +153,7 @@ def test_entries_that_fail_alone_and_calls_that_fail_are_told_apart() -> None:
     assert isinstance(silence, EventBusUnavailable)
 
 
-def test_a_log_that_is_none_does_not_answer(tmp_path: Path, clock: StandingClock) -> None:
+def test_a_log_that_is_none_is_not_asked_again(tmp_path: Path, clock: StandingClock) -> None:
     (tmp_path / "events.sqlite").write_bytes(b"no database at all")
-    with pytest.raises(EventBusUnavailable):
+    with pytest.raises(DamagedDatabase):
         SqliteEventBus(tmp_path / "events.sqlite", clock).publish([event(0)])

@@ -13,6 +13,7 @@ from botocore.config import Config
 from botocore.stub import Stubber
 
 from city_platform.aws.traffic_state import DynamoTrafficState, StateRefused
+from city_platform.local.database import DamagedDatabase
 from city_platform.local.traffic_state import SqliteTrafficState
 from city_platform.traffic.handler import TrafficHandler
 from city_platform.traffic.state import (
@@ -194,5 +195,5 @@ def test_a_state_that_is_busy_and_one_that_refuses_are_told_apart(tmp_path: Path
     (answer,) = DynamoTrafficState("table", lambda: client("http://127.0.0.1:1")).put([window()])  # nobody listens
     assert isinstance(answer, StateUnavailable)
     (tmp_path / "state.sqlite").write_bytes(b"no database at all")
-    with pytest.raises(StateUnavailable):
+    with pytest.raises(DamagedDatabase):
         SqliteTrafficState(tmp_path / "state.sqlite").put([window()])

@@ -18,6 +18,7 @@ from botocore.stub import Stubber
 from city_platform.aws.settings import IncompleteSettings
 from city_platform.aws.traffic_stream import KinesisEventStream
 from city_platform.deployment.traffic import open_stream
+from city_platform.local.database import DamagedDatabase
 from city_platform.local.traffic_stream import SqliteEventStream, TrafficShard
 from city_platform.traffic.stream import (
     MOST_BYTES,
@@ -195,7 +196,7 @@ def test_a_stream_that_is_busy_and_one_that_refuses_are_told_apart(tmp_path: Pat
     with pytest.raises(StreamUnavailable):  # nobody listens
         KinesisEventStream("stream", lambda: client("http://127.0.0.1:1")).shards()
     (tmp_path / "stream.sqlite").write_bytes(b"no database at all")
-    with pytest.raises(StreamUnavailable):
+    with pytest.raises(DamagedDatabase):
         SqliteEventStream(tmp_path / "stream.sqlite").put([Entry("k", b"x")])
 
 

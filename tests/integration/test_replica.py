@@ -18,6 +18,7 @@ from assets.replica import CHECK, KEY, replica_asset, replica_check, replica_job
 from city_platform.aws.settings import BUCKETS
 from city_platform.datasets import Dataset
 from city_platform.deployment.replica import REPLICA, REPLICA_REGION, NoReplica, open_replica, open_replicator
+from city_platform.engines.duckdb import DuckDBEngine
 from city_platform.lake.lake import Lake
 from city_platform.lake.replica import ALLOWED_LAG, Verdict
 from city_platform.layers import encrypted, freshness, landing
@@ -178,7 +179,9 @@ def test_what_s3_copied_is_verified_and_left_to_s3(
         open_replicator(home, SystemClock(), environ)
     replica = open_replica(home, SystemClock(), environ)
     assert isinstance(replica.source, S3ObjectStore)
-    cloud = replace(local_platform(home, clock), lake=Lake(replica.source, clock))
+    here = local_platform(home, clock)
+    engine = DuckDBEngine(tmp_path / "engine", (home / "cache",))
+    cloud = replace(here, lake=Lake(replica.source, clock), open_engine=lambda: engine)
     landing.land(cloud, trees, trees_csv(tmp_path / "trees.csv", good_trees(2024)))
     for layer in freshness.LAYERS[:3]:
         layer.materialize(cloud, trees, YEAR)

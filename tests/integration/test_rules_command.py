@@ -81,7 +81,7 @@ def test_other_rules_are_checked_before_they_are_tried(platform: Platform, datas
 def test_the_commands_answer_machines_and_exit_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CITY_PLATFORM_HOME", str(tmp_path / "home"))
     # The folders are read once for all calls.
-    monkeypatch.setattr("city_platform.cli.session.load_datasets", cache(load_datasets))
+    monkeypatch.setattr("city_platform.datasets.load_datasets", cache(load_datasets))
 
     def call(*arguments: object) -> tuple[int, dict[str, object]]:
         done = CliRunner().invoke(app, [*map(str, arguments), "--json"])

@@ -12,7 +12,7 @@ from city_platform.engines.duckdb import DuckDBEngine
 
 
 def test_the_same_words_are_about_each_sessions_own_rows(tmp_path: Path) -> None:
-    engine = DuckDBEngine(tmp_path / "scratch", threads=1)
+    engine = DuckDBEngine(tmp_path / "scratch", (tmp_path,), threads=1)
     for number in range(8):
         rows = pa.table({"n": pa.array(range(number, number + 1_000), pa.int64())})
         pq.write_table(rows, tmp_path / f"{number}.parquet")

@@ -1,5 +1,6 @@
 """A notice is sent once, whoever tries again and whatever died in between."""
 
+import os
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ from city_platform.contracts.partitions import Granularity
 from city_platform.datasets import load_datasets
 from city_platform.governance.notices import LEASE, Notice, Notices
 from city_platform.layers import failures, metrics
+from city_platform.local.event_bus import SqliteEventBus
 from city_platform.local.platform import local_platform
 from city_platform.local.store import LocalObjectStore
 from city_platform.ports import NotifierUnavailable, ObjectExists
@@ -97,15 +99,21 @@ def test_a_claim_that_was_given_back_just_now_is_left_for_the_next_look(tmp_path
     assert not Notices(GivenBack(tmp_path), Listener(), StandingClock()).send(NOTICE)
 
 
-@pytest.mark.parametrize(("everything", "looked_at"), [(False, ["2023", "2024"]), (True, ["2022", "2023", "2024"])])
+@pytest.mark.parametrize(
+    ("everything", "looked_at"), [(False, ["2021", "2023", "2024"]), (True, ["2021", "2022", "2023", "2024"])]
+)
 def test_a_look_every_minute_is_a_bounded_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, everything: bool, looked_at: list[str]
 ) -> None:
     platform, (trees,) = local_platform(tmp_path), load_datasets(FIXTURES)
-    for year in ("2022", "2023", "2024"):
-        platform.lake.store.put(f"manifests/quality_checked/trees/{year}/0000000001.json", b"{}")
+    for year in ("2021", "2022", "2023", "2024"):
+        key = f"manifests/quality_checked/trees/{year}/0000000001.json"
+        platform.lake.store.put(key, b"{}")
+        if year != "2021":  # which was judged again just now
+            os.utime(platform.lake.store.local_path(key), (0, 0))
     asked: list[str] = []
     monkeypatch.setattr(failures, "gate", lambda _platform, _dataset, partition, _decisions: asked.append(partition))
     monkeypatch.setattr(metrics, "NEWEST", {Granularity.YEAR: 2})
-    assert failures.tell(platform, [trees], 10, everything=everything) == 0
+    bus = SqliteEventBus(tmp_path / "events.sqlite", platform.clock)
+    assert failures.tell(platform, bus, [trees], 10, everything=everything) == 0
     assert asked == looked_at

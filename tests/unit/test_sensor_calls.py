@@ -27,6 +27,7 @@ from city_platform.layers.landing import Source
 from city_platform.layers.metrics import measure_data
 from city_platform.layers.platform import Platform
 from city_platform.layers.surroundings import basis_of
+from city_platform.local.event_bus import SqliteEventBus
 from city_platform.local.platform import local_platform
 from city_platform.ports import ObjectExists, ObjectNotFound, StoredObject
 from city_platform.quality.results import Outcome
@@ -180,9 +181,13 @@ def fourteen() -> Iterator[Fourteen]:
         yield Fourteen(platform, store, datasets)
 
 
-def test_closed_gates_are_told_once_and_an_idle_look_costs_two_listings_a_dataset(fourteen: Fourteen) -> None:
+def test_closed_gates_are_told_once_and_an_idle_look_costs_two_listings_a_dataset(
+    fourteen: Fourteen, tmp_path: Path
+) -> None:
+    bus = SqliteEventBus(tmp_path / "events.sqlite", StandingClock())
+
     def look() -> int:
-        return failures.tell(fourteen.survey(failures_sensor.LAYERS), fourteen.datasets, 50)
+        return failures.tell(fourteen.survey(failures_sensor.LAYERS), bus, fourteen.datasets, 50)
 
     plain = fourteen.cost(lambda: list(failures.failures(fourteen.platform, fourteen.datasets)))
     assert look() == CLOSED
