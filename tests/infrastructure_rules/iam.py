@@ -14,9 +14,14 @@ ROLE, POLICIES = "AWS::IAM::Role", ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy
 
 
 @cache
+def unlimited() -> frozenset[str]:
+    return frozenset(read_reviewed(FOLDER).unlimited.actions)
+
+
+@cache
 def can_be_limited(action: str) -> bool:
     """Whether a policy can name the resources of an action, by AWS's list and by what we know beyond it."""
-    return bool(actions().get(action.lower())) and action not in read_reviewed(FOLDER).unlimited.actions
+    return bool(actions().get(action.lower())) and action not in unlimited()
 
 
 def granted(resource: Resource) -> Iterator[Mapping[str, Any]]:
