@@ -58,9 +58,11 @@ def just_now(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def jam(state: TrafficState) -> None:
-    """Three minutes, a jam in all but the first, which alone is judged."""
+    """Minutes with a jam in all but the first, which alone is judged. The last is not due yet, and may be before the
+    test is over.
+    """
     clock = Clock(due(2))
-    for minute in range(2, 5):
+    for minute in range(2, 6):
         fill(state, minute, {ZONE: 5.0 if minute == 2 else 75.0}, registry=SMALL)
     watching(state, clock, SMALL).evaluate()
 
