@@ -72,10 +72,16 @@ def tell(platform: Platform, bus: EventBus, datasets: Sequence[Dataset], most: i
         sent += sent < most and notices.send(notice)
     for notice, closed in found:
         if closed is not None and told < most:
-            event = _event(platform, notice, closed)
-            about = f"event {event.alert_id}"
-            told += notices.once(about, notice.subject, partial(publish, bus, event, event.failed_at))
+            alert_id = event_id("gate", notice.identity)
+            tell_it = partial(_publish, platform, bus, closed, alert_id)
+            told += notices.once(f"event {alert_id}", notice.subject, tell_it)
     return sent
+
+
+def _publish(platform: Platform, bus: EventBus, closed: ClosedGate, alert_id: str) -> None:
+    """The event is made only now: of gates that were told before, nearly all, nothing more is read."""
+    event = _event(platform, closed, alert_id)
+    publish(bus, event, event.failed_at)
 
 
 def _looked_at(platform: Platform, dataset: Dataset) -> Sequence[str]:
@@ -88,14 +94,14 @@ def _looked_at(platform: Platform, dataset: Dataset) -> Sequence[str]:
     return sorted({*recent, *newest(dataset, list(written))})
 
 
-def _event(platform: Platform, notice: Notice, closed: ClosedGate) -> QualityGateFailed:
+def _event(platform: Platform, closed: ClosedGate, alert_id: str) -> QualityGateFailed:
     """Called by the notice, so that one comes with the other."""
     dataset, standing = closed.dataset, closed.standing
     checked = platform.lake.require(quality_checked.LAYER, dataset.name, closed.partition)
     ended = [waiver.expires_at for waiver in standing.lapsed]
     return QualityGateFailed(
         schema=1,
-        alert_id=event_id("gate", notice.identity),
+        alert_id=alert_id,
         dataset=dataset.name,
         partition=closed.partition,
         data_version=standing.data_version,
