@@ -7,17 +7,29 @@ from functools import cache
 import msgspec
 
 from city_platform.traffic.events import Told, bus_event
+from city_platform.traffic.maintenance import Known, explain
 from city_platform.traffic.relay import relay
 from city_platform.traffic.state import Event, Key, Record, Window
 from tests.traffic import Crash, Faults, MemoryState
-from tests.traffic_minutes import CITY, Clock, FaultyState, MemoryBus, due, fill, told, watching
+from tests.traffic_minutes import CITY, START, Clock, FaultyState, MemoryBus, due, end_of, fill, told, watching
 
 MINUTES = 12
 
 
 def history(seed: int) -> MemoryState:
-    """Twelve minutes of jams, failing sensors, zones and the whole city, at random."""
-    return MemoryState(dict(_history(seed)))
+    """Twelve minutes of jams, failing sensors, zones and the whole city, at random; incidents explain some of it."""
+    state = MemoryState(dict(_history(seed)))
+    draw = random.Random(-1 - seed)  # noqa: S311 reproducible, not secret
+    zones = {
+        zone: [known_incident(draw.randint(0, 4), draw.randint(4, MINUTES))] for zone in draw.sample(CITY.zones, 3)
+    }
+    explain(state, zones, START)
+    return state
+
+
+def known_incident(first: int, last: int) -> Known:
+    """An incident that explains what is seen from the end of the first of these minutes until that of the last."""
+    return Known("01K9Z0QG4M0000000000000000", "VAN-2026-000000", "road_closure", end_of(first), end_of(last), True)
 
 
 @cache

@@ -109,7 +109,8 @@ class Figures(msgspec.Struct, array_like=True, frozen=True):
 class ZoneLevel(msgspec.Struct, array_like=True, frozen=True):
     """A zone's level, since when (0: always), and the indexes of the newest minutes, None where they were not known.
 
-    `told` is the level that people were last told; `figures` are those of the newest minute.
+    `told` is the level of the newest event; `figures` are those of the newest minute. `heard` is the level that people
+    were last told, where it is another one: an incident explained what came after it.
     """
 
     level: Level = Level.NORMAL
@@ -117,6 +118,7 @@ class ZoneLevel(msgspec.Struct, array_like=True, frozen=True):
     history: tuple[float | None, ...] = ()
     told: Level = Level.NORMAL
     figures: Figures | None = None
+    heard: Level | None = None
 
     @property
     def known(self) -> bool:
@@ -180,7 +182,7 @@ def after(last: ZoneLevel, end_ms: int, figures: Figures, thresholds: Thresholds
         level = _changed(level, history, thresholds)
     if level is not last.level:
         since = end_ms
-    return ZoneLevel(level, since, history, last.told, figures)
+    return ZoneLevel(level, since, history, last.told, figures, last.heard)
 
 
 def _changed(level: Level, history: Sequence[float | None], thresholds: Thresholds) -> Level:

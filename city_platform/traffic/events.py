@@ -34,8 +34,21 @@ class Links(msgspec.Struct, frozen=True):
     dashboard: str
 
 
+class KnownIncident(msgspec.Struct, frozen=True):
+    """An incident that explains what is told, and until when it does."""
+
+    incident_id: Annotated[str, msgspec.Meta(min_length=26, max_length=26)]
+    public_ref: str
+    category: str
+    until: Moment
+
+
 class Detail(events.Detail, frozen=True, kw_only=True):
-    """What all details of traffic have. The minute from `window_start` to `window_end` is what brought the change."""
+    """What all details of traffic have. The minute from `window_start` to `window_end` is what brought the change.
+
+    `known` are the incidents that explain it. `quiet`: people are not told, because of these or, of the end of
+    something, because they were not told that it began.
+    """
 
     SOURCE: ClassVar[str] = SOURCE
 
@@ -44,6 +57,8 @@ class Detail(events.Detail, frozen=True, kw_only=True):
     window_end: Moment
     detected_at: Moment
     links: Links
+    known: list[KnownIncident] = []
+    quiet: bool = False
 
 
 class CongestionLevelChanged(Detail, frozen=True, kw_only=True):

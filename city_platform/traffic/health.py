@@ -103,7 +103,8 @@ class Observed:
 class ZoneCoverage(msgspec.Struct, array_like=True, frozen=True):
     """A zone's silent and active sensors, for how many minutes too many were silent, whether its coverage is lost.
 
-    `since_ms` is when the first of these minutes began; `told` what people were last told.
+    `since_ms` is when the first of these minutes began; `told` what the newest event said, `heard` what people were last
+    told where that is something else: an incident explained it.
     """
 
     silent: int = 0
@@ -113,6 +114,7 @@ class ZoneCoverage(msgspec.Struct, array_like=True, frozen=True):
     since_ms: int = 0
     told: bool = False
     told_since_ms: int = 0
+    heard: bool | None = None
 
     @property
     def suppresses(self) -> bool:
@@ -281,8 +283,12 @@ def coverage(
         minutes = last.minutes + 1 if bad else 0
         since = last.since_ms if last.minutes else end_ms - MINUTE_MS
         lost = bad and minutes >= limits.zone_minutes
-        found[zone] = ZoneCoverage(silent[at], active[at], minutes, lost, since, last.told, last.told_since_ms)
+        found[zone] = ZoneCoverage(silent[at], active[at], minutes, lost, since, *_told(last))
     return found
+
+
+def _told(zone: ZoneCoverage) -> tuple[bool, int, bool | None]:
+    return zone.told, zone.told_since_ms, zone.heard
 
 
 def city(

@@ -20,6 +20,7 @@ class Delivery(StrEnum):
     SENT = "sent"
     SENT_BEFORE = "sent_before"
     NOT_ROUTED = "not_routed"
+    KNOWN = "known"  # an incident explains it, or did when it began: no alarm
     QUIET = "quiet"  # the channel is left alone at this hour
     REPEATED = "repeated"  # the same was told of this zone a short while ago
     STALE = "stale"  # it was too long ago
@@ -51,6 +52,8 @@ class Router:
         told, now = read(event), self.clock.now()
         if not self.routes.goes_to(channel, told, now):
             return Delivery.NOT_ROUTED
+        if told.quiet:
+            return Delivery.KNOWN
         if self.routes.is_quiet(channel, told, now):
             return Delivery.QUIET
         if now - told.window_end > timedelta(minutes=self.routes.stale_minutes):

@@ -1,7 +1,9 @@
 """What of a bucket's levels and health people have not been told, and what they are told: events, and that they were.
 
 What is so and what was told are kept apart. So nothing is told twice, nothing is lost where a commit takes only so many
-events, and what is suppressed for a while is told when that is over, if it still holds.
+events, and what is suppressed for a while is told when that is over, if it still holds. What an incident explains is an
+event all the same, a quiet one: people hear of it when the incident no longer explains it and it still holds, and of its
+end only if they heard of its beginning.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,6 +17,7 @@ from city_platform.traffic.congestion import LEVELS, MINUTE_MS, Congestion, Leve
 from city_platform.traffic.events import (
     CongestionLevelChanged,
     Direction,
+    KnownIncident,
     Links,
     PlatformIngestDegraded,
     SensorHealthChanged,
@@ -25,6 +28,7 @@ from city_platform.traffic.events import (
     moment,
 )
 from city_platform.traffic.health import FAULTS, HEALTHS, City, HealthOfBucket, tell, to_tell
+from city_platform.traffic.maintenance import Known, Maintenance
 from city_platform.traffic.registry import sensor_id
 from city_platform.traffic.stream import shard_of
 
@@ -45,28 +49,34 @@ class Teller:
         health: HealthOfBucket,
         zone_of: NDArray[np.int64],
         city: City,
+        work: Maintenance,
         now_ms: int,
         limit: int,
     ) -> tuple[Congestion, HealthOfBucket, Sequence[Told]]:
         """At most `limit` events of what was not told, levels first, and the state in which it was.
 
-        `zone_of` is each sensor's place among the bucket's zones. Under a degraded city no silence is told, under a
-        zone's none of its sensors.
+        `zone_of` is each sensor's place among the bucket's zones; `work` says which incidents explain a zone. Under a
+        degraded city no silence is told, under a zone's none of its sensors.
         """
-        levels, told_levels = self._levels(congestion, now_ms, limit)
+        levels, told_levels = self._levels(congestion, work, now_ms, limit)
         events: list[Told] = list(told_levels)
         if city.degraded:
             return levels, health, events
         zones = dict(health.zones)
         for name, zone in health.zones.items():
-            if zone.lost != zone.told and len(events) < limit:
-                events.append(self._zone(health, name, now_ms))
+            known = work.known(name, health.judged_ms)
+            believed = zone.told if zone.heard is None else zone.heard
+            withheld = zone.lost and not believed and not known
+            if (zone.lost != zone.told or withheld) and len(events) < limit:
+                quiet = zone.lost == believed or (zone.lost and bool(known))
+                events.append(self._zone(health, name, known, now_ms, quiet=quiet))
                 since = zone.since_ms if zone.lost else 0
-                zones[name] = msgspec.structs.replace(zone, told=zone.lost, told_since_ms=since)
+                still = believed if quiet and believed != zone.lost else None
+                zones[name] = msgspec.structs.replace(zone, told=zone.lost, told_since_ms=since, heard=still)
         heard = np.array([not zone.suppresses for zone in health.zones.values()], dtype=bool)
         chosen = np.flatnonzero(to_tell(health.sensors) & heard[zone_of])[: limit - len(events)].tolist()
         names = list(health.zones)
-        events += [self._sensor(health, at, names[zone_of[at]], now_ms) for at in chosen]
+        events += [self._sensor(health, at, names[zone_of[at]], work, now_ms) for at in chosen]
         return levels, replace(health, zones=zones, sensors=tell(health.sensors, chosen)), events
 
     def city(self, before: City | None, after: City, now_ms: int) -> PlatformIngestDegraded | None:
@@ -89,27 +99,39 @@ class Teller:
             detected_at=moment(now_ms),
         )
 
-    def _levels(self, congestion: Congestion, now_ms: int, limit: int) -> tuple[Congestion, Sequence[Told]]:
+    def _levels(
+        self, congestion: Congestion, work: Maintenance, now_ms: int, limit: int
+    ) -> tuple[Congestion, Sequence[Told]]:
         events: list[Told] = []
         zones = dict(congestion.zones)
         for name, zone in congestion.zones.items():
-            if zone.level is zone.told or len(events) >= limit:
+            known = work.known(name, congestion.judged_ms)
+            heard = zone.heard or zone.told
+            worse = LEVELS.index(zone.level) > LEVELS.index(heard)
+            withheld = worse and not known and zone.known
+            if not (zone.level is not zone.told or withheld) or len(events) >= limit:
                 continue
-            events.append(self._level(congestion, name, now_ms))
-            zones[name] = msgspec.structs.replace(zone, told=zone.level)
+            quiet = zone.level is heard or (worse and bool(known))
+            events.append(self._level(congestion, name, known, now_ms, quiet=quiet))
+            still = heard if quiet and heard is not zone.level else None
+            zones[name] = msgspec.structs.replace(zone, told=zone.level, heard=still)
         return Congestion(congestion.judged_ms, zones), events
 
-    def _level(self, congestion: Congestion, name: str, now_ms: int) -> CongestionLevelChanged:
+    def _level(
+        self, congestion: Congestion, name: str, known: Sequence[Known], now_ms: int, *, quiet: bool
+    ) -> CongestionLevelChanged:
         zone = congestion.zones[name]
+        before = zone.told if quiet or not zone.heard else zone.heard
+        what = str(zone.level) if zone.level is not zone.told else f"{zone.level} still"
         figures = zone.figures
         if figures is None or figures.index is None or figures.tti is None or figures.service is None:
             raise ValueError(f"the level of {name} changed in a minute of which nothing is known")
         return CongestionLevelChanged(
             schema=1,
-            alert_id=alert_id(name, zone.level, congestion.judged_ms - MINUTE_MS),
-            direction=_direction(zone.told, zone.level),
+            alert_id=alert_id(name, what, congestion.judged_ms - MINUTE_MS),
+            direction=_direction(before, zone.level),
             zone_id=name,
-            from_=zone.told,
+            from_=before,
             to=zone.level,
             index=figures.index,
             tti=figures.tti,
@@ -121,13 +143,18 @@ class Teller:
             window_start=moment(congestion.judged_ms - MINUTE_MS),
             window_end=moment(congestion.judged_ms),
             detected_at=moment(now_ms),
+            known=_known(known),
+            quiet=quiet,
         )
 
-    def _zone(self, health: HealthOfBucket, name: str, now_ms: int) -> ZoneCoverageLost:
+    def _zone(
+        self, health: HealthOfBucket, name: str, known: Sequence[Known], now_ms: int, *, quiet: bool
+    ) -> ZoneCoverageLost:
         zone = health.zones[name]
+        what = ("lost" if zone.lost else "covered") + ("" if zone.lost != zone.told else " still")
         return ZoneCoverageLost(
             schema=1,
-            alert_id=alert_id(name, "lost" if zone.lost else "covered", health.judged_ms - MINUTE_MS),
+            alert_id=alert_id(name, what, health.judged_ms - MINUTE_MS),
             direction="up" if zone.lost else "down",
             zone_id=name,
             silent=zone.silent,
@@ -137,10 +164,14 @@ class Teller:
             window_start=moment(health.judged_ms - MINUTE_MS),
             window_end=moment(health.judged_ms),
             detected_at=moment(now_ms),
+            known=_known(known),
+            quiet=quiet,
         )
 
-    def _sensor(self, health: HealthOfBucket, at: int, zone: str, now_ms: int) -> SensorHealthChanged:
-        sensors = health.sensors
+    def _sensor(
+        self, health: HealthOfBucket, at: int, zone: str, work: Maintenance, now_ms: int
+    ) -> SensorHealthChanged:
+        sensors, known = health.sensors, work.known(zone, health.judged_ms)
         name = sensor_id(int(sensors.number[at]))
         now, told = HEALTHS[sensors.health[at]], HEALTHS[sensors.told[at]]
         failed = now in FAULTS
@@ -158,6 +189,8 @@ class Teller:
             window_start=moment(health.judged_ms - MINUTE_MS),
             window_end=moment(health.judged_ms),
             detected_at=moment(now_ms),
+            known=_known(known),
+            quiet=bool(known),
         )
 
 
@@ -165,6 +198,10 @@ def zone_pages(public_url: str | None) -> Callable[[str | None], str]:
     """Where people find the page of a zone, or of the city."""
     page = f"{(public_url or 'http://127.0.0.1:8000').rstrip('/')}/traffic"
     return lambda zone: page if zone is None else f"{page}/zones/{zone}"
+
+
+def _known(known: Sequence[Known]) -> list[KnownIncident]:
+    return [KnownIncident(one.incident_id, one.public_ref, one.category, moment(one.until_ms)) for one in known]
 
 
 def _direction(before: Level, after: Level) -> Direction:

@@ -8,6 +8,7 @@ minute one wins, and the other goes on from there; who dies is followed by whoev
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -15,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from city_platform.errors import PermanentError
-from city_platform.traffic import congestion, drift, health
+from city_platform.traffic import congestion, drift, health, maintenance
 from city_platform.traffic.congestion import MINUTE_MS, Congestion, Figures, Thresholds
 from city_platform.traffic.events import outbox_event
 from city_platform.traffic.free_flow import RECORD as FREE_FLOW
 from city_platform.traffic.health import City, HealthOfBucket, Limits, Observed
-from city_platform.traffic.maintenance import RECORD as MAINTENANCE
+from city_platform.traffic.maintenance import Maintenance
 from city_platform.traffic.registry import Registry
 from city_platform.traffic.state import BUCKETS, WINDOW_MS, Record, TrafficState, VersionConflict, Window, bucket
 from city_platform.traffic.stream import shard_of
@@ -108,6 +109,7 @@ class Watch:
         self._parts = self._divided()
         self._known_city: tuple[int, City | None] | None = None
         self._known_minute: _Minute | None = None
+        self._known_work: tuple[int, Maintenance] | None = None
         self._held: dict[int, _Held] = {}
 
     def evaluate(self) -> Evaluation:
@@ -164,8 +166,8 @@ class Watch:
                 well = self._health(part, minute)
                 figures = self._figures(part, minute, well)
                 levels = congestion.judge(held.congestion, city.judged_ms, figures, self._thresholds)
-            now = self._now_ms()
-            levels, well, told = self._teller.bucket(levels, well, part.zone_of, city, now, EVENTS_AT_ONCE)
+            now, work = self._now_ms(), self._work(city.judged_ms)
+            levels, well, told = self._teller.bucket(levels, well, part.zone_of, city, work, now, EVENTS_AT_ONCE)
             if judged and not told:
                 return
             versions = (held.versions[0] + 1, held.versions[1] + 1)
@@ -203,7 +205,7 @@ class Watch:
 
     def _drifting(self, part: _Part, end_ms: int) -> NDArray[np.bool_] | None:
         """Of which of a bucket's sensors readings were refused for their time, again and again and lately."""
-        notes = self._kept(drift.record_key(part.bucket), drift.Notes)
+        notes = self._kept(drift.record_key(part.bucket), partial(msgspec.json.decode, type=drift.Notes))
         if not notes:
             return None
         within = np.maximum(self._limits.drifting_intervals * part.interval_ms, self._limits.drifting_ms)
@@ -253,16 +255,23 @@ class Watch:
                 for window in self._state.city(start, list(by_bucket)):
                     if window.zone in self._posted:
                         by_bucket[bucket(window.zone)][-1].append((window, unpack_sensors(window)))
-            until = self._kept(MAINTENANCE, dict[int, int])
+            until = self._work(end_ms).sensors
             working = np.array([number for number, end in until.items() if end >= end_ms], dtype=np.int64)
-            self._known_minute = _Minute(end_ms, by_bucket, self._kept(FREE_FLOW, dict[str, int]), working)
+            free_flow = self._kept(FREE_FLOW, partial(msgspec.json.decode, type=dict[str, int]))
+            self._known_minute = _Minute(end_ms, by_bucket, free_flow, working)
         return self._known_minute
 
-    def _kept(self, key: str, kind: type[_T]) -> _T:
+    def _work(self, end_ms: int) -> Maintenance:
+        """What is known to be going on, as it was known when the minute was first judged here."""
+        if self._known_work is None or self._known_work[0] != end_ms:
+            self._known_work = end_ms, self._kept(maintenance.RECORD, maintenance.decode)
+        return self._known_work[1]
+
+    def _kept(self, key: str, decode: Callable[[bytes], _T]) -> _T:
         """What a record that others write holds, nothing where there is none."""
         record = self._state.record(key)
         try:
-            return msgspec.json.decode(record.body if record else b"{}", type=kind)
+            return decode(record.body if record else b"{}")
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise InvalidRecord(f"the record {key} of the traffic state is not as it must be: {error}") from error
 
@@ -288,6 +297,7 @@ class Watch:
         """What is known of the store is a belief, held by the version of each write: at a conflict it is read again."""
         self._known_city = None
         self._known_minute = None
+        self._known_work = None
         self._held.clear()
 
     def _divided(self) -> Sequence[_Part]:

@@ -8,10 +8,11 @@ import pytest
 from typer.testing import CliRunner
 
 from city_platform.cli.app import app
-from city_platform.traffic.maintenance import RECORD, change, maintained
+from city_platform.traffic.maintenance import RECORD, change, explain, maintained, read
 from city_platform.traffic.state import Record, VersionConflict
 from tests.traffic import Faults, MemoryState
-from tests.traffic_minutes import FaultyState
+from tests.traffic_histories import known_incident
+from tests.traffic_minutes import START, FaultyState, end_of
 
 NOW = 1_780_000_000_000
 
@@ -25,7 +26,29 @@ def test_work_begins_goes_on_and_is_over() -> None:
     assert change(state, {3}, None, NOW + 10) == {2: NOW + 20}
     stored = state.record(RECORD)
     assert stored
-    assert json.loads(stored.body) == {"2": NOW + 20}
+    assert json.loads(stored.body) == {"sensors": {"2": NOW + 20}, "zones": {}}
+
+
+def test_a_record_of_sensors_alone_is_read_as_it_was_meant() -> None:
+    state = MemoryState()
+    state.commit([Record(RECORD, 1, b'{"3":1780000000009}')])
+    assert maintained(state, NOW) == {3: NOW + 9}
+    assert change(state, {4}, NOW + 10, NOW) == {3: NOW + 9, 4: NOW + 10}
+
+
+def test_incidents_explain_zones_beside_the_work_on_sensors() -> None:
+    state, incident = MemoryState(), known_incident(1, 3)
+    change(state, {1}, end_of(9), START)
+    assert explain(state, {"z-001": [incident], "z-002": []}, START)
+    assert not explain(state, {"z-001": [incident]}, START)
+    known = read(state)
+    assert known.sensors == {1: end_of(9)}
+    assert [bool(known.known("z-001", end_of(minute))) for minute in range(5)] == [False, True, True, False, False]
+    assert known.known("z-002", end_of(2)) == []
+    change(state, {1}, None, end_of(3))
+    assert read(state).zones == {}  # what is over goes with the next change
+    assert explain(state, {"z-001": [incident]}, START)
+    assert explain(state, {}, START)
 
 
 def test_what_others_say_at_the_same_time_is_kept() -> None:

@@ -20,23 +20,26 @@ from city_platform.traffic.congestion import Level
 from city_platform.traffic.events import TYPES as TRAFFIC
 from city_platform.traffic.events import (
     CongestionLevelChanged,
+    KnownIncident,
     PlatformIngestDegraded,
     SensorHealthChanged,
     Told,
     ZoneCoverageLost,
     alert_id,
     bus_event,
+    moment,
     outbox_event,
     read,
 )
 from city_platform.traffic.health import Health
+from city_platform.traffic.maintenance import explain
 from city_platform.traffic.registry import generate
 from city_platform.traffic.relay import EventsRefused, relay
 from city_platform.traffic.state import Event, Record, bucket
 from city_platform.traffic.stream import shard_of
 from city_platform.traffic.watch import EVENTS_AT_ONCE, MOST_BEHIND, InvalidRecord
 from tests.traffic import Crash, Faults, MemoryState
-from tests.traffic_histories import MINUTES, Inline, expected, history, outcome, sensors_of, trial
+from tests.traffic_histories import MINUTES, Inline, expected, history, known_incident, outcome, sensors_of, trial
 from tests.traffic_minutes import (
     CITY,
     START,
@@ -51,6 +54,7 @@ from tests.traffic_minutes import (
 )
 
 JAM, SLOW_ZONE, QUIET = CITY.zones[0], CITY.zones[1], CITY.zones[2]
+NORMAL, SEVERE = Level.NORMAL, Level.SEVERE
 
 
 def watched(state: MemoryState, minutes: Sequence[Callable[[int], None]]) -> list[list[Told]]:
@@ -83,7 +87,7 @@ def test_a_jam_is_told_when_it_comes_and_when_it_goes() -> None:
         "vehicles": said["vehicles"], "coverage": 1.0, "detected_at": said["detected_at"],
         "window_start": "2026-05-28T20:30:00Z", "window_end": "2026-05-28T20:31:00Z",
         "trace": {"shards": [f"shardId-{shard_of(JAM, 4):012d}"], "last_seq": said["trace"]["last_seq"]},
-        "links": {"dashboard": f"http://127.0.0.1:8000/traffic/zones/{JAM}"},
+        "links": {"dashboard": f"http://127.0.0.1:8000/traffic/zones/{JAM}"}, "known": [], "quiet": False,
     }  # fmt: skip
     assert said["vehicles"] > 100
     assert said["trace"]["last_seq"] == max(
@@ -180,6 +184,68 @@ def test_measured_free_flow_counts_before_posted_limits_and_maintenance_before_s
         watching(state, Clock(due(5))).evaluate()
 
 
+def explained(first: int, last: int) -> MemoryState:
+    """A state in which an incident explains the jam from the end of the first minute until that of the last."""
+    state = MemoryState()
+    explain(state, {JAM: [known_incident(first, last)]}, START)
+    return state
+
+
+def in_short(found: Sequence[Sequence[Told]]) -> list[tuple[int, Level, Level, bool, int]]:
+    """Of each event of a level the minute, from and to, whether it is quiet, and how many incidents it knows of."""
+    return [
+        (at, one.from_, one.to, one.quiet, len(one.known))
+        for at, some in enumerate(found)
+        for one in some
+        if isinstance(one, CongestionLevelChanged)
+    ]
+
+
+def test_what_an_incident_explains_is_an_event_and_no_alarm() -> None:
+    state = explained(0, 99)
+    calm, jam = filled(state), filled(state, index={JAM: 72.0})
+    found = watched(state, [calm, calm, jam, jam, jam, calm, calm, calm])
+    assert in_short(found) == [(3, NORMAL, SEVERE, True, 1), (7, SEVERE, NORMAL, True, 1)]
+    (up,) = found[3]
+    assert up.known == [
+        KnownIncident("01K9Z0QG4M0000000000000000", "VAN-2026-000000", "road_closure", moment(end_of(99)))
+    ]
+
+
+def test_what_still_holds_when_the_incident_is_over_is_told_then() -> None:
+    state = explained(0, 4)
+    calm, jam = filled(state), filled(state, index={JAM: 72.0})
+    found = watched(state, [calm, calm, jam, jam, jam, jam, jam, calm, calm, calm])
+    assert in_short(found) == [
+        (3, NORMAL, SEVERE, True, 1), (4, NORMAL, SEVERE, False, 0), (9, SEVERE, NORMAL, False, 0),
+    ]  # fmt: skip
+    assert len({one.alert_id for some in found for one in some}) == 3
+
+
+def test_who_heard_of_a_jam_hears_of_its_end_also_when_it_was_explained_meanwhile() -> None:
+    state = explained(4, 99)
+    calm, jam = filled(state), filled(state, index={JAM: 72.0})
+    found = watched(state, [calm, calm, jam, jam, jam, calm, calm, calm])
+    assert in_short(found) == [(3, NORMAL, SEVERE, False, 0), (7, SEVERE, NORMAL, False, 1)]
+
+
+def test_nobody_hears_of_the_end_of_what_they_never_heard_of() -> None:
+    state = explained(0, 7)  # until the very minute in which the jam is over
+    calm, jam = filled(state), filled(state, index={JAM: 72.0})
+    found = watched(state, [calm, calm, jam, jam, jam, calm, calm, calm])
+    assert in_short(found) == [(3, NORMAL, SEVERE, True, 1), (7, SEVERE, NORMAL, True, 0)]
+
+
+def test_a_silent_zone_that_is_explained_alarms_nobody_until_the_incident_is_over() -> None:
+    state = MemoryState()
+    explain(state, {QUIET: [known_incident(0, 6)]}, START)
+    calm, lost = filled(state), filled(state, silent=sensors_of(QUIET, 0.8))
+    found = watched(state, [calm, calm, calm, lost, lost, lost, lost, calm])
+    zones = [(at, one.direction, one.quiet) for at, some in enumerate(found) for one in some
+             if isinstance(one, ZoneCoverageLost)]  # fmt: skip
+    assert zones == [(4, "up", True), (6, "up", False), (7, "down", False)]
+
+
 def test_after_a_long_time_without_a_watcher_the_older_minutes_are_left_out() -> None:
     state, clock = MemoryState(), Clock(due(0))
     watch = watching(state, clock)
@@ -243,6 +309,9 @@ def test_the_histories_hold_every_kind_of_event() -> None:
     """Or the test above would show little."""
     kinds = {(type(one), one.direction) for seed in range(10) for one in expected(seed)[0].values()}
     assert kinds == {(kind, direction) for kind in TRAFFIC.values() for direction in ("up", "down")}
+    ways = {(one.quiet, bool(one.known), one.direction) for seed in range(10) for one in expected(seed)[0].values()}
+    common = {(False, False, "up"), (False, False, "down"), (True, True, "up"), (True, True, "down")}
+    assert ways - {(True, False, "down")} == common | {(False, True, "down")}
 
 
 # The outbox, against publishing where the change is written.
