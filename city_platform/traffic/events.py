@@ -46,7 +46,7 @@ class KnownIncident(msgspec.Struct, frozen=True):
 class Detail(events.Detail, frozen=True, kw_only=True):
     """What all details of traffic have. The minute from `window_start` to `window_end` is what brought the change.
 
-    `known` are the incidents that explain it. `quiet`: people are not told, because of these or, of the end of
+    `known` are the incidents that explain it. `withheld`: people are not told, because of these or, of the end of
     something, because they were not told that it began.
     """
 
@@ -57,8 +57,8 @@ class Detail(events.Detail, frozen=True, kw_only=True):
     window_end: Moment
     detected_at: Moment
     links: Links
-    known: list[KnownIncident] = []
-    quiet: bool = False
+    known: tuple[KnownIncident, ...] = ()
+    withheld: bool = False
 
 
 class CongestionLevelChanged(Detail, frozen=True, kw_only=True):

@@ -103,8 +103,8 @@ class Observed:
 class ZoneCoverage(msgspec.Struct, array_like=True, frozen=True):
     """A zone's silent and active sensors, for how many minutes too many were silent, whether its coverage is lost.
 
-    `since_ms` is when the first of these minutes began; `told` what the newest event said, `heard` what people were last
-    told where that is something else: an incident explained it.
+    `since_ms` is when the first of these minutes began; `told` what the newest event said; `heard` what people were
+    last told, where that is something else: an incident explained it.
     """
 
     silent: int = 0

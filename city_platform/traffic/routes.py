@@ -219,7 +219,7 @@ def zone_of(told: Told) -> str:
 
 _RENAMED = {"zone_id": "zone", "sensor_id": "sensor", "window_start": "start", "window_end": "end",
             "detected_at": "detected", "last_heard": "heard", "duration_s": "duration", "links": "link"}  # fmt: skip
-_LEFT_OUT = {"schema", "trace", "quiet"}
+_LEFT_OUT = {"schema", "trace", "withheld"}
 
 
 def _names(kind: str) -> Mapping[str, str]:
@@ -241,7 +241,7 @@ def _said(field: str, value: object, timezone: ZoneInfo) -> str:
             said = value.dashboard
         case "duration_s", int():
             said = _duration(value)
-        case "known", list():
+        case "known", tuple():
             said = " ".join(
                 f"Known: incident {one.public_ref}, until {_said('', one.until, timezone)}." for one in value
             )

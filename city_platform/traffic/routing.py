@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from city_platform.errors import TransientError
@@ -50,14 +50,8 @@ class Router:
         Raises InvalidEvent, DeliveryInProgress and the errors of the channel and the claims: deliver it again.
         """
         told, now = read(event), self.clock.now()
-        if not self.routes.goes_to(channel, told, now):
-            return Delivery.NOT_ROUTED
-        if told.quiet:
-            return Delivery.KNOWN
-        if self.routes.is_quiet(channel, told, now):
-            return Delivery.QUIET
-        if now - told.window_end > timedelta(minutes=self.routes.stale_minutes):
-            return Delivery.STALE
+        if (left := self._left_out(channel, told, now)) is not None:
+            return left
         name = f"alert#{channel}#{told.alert_id}"
         state = self.claims.claim(name, self.holder, now + _SENDING)
         if state is ClaimState.DONE:
@@ -72,6 +66,17 @@ class Router:
         self.channels[channel].notify(*said, once=name)
         self.claims.finish(name, self.holder)
         return Delivery.SENT
+
+    def _left_out(self, channel: Channel, told: Told, now: datetime) -> Delivery | None:
+        """Why an event does not go to a channel at this time; None where it does."""
+        if not self.routes.goes_to(channel, told, now):
+            return Delivery.NOT_ROUTED
+        if told.withheld:
+            return Delivery.KNOWN
+        if self.routes.is_quiet(channel, told, now):
+            return Delivery.QUIET
+        stale = now - told.window_end > timedelta(minutes=self.routes.stale_minutes)
+        return Delivery.STALE if stale else None
 
     def _told_of_zone(self, channel: Channel, told: Told) -> bool:
         """Whether this channel heard of the same thing in this zone a short while ago, from another event."""

@@ -2,8 +2,8 @@
 
 What is so and what was told are kept apart. So nothing is told twice, nothing is lost where a commit takes only so many
 events, and what is suppressed for a while is told when that is over, if it still holds. What an incident explains is an
-event all the same, a quiet one: people hear of it when the incident no longer explains it and it still holds, and of its
-end only if they heard of its beginning.
+event all the same, but withheld from people: they hear of it when the incident no longer explains it and it still
+holds, and of its end only if they heard of its beginning.
 """
 
 from collections.abc import Callable, Sequence
@@ -66,12 +66,12 @@ class Teller:
         for name, zone in health.zones.items():
             known = work.known(name, health.judged_ms)
             believed = zone.told if zone.heard is None else zone.heard
-            withheld = zone.lost and not believed and not known
-            if (zone.lost != zone.told or withheld) and len(events) < limit:
-                quiet = zone.lost == believed or (zone.lost and bool(known))
-                events.append(self._zone(health, name, known, now_ms, quiet=quiet))
+            overdue = zone.lost and not believed and not known
+            if (zone.lost != zone.told or overdue) and len(events) < limit:
+                withheld = zone.lost == believed or (zone.lost and bool(known))
+                events.append(self._zone(health, name, known, now_ms, withheld=withheld))
                 since = zone.since_ms if zone.lost else 0
-                still = believed if quiet and believed != zone.lost else None
+                still = believed if withheld and believed != zone.lost else None
                 zones[name] = msgspec.structs.replace(zone, told=zone.lost, told_since_ms=since, heard=still)
         heard = np.array([not zone.suppresses for zone in health.zones.values()], dtype=bool)
         chosen = np.flatnonzero(to_tell(health.sensors) & heard[zone_of])[: limit - len(events)].tolist()
@@ -108,20 +108,20 @@ class Teller:
             known = work.known(name, congestion.judged_ms)
             heard = zone.heard or zone.told
             worse = LEVELS.index(zone.level) > LEVELS.index(heard)
-            withheld = worse and not known and zone.known
-            if not (zone.level is not zone.told or withheld) or len(events) >= limit:
+            overdue = worse and not known and zone.known
+            if not (zone.level is not zone.told or overdue) or len(events) >= limit:
                 continue
-            quiet = zone.level is heard or (worse and bool(known))
-            events.append(self._level(congestion, name, known, now_ms, quiet=quiet))
-            still = heard if quiet and heard is not zone.level else None
+            withheld = zone.level is heard or (worse and bool(known))
+            events.append(self._level(congestion, name, known, now_ms, withheld=withheld))
+            still = heard if withheld and heard is not zone.level else None
             zones[name] = msgspec.structs.replace(zone, told=zone.level, heard=still)
         return Congestion(congestion.judged_ms, zones), events
 
     def _level(
-        self, congestion: Congestion, name: str, known: Sequence[Known], now_ms: int, *, quiet: bool
+        self, congestion: Congestion, name: str, known: Sequence[Known], now_ms: int, *, withheld: bool
     ) -> CongestionLevelChanged:
         zone = congestion.zones[name]
-        before = zone.told if quiet or not zone.heard else zone.heard
+        before = zone.told if withheld or not zone.heard else zone.heard
         what = str(zone.level) if zone.level is not zone.told else f"{zone.level} still"
         figures = zone.figures
         if figures is None or figures.index is None or figures.tti is None or figures.service is None:
@@ -144,11 +144,11 @@ class Teller:
             window_end=moment(congestion.judged_ms),
             detected_at=moment(now_ms),
             known=_known(known),
-            quiet=quiet,
+            withheld=withheld,
         )
 
     def _zone(
-        self, health: HealthOfBucket, name: str, known: Sequence[Known], now_ms: int, *, quiet: bool
+        self, health: HealthOfBucket, name: str, known: Sequence[Known], now_ms: int, *, withheld: bool
     ) -> ZoneCoverageLost:
         zone = health.zones[name]
         what = ("lost" if zone.lost else "covered") + ("" if zone.lost != zone.told else " still")
@@ -165,7 +165,7 @@ class Teller:
             window_end=moment(health.judged_ms),
             detected_at=moment(now_ms),
             known=_known(known),
-            quiet=quiet,
+            withheld=withheld,
         )
 
     def _sensor(
@@ -190,7 +190,7 @@ class Teller:
             window_end=moment(health.judged_ms),
             detected_at=moment(now_ms),
             known=_known(known),
-            quiet=bool(known),
+            withheld=bool(known),
         )
 
 
@@ -200,8 +200,8 @@ def zone_pages(public_url: str | None) -> Callable[[str | None], str]:
     return lambda zone: page if zone is None else f"{page}/zones/{zone}"
 
 
-def _known(known: Sequence[Known]) -> list[KnownIncident]:
-    return [KnownIncident(one.incident_id, one.public_ref, one.category, moment(one.until_ms)) for one in known]
+def _known(known: Sequence[Known]) -> tuple[KnownIncident, ...]:
+    return tuple(KnownIncident(one.incident_id, one.public_ref, one.category, moment(one.until_ms)) for one in known)
 
 
 def _direction(before: Level, after: Level) -> Direction:

@@ -152,7 +152,7 @@ def test_a_level_dwells_and_unknown_minutes_change_nothing(indexes: list[float |
     assert all(indexes[at] is not None for at in moved)
 
 
-@given(st.lists(st.floats(0, 100), min_size=3, max_size=30))
+@given(st.lists(st.floats(0, 99), min_size=3, max_size=30))  # at 100 nothing moves and no index is known
 def test_a_level_is_borne_out_by_the_minutes_before_it(indexes: list[float]) -> None:
     found = levels(indexes)
     for at in range(3, len(found)):

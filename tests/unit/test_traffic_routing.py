@@ -285,12 +285,12 @@ def test_a_channel_is_left_alone_in_its_quiet_hours_but_by_what_is_critical(tmp_
 
 
 def test_what_an_incident_explains_is_sent_to_nobody_and_named_where_its_end_is_told(tmp_path: Path) -> None:
-    known = [KnownIncident("0" * 26, "VAN-2026-7K3MQ9", "road_closure", NOON + timedelta(hours=6))]
-    jam = msgspec.structs.replace(congestion(), known=known, quiet=True)
+    known = (KnownIncident("0" * 26, "VAN-2026-7K3MQ9", "road_closure", NOON + timedelta(hours=6)),)
+    jam = msgspec.structs.replace(congestion(), known=known, withheld=True)
     desk = Desk(tmp_path)
     assert desk.tell(jam) is Delivery.KNOWN
     assert desk.channel.sent == []
-    assert desk.tell(msgspec.structs.replace(jam, quiet=False)) is Delivery.SENT
+    assert desk.tell(msgspec.structs.replace(jam, withheld=False)) is Delivery.SENT
     text = ROUTES.text(congestion(Level.NORMAL, before=Level.SEVERE)).body
     over = msgspec.structs.replace(congestion(Level.NORMAL, before=Level.SEVERE), known=known)
     assert ROUTES.text(over).body == f"{text}\nKnown: incident VAN-2026-7K3MQ9, until 2025-06-02 18:00 PDT."

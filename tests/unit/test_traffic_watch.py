@@ -87,7 +87,7 @@ def test_a_jam_is_told_when_it_comes_and_when_it_goes() -> None:
         "vehicles": said["vehicles"], "coverage": 1.0, "detected_at": said["detected_at"],
         "window_start": "2026-05-28T20:30:00Z", "window_end": "2026-05-28T20:31:00Z",
         "trace": {"shards": [f"shardId-{shard_of(JAM, 4):012d}"], "last_seq": said["trace"]["last_seq"]},
-        "links": {"dashboard": f"http://127.0.0.1:8000/traffic/zones/{JAM}"}, "known": [], "quiet": False,
+        "links": {"dashboard": f"http://127.0.0.1:8000/traffic/zones/{JAM}"}, "known": [], "withheld": False,
     }  # fmt: skip
     assert said["vehicles"] > 100
     assert said["trace"]["last_seq"] == max(
@@ -192,9 +192,9 @@ def explained(first: int, last: int) -> MemoryState:
 
 
 def in_short(found: Sequence[Sequence[Told]]) -> list[tuple[int, Level, Level, bool, int]]:
-    """Of each event of a level the minute, from and to, whether it is quiet, and how many incidents it knows of."""
+    """Of each event of a level the minute, from and to, whether it is withheld, and how many incidents it knows of."""
     return [
-        (at, one.from_, one.to, one.quiet, len(one.known))
+        (at, one.from_, one.to, one.withheld, len(one.known))
         for at, some in enumerate(found)
         for one in some
         if isinstance(one, CongestionLevelChanged)
@@ -207,9 +207,9 @@ def test_what_an_incident_explains_is_an_event_and_no_alarm() -> None:
     found = watched(state, [calm, calm, jam, jam, jam, calm, calm, calm])
     assert in_short(found) == [(3, NORMAL, SEVERE, True, 1), (7, SEVERE, NORMAL, True, 1)]
     (up,) = found[3]
-    assert up.known == [
-        KnownIncident("01K9Z0QG4M0000000000000000", "VAN-2026-000000", "road_closure", moment(end_of(99)))
-    ]
+    assert up.known == (
+        KnownIncident("01K9Z0QG4M0000000000000000", "VAN-2026-000000", "road_closure", moment(end_of(99))),
+    )
 
 
 def test_what_still_holds_when_the_incident_is_over_is_told_then() -> None:
@@ -241,7 +241,7 @@ def test_a_silent_zone_that_is_explained_alarms_nobody_until_the_incident_is_ove
     explain(state, {QUIET: [known_incident(0, 6)]}, START)
     calm, lost = filled(state), filled(state, silent=sensors_of(QUIET, 0.8))
     found = watched(state, [calm, calm, calm, lost, lost, lost, lost, calm])
-    zones = [(at, one.direction, one.quiet) for at, some in enumerate(found) for one in some
+    zones = [(at, one.direction, one.withheld) for at, some in enumerate(found) for one in some
              if isinstance(one, ZoneCoverageLost)]  # fmt: skip
     assert zones == [(4, "up", True), (6, "up", False), (7, "down", False)]
 
@@ -309,7 +309,7 @@ def test_the_histories_hold_every_kind_of_event() -> None:
     """Or the test above would show little."""
     kinds = {(type(one), one.direction) for seed in range(10) for one in expected(seed)[0].values()}
     assert kinds == {(kind, direction) for kind in TRAFFIC.values() for direction in ("up", "down")}
-    ways = {(one.quiet, bool(one.known), one.direction) for seed in range(10) for one in expected(seed)[0].values()}
+    ways = {(one.withheld, bool(one.known), one.direction) for seed in range(10) for one in expected(seed)[0].values()}
     common = {(False, False, "up"), (False, False, "down"), (True, True, "up"), (True, True, "down")}
     assert ways - {(True, False, "down")} == common | {(False, True, "down")}
 
