@@ -21,8 +21,8 @@ def up(
 ) -> None:
     """Start broker and gateway, worker, watcher, archive and live page, until Ctrl-C or SIGTERM.
 
-    Each is a command of its own (`traffic gateway`, `process`, `watch`, `archive`; `serve`) and a process of its own:
-    when one ends, all do. What they had accepted is kept, and the next start goes on from there.
+    Each is a command of its own (`traffic gateway`, `process`, `watch`, `incidents`, `archive`; `serve`) and a process
+    of its own: when one ends, all do. What they had accepted is kept, and the next start goes on from there.
     """
     from city_platform.local.children import run_together
 
@@ -32,6 +32,7 @@ def up(
         ["traffic", "gateway", "--broker", broker, "--port", str(broker_port)],
         ["traffic", "process"],
         ["traffic", "watch"],
+        ["traffic", "incidents"],
         ["traffic", "archive"],
         ["serve", "--port", str(port)],
     )

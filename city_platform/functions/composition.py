@@ -18,13 +18,13 @@ from city_platform.ports import Clock
 
 def incident_path() -> IncidentPath:
     """Raises IncompleteSettings and the errors of the key service and the object store."""
-    home = _home()
+    home = writable_home()
     return open_incident_path(home, open_platform(home))
 
 
 def incident_service() -> tuple[IncidentService, IncidentRepository, Clock]:
     """The service, the store beneath it, and the time. Raises as `incident_path`."""
-    home = _home()
+    home = writable_home()
     platform = open_platform(home)
     repository = open_incident_repository(home, platform.clock)
     return open_incident_service(platform, repository), repository, platform.clock
@@ -32,10 +32,11 @@ def incident_service() -> tuple[IncidentService, IncidentRepository, Clock]:
 
 def incident_publishing() -> tuple[Lake, IncidentService]:
     """The lake, and the service whose public incidents go there. Raises as `incident_path`."""
-    home = _home()
+    home = writable_home()
     platform = open_platform(home)
     return platform.lake, open_incident_service(platform, open_incident_repository(home, platform.clock))
 
 
-def _home() -> Path:
+def writable_home() -> Path:
+    """Where a function may keep files while its container lives."""
     return Path(os.environ.get("CITY_PLATFORM_HOME", "/tmp/city-platform"))  # noqa: S108 -- all that Lambda can write to

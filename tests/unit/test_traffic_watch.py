@@ -87,7 +87,7 @@ def test_a_jam_is_told_when_it_comes_and_when_it_goes() -> None:
         "vehicles": said["vehicles"], "coverage": 1.0, "detected_at": said["detected_at"],
         "window_start": "2026-05-28T20:30:00Z", "window_end": "2026-05-28T20:31:00Z",
         "trace": {"shards": [f"shardId-{shard_of(JAM, 4):012d}"], "last_seq": said["trace"]["last_seq"]},
-        "links": {"dashboard": f"http://127.0.0.1:8000/traffic/zones/{JAM}"}, "known": [], "withheld": False,
+        "links": {"dashboard": f"http://127.0.0.1:8000/traffic/zones/{JAM}"}, "known": (), "withheld": False,
     }  # fmt: skip
     assert said["vehicles"] > 100
     assert said["trace"]["last_seq"] == max(
