@@ -78,9 +78,9 @@ class IncidentStack:
     def _given(project: str) -> dict[str, str]:
         return PARAMETERS | {"Project": project}
 
-    def environment(self, function: str) -> dict[str, str]:
+    def environment(self, function: str, **parameters: str) -> dict[str, str]:
         """The variables that the template gives a function, with the addresses of what was made."""
-        given = self._given(self.prefix.removesuffix("-dev")) | {"AWS::Region": os.environ["AWS_REGION"]}
+        given = self._given(self.prefix.removesuffix("-dev")) | {"AWS::Region": os.environ["AWS_REGION"]} | parameters
         stack = template("incidents").deploy(given)
         written = stack[function].properties.get("Environment", {}).get("Variables", {})
         return {name: self._address(str(value)) for name, value in written.items()}

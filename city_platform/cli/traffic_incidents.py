@@ -44,7 +44,7 @@ def incidents(
     desk: CrossingDesk | None = None
     with session.errors():
         if deployment(os.environ) != "local":
-            session.fail(USAGE, "on AWS the function traffic_incidents does this")
+            session.fail(USAGE, "on AWS the function incident_traffic does this")
         while not stop.is_set():
             try:
                 desk = desk or open_crossing(session.home)  # once traffic has run here: looking makes no state

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -10,20 +12,29 @@ from uuid import uuid4
 import boto3
 import pytest
 
+from city_platform.aws.traffic_state import DynamoTrafficState
+from city_platform.crossing.desk import ACTOR
 from city_platform.functions import (
     api,
+    composition,
     incident_deadlines,
     incident_export,
     incident_publishing,
     incident_stream,
+    incident_traffic,
     sign_in,
 )
 from city_platform.incidents.model import Severity
-from tests.incident_stack import IncidentStack, environment_of
+from city_platform.incidents.repository import Listing, Pattern
+from city_platform.traffic import maintenance
+from tests import crossing, traffic_minutes
+from tests.incident_stack import PARAMETERS, IncidentStack, environment_of
 from tests.incident_stream import following, record
-from tests.incidents import incident, report
+from tests.incidents import ADMIN, incident, report
 from tests.integration.conftest import REGION
 from tests.integration.test_api_lambda import event
+from tests.templates import template, walk
+from tests.traffic_stack import noted
 
 HOME = "CITY_PLATFORM_HOME"
 STEPS: list[dict[str, Any]] = [{"step": "lock", "holder": "run"}, {"step": "list"}]
@@ -44,7 +55,7 @@ def stack(aws: str) -> Iterator[IncidentStack]:
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """New containers of all functions."""
     caches = [api._application, sign_in._parts, incident_stream._path, incident_export._path]
-    caches += [incident_deadlines._parts, incident_publishing._parts]
+    caches += [incident_deadlines._parts, incident_publishing._parts, incident_traffic.desk]
     for one in caches:
         one.cache_clear()
     monkeypatch.setattr(api, "log_to", lambda: None)
@@ -125,6 +136,55 @@ def test_from_a_report_to_the_lake_by_the_functions_of_the_template(
     assert due == {"rejected": 0, "anonymised": 0}
     called("SignInFunction", sign_in.handler, {"request": {"userAttributes": {}}, "userPoolId": "p", "userName": "n"})
     assert not any(unread.values()), unread
+
+
+def test_what_lasts_in_traffic_becomes_an_incident_and_incidents_explain_traffic_within_its_rights(
+    stack: IncidentStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = f"{stack.prefix}-traffic"
+    boto3.client("dynamodb").create_table(
+        TableName=table,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("part", "item")],
+        KeySchema=[{"AttributeName": "part", "KeyType": "HASH"}, {"AttributeName": "item", "KeyType": "RANGE"}],
+    )
+    monkeypatch.setattr(traffic_minutes, "START", time.time_ns() // 60_000_000_000 * 60_000 - 26 * 60_000)
+    monkeypatch.setattr(crossing, "START", traffic_minutes.START)
+    state = DynamoTrafficState(table)
+    zone = crossing.TOWN.zones[7]
+    crossing.write_minute(state, 24, {zone: 2})
+    parameters = {"TrafficTableName": table, "TrafficRegistry": "11:90:30", "TrafficIncidents": "on"}
+    given = stack.environment("TrafficFunction", **parameters)
+    road = crossing.TOWN.zone_index[crossing.TOWN.zones[20]]
+    place = {"lat": float(crossing.ROADS.south[road]) + 0.001, "long": float(crossing.ROADS.west[road]) + 0.001}
+    closed = report(category="traffic_disruption", title="Road closed", channel="officer", **place)
+    with environment_of(given | {HOME: str(tmp_path)}, monkeypatch) as read, noted(monkeypatch) as calls:
+        service, _, _ = composition.incident_service()
+        officers = service.report(closed, ADMIN).incident
+        calls.made.clear()
+        done = incident_traffic.handler({}, None)
+        assert incident_traffic.handler({}, None) == done | {"opened": 0}
+        (opened,) = service.list(Listing(Pattern.REPORTED_BY, (str(ACTOR.subject),)), ACTOR, 10).incidents
+    assert (done["opened"], done["open"]) == (1, 1)
+    assert done["explained"] >= 1
+    assert zone in opened.title
+    (known,) = maintenance.read(state).zones[crossing.TOWN.zones[20]]
+    assert known.incident_id == officers.incident_id
+    assert set(given) - read == set()
+    (role,) = [
+        one for one in template("incidents").deploy(PARAMETERS | parameters).resources() if one.name == "TrafficRole"
+    ]
+    allowed = {
+        (action, key)
+        for one in walk(role.properties)
+        if isinstance(one, dict) and one.get("Sid") in {"ReadWhatIsJudged", "WriteWhatIsKnown"}
+        for action in one["Action"]
+        for keys in one["Condition"].values()
+        for key in keys["dynamodb:LeadingKeys"]
+    }
+    asked = calls.items(table)
+    assert {key for action, key in asked if action == "dynamodb:PutItem"} == {"RECORD#incidents", "RECORD#maintenance"}
+    assert all(any(action == may and fnmatchcase(key, one) for may, one in allowed) for action, key in asked), asked
 
 
 def subscribed(stack: IncidentStack) -> str:

@@ -152,7 +152,7 @@ def test_somebody_hears_of_critical_incidents() -> None:
 
 
 def functions() -> Iterator[tuple[str, Resource]]:
-    for one in STACK.resources(FUNCTION):
+    for one in deployed(TrafficTableName="t").resources(FUNCTION):
         yield one.properties["Handler"], one
 
 
@@ -269,15 +269,17 @@ def test_a_step_has_the_time_and_the_functions_that_the_state_machine_counts_on(
 
 
 def test_everything_that_runs_by_the_clock_is_kept_where_it_failed() -> None:
-    schedules = STACK.resources("AWS::Scheduler::Schedule")
+    stack = deployed(TrafficTableName="t")
+    schedules = stack.resources("AWS::Scheduler::Schedule")
     targets = {one.properties["Target"]["Arn"] for one in schedules}
-    assert targets == {"${DeadlinesFunction.Arn}", "${PublishingFunction.Arn}", "${ExportStateMachine}"}
-    allowed = [each for each in walk(STACK["ScheduleRole"].properties) if isinstance(each, dict) and "Sid" in each]
+    functions = {f"${{{name}Function.Arn}}" for name in ("Deadlines", "Publishing", "Traffic")}
+    assert targets == functions | {"${ExportStateMachine}"}
+    allowed = [each for each in walk(stack["ScheduleRole"].properties) if isinstance(each, dict) and "Sid" in each]
     assert targets <= {each for statement in allowed for each in walk(statement["Resource"]) if isinstance(each, str)}
     for one in schedules:
         assert one.properties["Target"]["DeadLetterConfig"] == {"Arn": "${FailedRuns.Arn}"}
-    for name in ("DeadlinesFunction", "PublishingFunction"):
-        assert STACK[name].properties["DeadLetterConfig"] == {"TargetArn": "${FailedRuns.Arn}"}
+    for name in ("DeadlinesFunction", "PublishingFunction", "TrafficFunction"):
+        assert stack[name].properties["DeadLetterConfig"] == {"TargetArn": "${FailedRuns.Arn}"}
 
 
 # The API

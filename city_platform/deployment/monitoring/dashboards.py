@@ -34,7 +34,7 @@ _APIS: Schema = ("AWS/ApiGateway", ("ApiName",))
 _RULES: Schema = ("AWS/Events", ("EventBusName", "RuleName"))
 _SERVICES: Schema = ("AWS/ECS", ("ClusterName", "ServiceName"))
 _QUERIES: Schema = ("AWS/Athena", ("QueryState", "QueryType", "WorkGroup"))
-_OF_INCIDENTS = ("api", "stream", "export", "deadlines", "publishing", "sign-in")
+_OF_INCIDENTS = ("api", "stream", "export", "deadlines", "publishing", "traffic", "sign-in")
 _OF_TRAFFIC = ("live", "archive", "watch", "relay", "alerts", "provisioning")
 _TRAFFIC = "CityPlatform/Traffic"  # as city_platform.traffic.metrics has it, which the command line need not load
 
