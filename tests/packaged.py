@@ -43,7 +43,7 @@ def request(method, path, body=None, kind="application/json"):
 
 import asyncio
 asyncio.set_event_loop(asyncio.new_event_loop())
-from city_platform.functions import api, incident_deadlines, incident_export, incident_stream
+from city_platform.functions import api, incident_deadlines, incident_export, incident_stream, incident_traffic
 from city_platform.functions import traffic, traffic_alerts, traffic_archive, traffic_relay, traffic_watch
 import lambda_handler
 

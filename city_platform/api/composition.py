@@ -55,6 +55,7 @@ def open_api(
     repository = open_incident_repository(home, platform.clock, environ)
     service = open_incident_service(platform, repository, environ)
     require_contact(service.reference, environ)
+    live = traffic.Live(lambda: open_registry(environ), lambda: find_state(home, environ), platform.clock)
     desk = Desk(
         service=service,
         verifier=open_verifier(home, environ, platform.clock),
@@ -67,6 +68,7 @@ def open_api(
         if isinstance(repository, SqliteIncidentRepository)
         else open_incidents.PublishedCounts(platform.lake),
         clock=platform.clock,
+        related=live.related,
     )
     public_url = environ.get(PUBLIC_URL) or None
     keys = ApiKeys(desk.store, desk.clock)
@@ -81,10 +83,7 @@ def open_api(
         open_data.OpenData(shelf, desk.reads, public_url),
         open_data.republishing(publish, publish_every) if publish_every is not None else None,
     )
-    watched = traffic.Traffic(
-        traffic.Live(lambda: open_registry(environ), lambda: find_state(home, environ), desk.clock),
-        LakeHours(platform),
-    )
+    watched = traffic.Traffic(live, LakeHours(platform))
     routers = [open311.router(geo_report), published, traffic.router(watched)]
     routers.append(traffic.pages(watched, desk.service.reference))
     return create_app(desk, allowed_origins=allowed_origins, routers=routers)

@@ -1,7 +1,7 @@
 """What every interface is given: the service, who asks, and how fast they may."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from starlette.responses import Response
 from city_platform.api.auth import TokenVerifier, Unauthorized
 from city_platform.api.limits import RateLimit, address_of
 from city_platform.api.problems import json_bytes
+from city_platform.crossing.related import Related
 from city_platform.incidents.report import Fault, InvalidRequest
 from city_platform.incidents.repository import IncidentCounter
 from city_platform.incidents.roles import ANONYMOUS, Actor
@@ -34,6 +35,7 @@ class Desk:
     uploads: Uploads
     counter: IncidentCounter
     clock: Clock
+    related: Callable[[], Mapping[str, Sequence[Related]]] = dict  # public incidents by zones of traffic
 
     async def actor(self, request: Request) -> Actor:
         """Who asks, after their request was counted. Raises as `identify`, and TooFast."""

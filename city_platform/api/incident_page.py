@@ -10,6 +10,8 @@ from fastapi.responses import RedirectResponse
 from city_platform.api.html import html_response, problem_page, site_page
 from city_platform.api.incidents import TheDesk, Who
 from city_platform.api.problems import Problem
+from city_platform.crossing.episodes import CITY
+from city_platform.crossing.related import How, zones_of
 from city_platform.incidents.model import UNLOCATED, HistoryEntry
 from city_platform.incidents.reference import Reference
 from city_platform.incidents.roles import ANONYMOUS
@@ -18,6 +20,7 @@ from city_platform.incidents.views import IncidentView, public_view
 from city_platform.pages import escape
 
 PATH = "/incidents"
+_ZONES = 12  # that a page names
 STYLE = """\
 form.search { margin: 1.5rem 0; } .search label { display: block; font-weight: 600; }
 .search p { margin: .1rem 0 .3rem; } .search div { display: flex; flex-wrap: wrap; gap: .5rem; }
@@ -56,6 +59,7 @@ def incident(name: str, desk: TheDesk, _: Who) -> Response:
     shown = public_view(found, reference)
     body = [
         f'<dl class="facts">{"".join(_facts(shown, reference))}</dl>',
+        *_traffic(zones_of(found.incident_id, desk.related())),
         f'<p>It repeats <a href="{PATH}/{shown.duplicate_of}">another one</a>.</p>' if shown.duplicate_of else "",
         f'<p class="said" dir="auto">{escape(shown.description)}</p>' if shown.description else "",
         *(f'<p><a href="{one.url}">Picture {place}</a></p>' for place, one in enumerate(shown.media, 1)),
@@ -98,6 +102,22 @@ def _facts(shown: IncidentView, reference: Reference) -> Iterator[str]:
         ("Still there", f"say {shown.still_there:,}" if shown.still_there else None),
     )
     return (f"<dt>{name}</dt><dd>{said}</dd>" for name, said in given if said)
+
+
+def _traffic(zones: Sequence[tuple[str, How]]) -> Iterator[str]:
+    """What the incident has to do with the city's traffic."""
+    said = {"explains": "It explains what traffic shows in", "opened": "Sensors of traffic have opened it for"}
+    for how, words in said.items():
+        places = [_place(zone) for zone, what in zones if what == how]
+        if places:
+            more = f" and {len(places) - _ZONES} more" if len(places) > _ZONES else ""
+            yield f"<p>{words} {', '.join(places[:_ZONES])}{more}.</p>"
+
+
+def _place(zone: str) -> str:
+    if zone == CITY:
+        return '<a href="/traffic">many zones of the city</a>'
+    return f'<a href="/traffic/zones/{escape(zone)}">zone {escape(zone)}</a>'
 
 
 def _past(history: Sequence[HistoryEntry], reference: Reference) -> Iterator[str]:

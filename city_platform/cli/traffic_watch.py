@@ -4,7 +4,8 @@ import json
 import os
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ from city_platform.cli.session import FAILED, OK, USAGE, Session, local
 from city_platform.ports import BusEvent
 
 if TYPE_CHECKING:
+    from city_platform.crossing.related import Related
     from city_platform.local.event_bus import SqliteEventBus
     from city_platform.traffic.overview import Overview
     from city_platform.traffic.routes import Channel
@@ -101,10 +103,14 @@ def alerts(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Show how congested zones are now and which sensors fail, as last judged, and the newest events of all kinds."""
+    """Show how congested zones are now and which sensors fail, as last judged, and the newest events of all kinds.
+
+    With the incidents that explain what zones show, and those that were opened for it.
+    """
     from rich.text import Text
 
     from city_platform.cli.table import ShownTable
+    from city_platform.crossing.related import related
     from city_platform.deployment import deployment
     from city_platform.deployment.alerts import open_routes
     from city_platform.deployment.events import open_event_log
@@ -115,23 +121,26 @@ def alerts(
     session = Session.start(home, as_json=as_json)
     with session.errors():
         here = deployment(os.environ) == "local"
-        now = overview(open_state(session.home))
+        state, at = open_state(session.home), SystemClock().now()
+        now, relations = overview(state), related(state, round(at.timestamp() * 1000))
         # On AWS events are with whoever subscribed; the log of them is EventBridge's archive.
         newest = open_event_log(session.home, SystemClock()).newest(limit) if here else []
         timezone = open_routes().timezone
     events = [_shown(event) for event in newest]
-    session.result({**now, "events": events if here else None})
+    incidents = [{"zone": zone, **asdict(one)} for zone, some in sorted(relations.items()) for one in some]
+    session.result({**now, "incidents": incidents, "events": events if here else None})
     if not as_json:
         if now["judged_at"] is None:
             session.out.print("No minute was judged yet: city-platform traffic watch")
         else:
             _print_now(session, now, local(now["judged_at"], timezone))
+            _print_incidents(session, relations)
         if events:
             table = ShownTable()
-            for name in ("at", "what", "where", "from", "to"):
+            for name in ("at", "what", "where", "from", "to", "people"):
                 table.add_column(name, no_wrap=True)
             for one in events:
-                words = (_WORDS.get(one["event"], one["event"]), one["where"], one["from"], one["to"])
+                words = (_WORDS.get(one["event"], one["event"]), one["where"], one["from"], one["to"], one["people"])
                 table.add_row(local(one["at"], timezone), *map(Text, words))
             session.out.print(table)
     raise SystemExit(OK)
@@ -171,15 +180,36 @@ def _shown(event: BusEvent) -> dict[str, Any]:
         "where": _where(detail),
         "from": str(detail.get("from") or ""),
         "to": str(detail.get("to") or _ENDS.get(detail.get("direction") or event.detail_type, "")),
+        "people": _people(detail),
         "alert_id": event.id,
         "detail": detail,
     }
+
+
+def _people(detail: Mapping[str, Any]) -> str:
+    """Why people are not told of an event, if they are not."""
+    known = ", ".join(one["public_ref"] for one in detail.get("known", ()))
+    if detail.get("withheld"):
+        return f"known: {known}" if known else "not told: known when it began"
+    return f"told; known: {known}" if known else ""
 
 
 def _where(detail: Mapping[str, Any]) -> str:
     if "dataset" in detail:
         return f"{detail['dataset']} {detail['partition']}"
     return str(detail.get("sensor_id") or detail.get("zone_id") or detail.get("public_ref") or "city")
+
+
+def _print_incidents(session: Session, relations: "Mapping[str, Sequence[Related]]") -> None:
+    """Each incident that has to do with traffic, with its zones."""
+    zones: dict[tuple[str, str], list[str]] = {}
+    for zone, some in sorted(relations.items()):
+        for one in some:
+            zones.setdefault((one.how, one.public_ref), []).append(zone)
+    for (how, incident), where in zones.items():
+        more = f" and {len(where) - 12} more" if len(where) > 12 else ""  # noqa: PLR2004 -- as above
+        said = "explains" if how == "explains" else "was opened for"
+        session.out.print(f"Incident {incident} {said} {', '.join(where[:12])}{more}", highlight=False)
 
 
 def _print_now(session: Session, now: "Overview", at: str) -> None:

@@ -16,6 +16,21 @@ StatusName = Annotated[
 ]
 
 
+class RelatedIncident(BaseModel):
+    """A public incident that has to do with a zone's traffic."""
+
+    incident_id: str
+    public_ref: str
+    how: Annotated[
+        Literal["explains", "opened"],
+        Field(
+            description="explains: staff deals with it, and nobody is alarmed; opened: because of what the zone shows"
+        ),
+    ]
+    since: Moment
+    until: Annotated[Moment | None, Field(description="Null where nobody knows")]
+
+
 class ZoneFigures(BaseModel):
     """A zone now. What is not known is null: `level` where fewer than half of the sensors or 5 vehicles were heard."""
 
@@ -38,6 +53,7 @@ class ZoneFigures(BaseModel):
     measured_at: Moment | None
     window_start: Moment | None
     final: Annotated[bool, Field(description="False while the window still takes readings on time")]
+    incidents: list[RelatedIncident]
 
 
 class PolygonAnswer(BaseModel):

@@ -50,9 +50,22 @@ def figures(city: City, place: int) -> Mapping[str, Any]:
     roads = city.roads
     name = roads.registry.zones[place]
     own = roads.registry.sensors(place)
-    one = city.by_zone.get(name)
-    said: dict[str, Any] = {"zone": name, "sensors": own.stop - own.start}
-    if one is None:
+    now = city.by_zone.get(name)
+    said: dict[str, Any] = {
+        "zone": name,
+        "sensors": own.stop - own.start,
+        "incidents": [
+            {
+                "incident_id": one.incident_id,
+                "public_ref": one.public_ref,
+                "how": one.how,
+                "since": moment(one.since_ms),
+                "until": moment(one.until_ms),
+            }
+            for one in city.related.get(name, ())
+        ],
+    }
+    if now is None:
         nothing = dict.fromkeys((
             "level", "service", "speed_kmh", "index", "tti", "vehicles_per_hour", "age_s", "measured_at",
             "window_start", "level_since",
@@ -61,22 +74,22 @@ def figures(city: City, place: int) -> Mapping[str, Any]:
         return said | nothing | {
             "free_flow_kmh": free_flow, "coverage": 0.0, "old": True, "final": False,
         }  # fmt: skip
-    told = one.figures
+    told = now.figures
     return said | {
-        "level": one.level,
-        "level_since": moment(one.since_ms or None),
-        "service": told.service if one.known else None,
+        "level": now.level,
+        "level_since": moment(now.since_ms or None),
+        "service": told.service if now.known else None,
         "speed_kmh": _rounded(told.speed_kmh),
         "free_flow_kmh": told.free_flow_x10 / 10,
         "index": told.index,
         "tti": told.tti,
-        "vehicles_per_hour": one.vehicles_per_hour,
+        "vehicles_per_hour": now.vehicles_per_hour,
         "coverage": round(told.coverage, 3),
-        "age_s": _rounded(one.age_s(city.at_ms)),
-        "old": one.old(city.at_ms),
-        "measured_at": moment(one.measured_ms),
-        "window_start": moment(one.start_ms),
-        "final": one.final,
+        "age_s": _rounded(now.age_s(city.at_ms)),
+        "old": now.old(city.at_ms),
+        "measured_at": moment(now.measured_ms),
+        "window_start": moment(now.start_ms),
+        "final": now.final,
     }
 
 

@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from city_platform.crossing.related import Related, related
 from city_platform.errors import TransientError
 from city_platform.ports import Clock
 from city_platform.traffic import congestion, free_flow, health
@@ -71,6 +72,7 @@ class City:
     degraded: bool  # so many sensors are silent that it is the way of their readings that fails
     alerts: Mapping[str, ZoneLevel]  # zones of which people were told that they are not normal
     measured_free_flow: Mapping[str, int]  # tenths of km/h by zone, where it was
+    related: Mapping[str, Sequence[Related]]  # public incidents by the zones that they have to do with
     _answers: dict[str, "_Once"] = field(default_factory=dict)
 
     def answer(self, name: str, made: Callable[[], bytes]) -> Answer:
@@ -144,6 +146,7 @@ class Live:
         self._city: City | None = None
         self._newest: Newest | None = None
         self._records: _Records | None = None
+        self._related: tuple[int, Mapping[str, Sequence[Related]]] = 0, {}
 
     @cached_property
     def roads(self) -> Roads:
@@ -181,6 +184,22 @@ class Live:
         finally:
             self._lock.release()
 
+    def related(self) -> Mapping[str, Sequence[Related]]:
+        """Public incidents by the zones that they have to do with; read again as seldom as what else is decided.
+
+        Where the state does not answer, what was read last.
+        """
+        now, (read_ms, known) = self.now_ms(), self._related
+        state = self.state()
+        if state is None or 0 <= now - read_ms < _RECORDS_MS:
+            return known
+        try:
+            public = {zone: [one for one in some if one.public] for zone, some in related(state, now).items()}
+        except TransientError:
+            return known
+        self._related = now, {zone: some for zone, some in public.items() if some}
+        return self._related[1]
+
     def _read(self, now: int) -> City:
         state = self.state()
         newest = self._newest = self._newest or Newest(self.roads)
@@ -204,6 +223,7 @@ class Live:
             degraded=records.degraded,
             alerts={zone: one for zone, one in records.levels.items() if one.told is not Level.NORMAL},
             measured_free_flow=records.free_flow,
+            related=self.related(),
         )
 
 

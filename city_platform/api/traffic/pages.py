@@ -6,11 +6,14 @@ from datetime import UTC, datetime
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
+from city_platform.api.incident_page import PATH as INCIDENTS
 from city_platform.api.incidents import Who
 from city_platform.api.traffic import drawing
 from city_platform.api.traffic.frame import HEADERS, PATH, RENEW_S, framed
 from city_platform.api.traffic.live import City, Status
 from city_platform.api.traffic.routes import Traffic, ZoneId, respond
+from city_platform.crossing.episodes import CITY
+from city_platform.crossing.related import Related
 from city_platform.incidents.reference import Reference
 from city_platform.pages import escape, table, tiles
 from city_platform.traffic.congestion import LEVELS, Level
@@ -99,6 +102,7 @@ def city_page(city: City, reference: Reference, *, still: bool) -> str:
         if worst
         else "<p>No zone can be told to be slow or not.</p>",
         *_alerts(city, reference),
+        *_incidents(city, reference),
         f"<p class=soft>{_EXPLAINED} {_WATCHED if city.watched else _UNWATCHED}</p>",
         "</section></div>",
         '<details id="all"><summary>All zones</summary><ul class="zones">',
@@ -134,6 +138,7 @@ def _zone(
     body = [
         f'<p><a href="{PATH}">All of the city</a></p>',
         *_now(city, reference, f"{PATH}/zones/{name}", still=still),
+        *_related(city, name, reference),
         tiles(_figures(city, place, one)),
         '<section id="hour" aria-labelledby="hour-title"><h2 id="hour-title">The last hour</h2>',
         _chart(history, reference),
@@ -200,11 +205,59 @@ def _alerts(city: City, reference: Reference) -> Sequence[str]:
         return []
     standing = sorted(city.alerts.items(), key=lambda one: (-LEVELS.index(one[1].told), -one[1].since_ms, one[0]))
     listed = [
-        f"<li>{_link(zone)}: <span class=level>{one.told}</span> since {_local(one.since_ms, reference):%H:%M}</li>"
+        f"<li>{_link(zone)}: <span class=level>{one.told}</span> since {_local(one.since_ms, reference):%H:%M}"
+        f"{_why(city.related.get(zone, ()))}</li>"
         for zone, one in standing[:_WORST]
     ]
     more = f"<p class=soft>and {len(standing) - _WORST} more</p>" if len(standing) > _WORST else ""
     return [f"<h2>Alerts that stand</h2><ul>{''.join(listed)}</ul>{more}"]
+
+
+def _why(some: Sequence[Related]) -> str:
+    """The incidents beside an alert."""
+    return "".join(f", {'known' if one.how == 'explains' else 'opened'}: {_incident(one)}" for one in some)
+
+
+def _incidents(city: City, reference: Reference) -> Sequence[str]:
+    """Each incident that has to do with traffic, with its zones; the newest first."""
+    zones: dict[Related, list[str]] = {}
+    for zone, some in city.related.items():
+        for one in some:
+            zones.setdefault(one, []).append(zone)
+    if not zones:
+        return []
+    newest = sorted(zones.items(), key=lambda one: (-one[0].since_ms, one[0].incident_id))
+    listed = [f"<li>{_said(one, _links(where), reference)}</li>" for one, where in newest[:_WORST]]
+    more = f"<p class=soft>and {len(newest) - _WORST} more</p>" if len(newest) > _WORST else ""
+    return [f'<h2>Incidents and traffic</h2><ul id="incidents">{"".join(listed)}</ul>{more}']
+
+
+def _related(city: City, zone: str, reference: Reference) -> Sequence[str]:
+    """The incidents that have to do with a zone."""
+    some = [*city.related.get(zone, ()), *city.related.get(CITY, ())]
+    listed = "".join(f"<li>{_said(one, _here(one), reference)}</li>" for one in some)
+    return [f'<ul class="note" id="incidents">{listed}</ul>'] if some else []
+
+
+def _said(one: Related, where: str, reference: Reference) -> str:
+    since = f"since {_local(one.since_ms, reference):%Y-%m-%d %H:%M}"
+    if one.how == "opened":
+        return f"{_incident(one)} was opened for {where}, which has been so {since}"
+    until = f" until {_local(one.until_ms, reference):%Y-%m-%d %H:%M}" if one.until_ms else ""
+    return f"{_incident(one)} explains what is seen in {where}, {since}{until}: nobody is alarmed of it"
+
+
+def _incident(one: Related) -> str:
+    return f'<a href="{INCIDENTS}/{escape(one.public_ref)}">{escape(one.public_ref)}</a>'
+
+
+def _here(one: Related) -> str:
+    return "this zone" if one.how == "explains" else "what this zone shows"
+
+
+def _links(zones: Sequence[str]) -> str:
+    named = [_link(zone) if zone != CITY else "many zones" for zone in sorted(zones)]
+    return ", ".join(named[:_WORST]) + (f" and {len(named) - _WORST} more" if len(named) > _WORST else "")
 
 
 def _legend(kinds: Sequence[str]) -> str:
