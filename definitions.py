@@ -88,7 +88,7 @@ def build_definitions(
             *(source_spec(dataset) for dataset in datasets if dataset.sources),
             *map(questions_asset, asking),
             *(asset for dataset in incidents for asset in incident_assets(dataset)),
-            *(asset for dataset, *_ in traffic for asset in traffic_assets(dataset)),
+            *(asset for dataset, *_ in traffic for asset in traffic_assets(dataset, datasets)),
             scorecard_asset(datasets, TIMEZONE),
             catalog_asset(datasets),
             old_versions_asset(datasets),

@@ -12,12 +12,15 @@ from assets.scorecard import KEY as SCORECARD
 from city_platform.datasets import Dataset
 from city_platform.layers import (
     cleaned,
+    curated,
     incident_analysis,
     profile,
     quality_checked,
     questions,
     traffic_advice,
     traffic_analysis,
+    traffic_circumstances,
+    traffic_history,
 )
 
 __all__ = [
@@ -33,6 +36,7 @@ __all__ = [
 _OF_ALL = (  # not of one partition
     *(questions.LAYER, incident_analysis.STATISTICS, incident_analysis.ANOMALIES),
     *(traffic_analysis.FREE_FLOW, traffic_analysis.ANOMALIES, traffic_analysis.FORECAST, traffic_advice.LAYER),
+    traffic_circumstances.EXPLANATIONS,
 )
 
 
@@ -55,6 +59,8 @@ def materialization_job(dataset: Dataset) -> UnresolvedAssetJobDefinition:
 def layer_selection(dataset: str, layers: Sequence[str]) -> list[dg.AssetKey]:
     """The assets of these layers, with those that are made beside a layer from the same rows."""
     beside = {cleaned.LAYER: profile.LAYER, quality_checked.LAYER: quality_checked.REGISTER}
+    if dataset == traffic_history.DATASET:
+        beside[curated.LAYER] = traffic_circumstances.CIRCUMSTANCES
     return [dg.AssetKey([dataset, name]) for name in [*layers, *(beside[one] for one in layers if one in beside)]]
 
 

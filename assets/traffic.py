@@ -19,10 +19,11 @@ from assets.graph import (
     typed_failures,
 )
 from assets.jobs import UnresolvedAssetJobDefinition
+from assets.traffic_circumstances import circumstances_asset, explanations_asset
 from city_platform.datasets import Dataset
 from city_platform.deployment.incidents import open_reference
 from city_platform.deployment.traffic import open_registry, open_state
-from city_platform.layers import curated, traffic_advice, traffic_agreement, traffic_analysis
+from city_platform.layers import curated, traffic_advice, traffic_agreement, traffic_analysis, traffic_circumstances
 from city_platform.layers.traffic_agreement import LiveForgotten
 from city_platform.layers.traffic_analysis import ZoneForecast
 from city_platform.traffic import free_flow
@@ -39,8 +40,8 @@ _RECENT = timedelta(days=1)
 _SHOWN = 20
 
 
-def traffic_assets(dataset: Dataset) -> list[dg.AssetsDefinition | dg.AssetSpec]:
-    """Everything of the dataset that is no layer."""
+def traffic_assets(dataset: Dataset, datasets: Sequence[Dataset]) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    """Everything of the dataset that is no layer; `datasets` are all there are."""
     return [
         stream_spec(dataset),
         exports_spec(
@@ -54,6 +55,8 @@ def traffic_assets(dataset: Dataset) -> list[dg.AssetsDefinition | dg.AssetSpec]
         anomalies_asset(dataset),
         forecast_asset(dataset),
         advice_asset(dataset),
+        circumstances_asset(dataset, datasets),
+        explanations_asset(dataset),
     ]
 
 
@@ -261,12 +264,17 @@ def advice_asset(dataset: Dataset) -> dg.AssetsDefinition:
 
 def traffic_jobs(dataset: Dataset) -> tuple[UnresolvedAssetJobDefinition, UnresolvedAssetJobDefinition]:
     """What is made of all hours together, and the advice of now."""
-    names = (traffic_analysis.FREE_FLOW, traffic_analysis.ANOMALIES, traffic_analysis.FORECAST)
+    names = (
+        traffic_analysis.FREE_FLOW,
+        traffic_analysis.ANOMALIES,
+        traffic_analysis.FORECAST,
+        traffic_circumstances.EXPLANATIONS,
+    )
     return (
         dg.define_asset_job(
             "analyse_traffic",
             selection=dg.AssetSelection.assets(*(asset_key(dataset, name) for name in names)),
-            description="Free-flow speeds, unusual traffic and forecasts, from the corrected windows of four weeks.",
+            description="Free-flow speeds, unusual traffic, forecasts and what was known, from four weeks of hours.",
         ),
         dg.define_asset_job(
             "advise_traffic",

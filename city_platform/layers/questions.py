@@ -82,17 +82,19 @@ def materialize(platform: Platform, dataset: Dataset) -> tuple[Manifest, Sequenc
 
 
 def trusted_rows(
-    platform: Platform, dataset: Dataset, session: Session, wanted: Collection[str]
+    platform: Platform, dataset: Dataset, session: Session, wanted: Collection[str], since: str = ""
 ) -> tuple[dict[str, str], list[str]]:
     """Makes the wanted columns of all open partitions the table `trusted`; the partitions' versions, and those closed.
 
-    Raises NothingToAsk where there is none.
+    With `since` of that partition and those after it. Raises NothingToAsk where there is none.
     """
     lake: Lake = platform.lake
     names = ", ".join(session.dialect.name(one.name) for one in dataset.contract.columns if one.name in wanted)
     versions: dict[str, str] = {}
     closed = []
     for year in lake.partitions(quality_checked.LAYER, dataset.name):
+        if year < since:
+            continue
         try:
             manifest = trusted(platform, dataset, year, session)
         except GateClosed:
