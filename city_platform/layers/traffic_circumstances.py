@@ -79,7 +79,7 @@ _NAMED = 5  # candidates of an explanation, the nearest first
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Something that was known near a zone: its kind, its name where everybody may know it, since when, how far."""
+    """Something public that was known near a zone: its kind, the name of a report, since when, and how far about."""
 
     zone: str
     kind: str
@@ -267,7 +267,9 @@ def _in_words(
 
 def _candidate(one: Mapping[str, Any], timezone: ZoneInfo) -> str:
     named = f" {one['name']}" if one["name"] else ""
-    return f"{one['kind']}{named}, {one['metres']} m away, since {one['since'].astimezone(timezone):%Y-%m-%d %H:%M}"
+    return (
+        f"{one['kind']}{named}, about {one['metres']} m away, since {one['since'].astimezone(timezone):%Y-%m-%d %H:%M}"
+    )
 
 
 def _zone(zone: str, hour: datetime, vehicles: int, pace: int, free_flow_x10: int, near: int) -> Mapping[str, Any]:
@@ -298,7 +300,7 @@ def _free_flow(platform: Platform, dataset: Dataset, roads: Roads) -> tuple[Mapp
 def _incidents(
     platform: Platform, source: Dataset, start: datetime, end: datetime, roads: Roads, lasting: Collection[str]
 ) -> tuple[list[Candidate], Mapping[str, str]]:
-    """Reports of people that were open in the hour, fresh or lasting, as they stood at its end."""
+    """Public reports of people that were open in the hour, fresh or lasting, as they stood at its end."""
     wanted = {
         "incident_id", "version", "event", "changed_at", "reported_at", "occurred_at", "closed_at", "status",
         "category", "channel", "visibility", "public_ref", "lat", "long",
@@ -307,17 +309,17 @@ def _incidents(
     with platform.engine.session() as session:
         versions, _ = trusted_rows(platform, source, session, wanted, since)
         rows = session.rows(
-            "SELECT category, public_ref, visibility, lat, long, coalesce(occurred_at, reported_at) FROM ("
+            "SELECT category, public_ref, lat, long, coalesce(occurred_at, reported_at) FROM ("
             "SELECT * FROM trusted WHERE event <> 'REMOVE' AND changed_at < " + _instant(session, end) + " "
             "QUALIFY row_number() OVER (PARTITION BY incident_id ORDER BY version DESC) = 1) "
             f"WHERE (status NOT IN ({_CLOSED}) OR closed_at >= {_instant(session, start)}) "
-            f"AND channel <> '{Channel.SENSOR}' AND lat IS NOT NULL AND long IS NOT NULL ORDER BY ALL"
+            f"AND channel <> '{Channel.SENSOR}' AND visibility = '{Visibility.PUBLIC}' "
+            "AND lat IS NOT NULL AND long IS NOT NULL ORDER BY ALL"
         )
     found = []
-    for category, reference, visibility, lat, long, began in rows:
+    for category, reference, lat, long, began in rows:
         if category in lasting or began >= end - FRESH:
-            name = reference if visibility == Visibility.PUBLIC else ""
-            found += _near(roads, lat, long, category.replace("_", " "), name, began)
+            found += _near(roads, lat, long, category.replace("_", " "), reference, began)
     return found, versions
 
 
@@ -347,7 +349,10 @@ def _permits(
 
 
 def _near(roads: Roads, lat: float, long: float, kind: str, name: str, since: datetime) -> list[Candidate]:
-    """A candidate for each zone that it is near, with its distance from the zone's edge, 0 within it."""
+    """A candidate for each zone that it is near, with its distance from the zone's edge, 0 within it.
+
+    To a hundred metres, as the places of sensitive reports are published.
+    """
     inside = set(zones_within(roads, lat, long, 0))
     found = []
     for zone in zones_within(roads, lat, long, NEAR_M):
@@ -361,7 +366,7 @@ def _metres(roads: Roads, zone: str, lat: float, long: float) -> int:
     at = roads.registry.zone_index[zone]
     west, south = float(roads.west[at]), float(roads.south[at])
     nearest = min(max(lat, south), south + roads.height), min(max(long, west), west + roads.width)
-    return round(metres_between(lat, long, *nearest))
+    return round(metres_between(lat, long, *nearest) / 100) * 100
 
 
 def _instant(session: Session, time: datetime) -> str:

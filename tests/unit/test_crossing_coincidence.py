@@ -142,7 +142,7 @@ def test_an_unusual_hour_is_explained_by_what_was_known_or_by_nothing() -> None:
     zones[-1]["index"], zones[-2]["index"] = 71.6, 66.0
     hour = zones[-1]["hour"]
     near = [
-        {"zone": "z-001", "hour": hour, "kind": "a building permit for demolition", "name": "", "metres": 180,
+        {"zone": "z-001", "hour": hour, "kind": "a building permit for demolition", "name": "", "metres": 200,
          "since": datetime(2026, 6, 2, 7, tzinfo=UTC)},
         {"zone": "z-001", "hour": hour, "kind": "traffic disruption", "name": "VAN-2026-7K3MQ9", "metres": 0,
          "since": datetime(2026, 6, 12, 15, 40, tzinfo=UTC)},
@@ -150,8 +150,8 @@ def test_an_unusual_hour_is_explained_by_what_was_known_or_by_nothing() -> None:
     (known, nothing), lifted = explain(zones, near, VANCOUVER, ["building_permits"])
     assert known.text == (
         "z-001, the hour of 2026-06-12 10:00 PDT: index 72, usually 20. Known near it, which need not be why: "
-        "traffic disruption VAN-2026-7K3MQ9, 0 m away, since 2026-06-12 08:40; "
-        "a building permit for demolition, 180 m away, since 2026-06-02 00:00. Not looked at: building_permits."
+        "traffic disruption VAN-2026-7K3MQ9, about 0 m away, since 2026-06-12 08:40; "
+        "a building permit for demolition, about 200 m away, since 2026-06-02 00:00. Not looked at: building_permits."
     )
     assert nothing.text == (
         "z-001, the hour of 2026-06-11 10:00 PDT: index 66, usually 20. Nothing known within 250 m. "
