@@ -30,7 +30,7 @@ def incidents(
     Incidents that staff has taken up explain what traffic shows near them: nobody is alarmed of it. With
     CITY_PLATFORM_TRAFFIC_INCIDENTS=on, or a file of rules, standing traffic and silent sensors become incidents, and
     are withdrawn when they are over unless somebody has taken them up. What a function does on AWS each minute. Killed
-    at any moment, the next look goes on where it was. Exit code 1 where an incident was refused for good.
+    at any moment, the next look goes on where it was. Exit code 1 where something was refused for good.
     """
     from city_platform.deployment import deployment
     from city_platform.deployment.crossing import open_crossing
@@ -56,7 +56,7 @@ def incidents(
                     )  # fmt: skip
                     explained, standing = looked.explained, looked.open
                     for one in looked.refused:
-                        session.err.print(f"no incident was made of {one}", style="red", markup=False, highlight=False)
+                        session.err.print(one, style="red", markup=False, highlight=False)
             except TransientError as error:
                 if once:
                     raise

@@ -1,6 +1,6 @@
 """`city-platform traffic maintenance`: say on which sensors somebody works, so that nobody is told of their silence."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -23,16 +23,20 @@ def maintenance(
     home: Annotated[Path | None, typer.Option("--home", help="Where data lives, as for the other commands.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
-    """Say on which sensors somebody works: their silence is not told, and their zones do not miss them."""
+    """Say on which sensors somebody works: their silence is not told, and their zones do not miss them.
+
+    Lists the zones, too, that incidents explain at present (`traffic incidents`).
+    """
     from city_platform.deployment.alerts import open_routes
     from city_platform.deployment.traffic import open_registry, open_state
+    from city_platform.local.clock import SystemClock
     from city_platform.traffic.events import moment
-    from city_platform.traffic.maintenance import change, maintained
+    from city_platform.traffic.maintenance import change, maintained, read
     from city_platform.traffic.registry import sensor_id
 
     session = Session.start(home, as_json=as_json)
     with session.errors():
-        registry, state, now = open_registry(), open_state(session.home), datetime.now(UTC)
+        registry, state, now = open_registry(), open_state(session.home), SystemClock().now()
         unknown = [name for name in sensors or [] if name not in registry.sensor_index]
         if unknown:
             session.fail(USAGE, f"there are no sensors {', '.join(unknown)}; one is called {sensor_id(0)}")
@@ -40,12 +44,22 @@ def maintenance(
         now_ms = int(now.timestamp() * 1000)
         until_ms = None if over else int((now + timedelta(hours=hours)).timestamp() * 1000)
         found = change(state, numbers, until_ms, now_ms) if numbers else maintained(state, now_ms)
+        work = read(state)
+        known = {zone: one for zone in sorted(work.zones) if (one := work.known(zone, now_ms))}
         timezone = open_routes().timezone
     until = {sensor_id(number): moment(at) for number, at in sorted(found.items())}
-    session.result({"maintenance": {name: at.isoformat(timespec="seconds") for name, at in until.items()}})
+    named = {zone: [one.public_ref for one in some] for zone, some in known.items()}
+    session.result(
+        {
+            "maintenance": {name: at.isoformat(timespec="seconds") for name, at in until.items()},
+            "explained_zones": named,
+        }
+    )
     if not as_json:
         for name, at in until.items():
             session.out.print(f"{name} until {local(at, timezone)}", highlight=False)
         if not until:
             session.out.print("Nobody works on any sensor.")
+        for zone, references in named.items():
+            session.out.print(f"{zone}: explained by {', '.join(references)}", highlight=False)
     raise SystemExit(OK)

@@ -37,12 +37,13 @@ from city_platform.traffic.state import BUCKETS, Record, TrafficState
 
 ACTOR = Actor.of("traffic-watch", [Role.TRAFFIC_ADMIN])  # reports what sensors have shown
 _UNWATCHED_MS = 5 * MINUTE_MS  # what was judged before that says nothing of now
+_NAMED = 20  # incidents in a message
 _AHEAD = timedelta(minutes=5)  # clocks of those who write incidents
 
 
 @dataclass(slots=True)
 class Looked:
-    """What a look did. `explained` counts zones; `refused` says of incidents that could not be made why."""
+    """What a look did. `explained` counts zones; `refused` says what could not be done for good, and why."""
 
     explained: int = 0
     opened: int = 0
@@ -67,7 +68,7 @@ class CrossingDesk:
         """One look. Raises the errors of both stores, and VersionConflict where somebody else looks: look again."""
         now = self.clock.now()
         done = Looked()
-        known = self._explain(now)
+        known = self._explain(now, done)
         done.explained = len(known.zones)
         version, opened = episodes.read(self.state)
         seen = self._seen(round(now.timestamp() * 1000), known) if self.rules.opens or opened.episodes else None
@@ -89,11 +90,13 @@ class CrossingDesk:
         done.open = len(after)
         return done
 
-    def _explain(self, now: datetime) -> Maintenance:
+    def _explain(self, now: datetime, done: Looked) -> Maintenance:
         categories = frozenset(self.rules.explains)
         window = Window(now - OLDEST, now + _AHEAD, categories)
         incidents = self.service.reported(window, SYSTEM) if categories else ()
-        zones = explained(incidents, self.rules.explains, self.roads, now)
+        zones, left_out = explained(incidents, self.rules.explains, self.roads, now)
+        if left_out:
+            done.refused.append(f"too many incidents explain zones; these do not: {', '.join(left_out[:_NAMED])}")
         maintenance.explain(self.state, zones, round(now.timestamp() * 1000))
         return Maintenance(zones={zone: tuple(known) for zone, known in zones.items()})
 
@@ -136,7 +139,7 @@ class CrossingDesk:
             return True
         if incident.status.closed:
             return True
-        note = f"{_WORDS[one.what][1].format(where=self._where(one.zone))} since {self._local(one.over_ms)}."
+        note = f"{_WORDS[one.what][1].format(where=_where(one.zone))} since {self._local(one.over_ms)}."
         if _untouched(incident):
             try:
                 self.service.transition(
@@ -152,7 +155,7 @@ class CrossingDesk:
 
     def _report(self, rule: Opening, one: Episode) -> dict[str, Any]:
         """What an incident is reported with. Its place is the middle of the zone, where that is in a district."""
-        where = self._where(one.zone)
+        where = _where(one.zone)
         title = _WORDS[one.what][0].format(where=where)
         said = [
             f"{title} since {self._local(one.since_ms)}, as the city's sensors show.",
@@ -177,10 +180,7 @@ class CrossingDesk:
             long = round(float(self.roads.west[at]) + self.roads.width / 2, 5)
             if self.service.reference.district_at(lat, long) is not None:
                 return {"lat": lat, "long": long}
-        return {"address": self._where(zone).capitalize()}
-
-    def _where(self, zone: str) -> str:
-        return "many zones of the city" if zone == CITY else f"traffic zone {zone}"
+        return {"address": _where(zone).capitalize()}
 
     def _local(self, epoch_ms: int) -> str:
         return datetime.fromtimestamp(epoch_ms / 1000, self.service.reference.zone).strftime("%Y-%m-%d %H:%M %Z")
@@ -192,6 +192,10 @@ _WORDS = {
     "silence": ("Silent traffic sensors in {where}", "The sensors are heard again in {where}"),
     "readings": ("Readings of traffic do not come in from {where}", "The readings come in again from {where}"),
 }
+
+
+def _where(zone: str) -> str:
+    return "many zones of the city" if zone == CITY else f"zone {zone}"
 
 
 def _untouched(incident: Incident) -> bool:

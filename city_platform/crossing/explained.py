@@ -12,23 +12,35 @@ from city_platform.traffic.maintenance import Known
 from city_platform.traffic.roads import Roads
 
 OLDEST = timedelta(days=60)  # what was reported longer ago explains nothing any more
+MOST = 1_500  # zones that are named, by all incidents together: 270 kB of the 400 that an item of DynamoDB may have
 STARTS, ENDS = "starts", "ends"  # the answers of an incident that say when it holds
 TAKEN_UP = frozenset({Status.ACKNOWLEDGED, Status.IN_PROGRESS, Status.SCHEDULED, Status.FORWARDED})
 
 
 def explained(
     incidents: Iterable[Incident], explains: Mapping[str, int], roads: Roads, now: datetime
-) -> Mapping[str, Sequence[Known]]:
-    """By zone the incidents that explain it now or will, in the order of their ids; `explains`: metres by category."""
+) -> tuple[Mapping[str, Sequence[Known]], Sequence[str]]:
+    """By zone the incidents that explain it now or will, the newest first; `explains`: metres by category.
+
+    And the references of those that are too many: all of them together name zones MOST times, for which one item of
+    DynamoDB has room.
+    """
     found: dict[str, list[Known]] = {}
-    for incident in sorted(incidents, key=lambda one: one.incident_id):
+    left_out: list[str] = []
+    named = 0
+    for incident in sorted(incidents, key=lambda one: one.incident_id, reverse=True):
         within = explains.get(incident.category)
         known = holding(incident, now) if within is not None else None
         if known is None or within is None or incident.lat is None or incident.long is None:
             continue
-        for zone in zones_within(roads, incident.lat, incident.long, within):
+        zones = zones_within(roads, incident.lat, incident.long, within)
+        if named + len(zones) > MOST:
+            left_out.append(incident.public_ref)
+            continue
+        named += len(zones)
+        for zone in zones:
             found.setdefault(zone, []).append(known)
-    return found
+    return found, left_out
 
 
 def holding(incident: Incident, now: datetime) -> Known | None:

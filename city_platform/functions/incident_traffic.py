@@ -13,7 +13,7 @@ from city_platform.functions.composition import writable_home
 
 
 class IncidentsRefused(PermanentError):
-    """Some incidents could not be made; the others were."""
+    """Some incidents could not be made, or explain nothing; what could be done was."""
 
 
 @cache

@@ -31,7 +31,10 @@ _OF_ALL = {
     "statistics",
     "anomalies",
 }
-_OF_TRAFFIC = {"stream", "exports", "free_flow", "anomalies", "forecast", "advice"}
+_OF_TRAFFIC = {
+    *("stream", "exports", "free_flow", "anomalies", "forecast", "advice"),
+    *("circumstances", "explanations"),
+}
 VANCOUVER = ZoneInfo("America/Vancouver")
 
 
@@ -94,7 +97,7 @@ def test_every_asset_introduces_itself(city: dg.Definitions) -> None:
         assert spec.kinds, name
         assert spec.group_name == spec.key.path[0], name
         assert {"layer", "classification", "cadence"} <= set(spec.tags), name
-        if spec.key.path[-1] not in _OF_ALL | _OF_TRAFFIC - {"exports"}:
+        if spec.key.path[-1] not in _OF_ALL | _OF_TRAFFIC - {"exports", "circumstances"}:
             assert isinstance(spec.partitions_def, dg.TimeWindowPartitionsDefinition), name
         if spec.key.path[-1] in {"cleaned", "quality_checked", "encrypted"}:
             schema = spec.metadata["dagster/column_schema"]
@@ -103,7 +106,11 @@ def test_every_asset_introduces_itself(city: dg.Definitions) -> None:
 
 def test_every_rule_is_one_check(city: dg.Definitions) -> None:
     every = {key.to_user_string() for key in city.resolve_asset_graph().asset_check_keys}
-    traffic = {"traffic_readings/curated:live_agrees_with_batch", "traffic_readings/anomalies:traffic_is_usual"}
+    traffic = {
+        "traffic_readings/curated:live_agrees_with_batch",
+        "traffic_readings/anomalies:traffic_is_usual",
+        "traffic_readings/circumstances:all_sources_were_looked_at",
+    }
     copy = {"lake/replica:agrees_with_the_lake"}
     assert traffic | copy <= every
     keys = {key for key in every - traffic - copy if not key.startswith(("catalog/", "incidents/anomalies"))}

@@ -82,6 +82,7 @@ def test_a_jam_becomes_an_incident_and_one_that_an_incident_explains_alarms_nobo
     race = day.service().report({**said, "lat": middle[0], "long": middle[1]}, ADMIN).incident
     looked = day.command("incidents", "--once")
     assert (looked["explained_zones"], looked["open"]) == (1, 0)
+    assert day.command("maintenance")["explained_zones"] == {CLOSED: [race.public_ref]}
 
     day.goes_on(25, 80.0)
     assert day.command("watch", "--once")["published"] == 2

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from city_platform.crossing import episodes
 from city_platform.crossing.desk import ACTOR
 from city_platform.crossing.episodes import CITY, Episode, Seen, is_over, judge
-from city_platform.crossing.explained import TAKEN_UP, explained, holding, zones_within
+from city_platform.crossing.explained import MOST, TAKEN_UP, explained, holding, zones_within
 from city_platform.crossing.rules import BadRules, Opening, Rules, load_rules
 from city_platform.deployment.crossing import RULES as CHOICE
 from city_platform.deployment.crossing import open_rules
@@ -92,13 +92,23 @@ def test_zones_are_those_whose_cell_is_within_reach(lat: float, long: float, met
 def test_zones_name_every_incident_near_them_and_only_those_of_the_tables_categories() -> None:
     near, private = disruption(minutes=1), disruption(minutes=2, visibility=Visibility.PRIVATE)
     others = [disruption(category="graffiti"), disruption(lat=None, long=None), disruption(lat=49.3199)]
-    found = explained([private, near, *others], {"traffic_disruption": 100}, ROADS, NOW)
+    found, left_out = explained([private, near, *others], {"traffic_disruption": 100}, ROADS, NOW)
+    assert left_out == []
     zones = zones_within(ROADS, PLACE["lat"], PLACE["long"], 100)
     assert zones
     for zone in zones:
         assert [(one.incident_id, one.public) for one in found[zone]] == [
-            (near.incident_id, True), (private.incident_id, False),
+            (private.incident_id, False), (near.incident_id, True),
         ]  # fmt: skip
+
+
+def test_more_incidents_than_the_record_has_room_for_are_named_and_the_newest_count() -> None:
+    many = [disruption(minutes=minute) for minute in range(100)]
+    found, left_out = explained(many, {"traffic_disruption": 5000}, ROADS, NOW)
+    each = len(found)
+    assert each * len(many) > MOST
+    assert sum(map(len, found.values())) == MOST // each * each
+    assert left_out == [one.public_ref for one in many[: len(many) - MOST // each]][::-1]
 
 
 # Traffic becomes incidents.

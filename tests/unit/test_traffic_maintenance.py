@@ -45,6 +45,8 @@ def test_incidents_explain_zones_beside_the_work_on_sensors() -> None:
     assert known.sensors == {1: end_of(9)}
     assert [bool(known.known("z-001", end_of(minute))) for minute in range(5)] == [False, True, True, False, False]
     assert known.known("z-002", end_of(2)) == []
+    change(state, {2}, end_of(9), end_of(2))
+    assert read(state).zones == {"z-001": (incident,)}
     change(state, {1}, None, end_of(3))
     assert read(state).zones == {}  # what is over goes with the next change
     assert explain(state, {"z-001": [incident]}, START)
@@ -73,7 +75,7 @@ def test_the_command_names_sensors_and_knows_which_there_are(tmp_path: Path, mon
         said = CliRunner().invoke(app, ["traffic", "maintenance", *words, "--home", str(tmp_path), "--json"])
         return said.exit_code, json.loads(said.stdout)
 
-    assert command() == (0, {"maintenance": {}})
+    assert command() == (0, {"maintenance": {}, "explained_zones": {}})
     code, said = command("s-00003", "s-00004", "--hours", "2")
     assert (code, list(said["maintenance"])) == (0, ["s-00003", "s-00004"])
     assert list(command("s-00003", "--over")[1]["maintenance"]) == ["s-00004"]

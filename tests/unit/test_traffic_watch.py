@@ -222,6 +222,17 @@ def test_what_still_holds_when_the_incident_is_over_is_told_then() -> None:
     assert len({one.alert_id for some in found for one in some}) == 3
 
 
+def test_an_incident_that_is_closed_in_the_very_minute_keeps_nothing_from_being_told() -> None:
+    state = explained(0, 99)
+    calm, jam = filled(state), filled(state, index={JAM: 72.0})
+    ((withheld,),) = [some for some in watched(state, [calm, calm, jam, jam]) if some]
+    explain(state, {}, end_of(3))
+    watching(state, Clock(due(3))).evaluate()
+    (now,) = told(state.outbox(99))
+    assert (withheld.withheld, now.withheld) == (True, False)
+    assert withheld.alert_id != now.alert_id
+
+
 def test_who_heard_of_a_jam_hears_of_its_end_also_when_it_was_explained_meanwhile() -> None:
     state = explained(4, 99)
     calm, jam = filled(state), filled(state, index={JAM: 72.0})

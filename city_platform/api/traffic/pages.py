@@ -235,8 +235,8 @@ def _incidents(city: City, reference: Reference) -> Sequence[str]:
 def _related(city: City, zone: str, reference: Reference) -> Sequence[str]:
     """The incidents that have to do with a zone."""
     some = [*city.related.get(zone, ()), *city.related.get(CITY, ())]
-    listed = "".join(f"<li>{_said(one, _here(one), reference)}</li>" for one in some)
-    return [f'<ul class="note" id="incidents">{listed}</ul>'] if some else []
+    listed = "".join(f'<p class="note">{_said(one, _here(one), reference)}</p>' for one in some)
+    return [f'<div id="incidents">{listed}</div>'] if some else []
 
 
 def _said(one: Related, where: str, reference: Reference) -> str:
