@@ -17,7 +17,7 @@ from city_platform.api.limits import address_of
 from city_platform.api.problems import Problem
 from city_platform.api.requests import MediaRequest, read
 from city_platform.incidents.identity import is_incident_id, new_incident_id
-from city_platform.incidents.model import PICTURES, Incident, Media
+from city_platform.incidents.model import INCOMING, PICTURES, Incident, Media
 from city_platform.incidents.pictures import BYTES_LIMIT, redrawn
 from city_platform.incidents.report import Fault, InvalidRequest
 from city_platform.incidents.repository import AlreadyDone
@@ -171,4 +171,4 @@ async def receive(token: str, request: Request, desk: TheDesk) -> Response:
 
 
 def _incoming(incident_id: str, name: str) -> str:
-    return f"incidents/incoming/{incident_id}/{name}"
+    return f"{INCOMING}/{incident_id}/{name}"

@@ -50,7 +50,6 @@ def approve(
     as_json: Json = False,
 ) -> None:
     """Let a table's breaking changes, removed columns and other types, happen."""
-    from city_platform.governance.roles import NotEntitled
     from city_platform.layers import catalog
 
     session = Session.start(home, as_json=as_json)
@@ -60,7 +59,7 @@ def approve(
             found = catalog.approve(
                 session.platform(), datasets, table, actor=actor.strip(), account=session.account(), reason=reason
             )
-        except (catalog.UnknownTable, NotEntitled) as error:
+        except catalog.UnknownTable as error:
             session.fail(USAGE, str(error))
     _report(session, found)
 

@@ -31,6 +31,7 @@ _OVERDUE = {
     "rejected": "requests for information rejected that nobody answered",
     "anonymised": "incidents closed long ago without their reporters now",
     "removed": "incidents removed whose time was over",
+    "uploads": "pictures removed that were uploaded and never added",
 }
 _IDLE = 0.5  # seconds between looks at a stream that had nothing
 
@@ -49,7 +50,7 @@ def process(
 
     What the stream's function and the export's state machine do on AWS. With each export it rejects what waits for
     information that nobody gave for two weeks, removes reporters and contact data from what was closed long ago, and
-    then the incidents themselves, as the city's reference says. SIGTERM and Ctrl-C end it between two steps; killed at
+    then the incidents themselves, as the city's reference says, and pictures that nobody added in a day. SIGTERM and Ctrl-C end it between two steps; killed at
     any moment, the next one goes on where it was.
     """
     from city_platform.errors import TransientError
@@ -156,7 +157,7 @@ def local_path(session: Session) -> "tuple[IncidentPath, EventSourceMapping, Cal
     """The path, what brings it the stream, and what deals with whatever is overdue and counts it as _OVERDUE says."""
     from city_platform.deployment import deployment
     from city_platform.deployment.incidents import open_incident_service
-    from city_platform.incidents.retention import AT_ONCE, anonymise
+    from city_platform.incidents.retention import AT_ONCE, anonymise, drop_uploads
     from city_platform.incidents.unanswered import reject_unanswered
     from city_platform.local.clock import SystemClock
     from city_platform.local.incident_stream import SqliteIncidentStream
@@ -165,7 +166,7 @@ def local_path(session: Session) -> "tuple[IncidentPath, EventSourceMapping, Cal
 
     if deployment(os.environ) != "local":
         session.fail(USAGE, "on AWS the stream's function and the export's state machine do this: there is none to run")
-    path = _open(session)
+    path, store = _open(session), session.platform().lake.store
     clock = SystemClock()
     repository = SqliteIncidentRepository(session.home / "incidents" / "incidents.sqlite", clock)
     service = open_incident_service(session.platform(), repository)
@@ -181,6 +182,7 @@ def local_path(session: Session) -> "tuple[IncidentPath, EventSourceMapping, Cal
             rejected=len(reject_unanswered(service, repository, clock.now())),
             anonymised=anonymise(repository, clock.now()),
             removed=repository.expire(AT_ONCE),
+            uploads=drop_uploads(store, clock.now()),
         )
 
     return path, mapping, see_to_overdue

@@ -2,10 +2,10 @@
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 from zoneinfo import ZoneInfo
 
 import typer
@@ -39,7 +39,6 @@ Reason = Annotated[str, typer.Option(help="Why, in 10 to 500 characters, without
 Home = Annotated[Path | None, typer.Option("--home", help="Where data lives, as for the other commands.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output instead of tables.")]
 
-_Decision = TypeVar("_Decision")
 _DURATION = re.compile(r"([1-9][0-9]{0,3})(m|h|d|w)")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -114,7 +113,7 @@ def waive(
         verdict = quality_checked.verdict_of(checked)
         if verdict is None:
             session.fail(FAILED, f"{dataset} {partition} has no verdict: run its quality_checked layer first")
-        waiver = _entitled(session, lambda: desk.waive(verdict, rule, reason, until))
+        waiver = desk.waive(verdict, rule, reason, until)
         standing = gated.gate(platform, chosen, partition)
     session.result({"waiver": to_json(waiver), "gate": standing.word if standing else None})
     if not as_json:
@@ -143,7 +142,7 @@ def reject(
     with session.errors():
         _, platform, desk = at_the_desk(session, dataset, actor)
         newest = platform.lake.require(cleaned.LAYER, dataset, partition)
-        rejection = _entitled(session, lambda: desk.reject(partition, newest.version, reason))
+        rejection = desk.reject(partition, newest.version, reason)
     session.result({"rejection": to_json(rejection)})
     if not as_json:
         session.out.print(
@@ -169,7 +168,7 @@ def release(
     session = Session.start(home, as_json=as_json)
     with session.errors():
         chosen, platform, desk = at_the_desk(session, dataset, actor)
-        _entitled(session, lambda: desk.require_role(Action.RELEASE, partition))
+        desk.require_role(Action.RELEASE, partition)
         checked_reason(reason)
         platform.lake.require(cleaned.LAYER, dataset, partition)
         wanted = {*freshness.outdated(platform, chosen, partition), quality_checked.LAYER, *freshness.GATED}
@@ -226,7 +225,7 @@ def propose(
     session = Session.start(home, as_json=as_json)
     with session.errors():
         chosen, platform, desk = at_the_desk(session, dataset, actor)
-        _entitled(session, lambda: desk.require_role(Action.PROPOSE, partition))
+        desk.require_role(Action.PROPOSE, partition)
         checked_reason(reason)
         proposed = proposal.propose(chosen, _read_step(session, step), before)
         digest = hashlib.sha256(proposed.patch.encode()).hexdigest()
@@ -307,16 +306,6 @@ def at_the_desk(session: Session, dataset: str, actor: str) -> "tuple[Dataset, P
 
     chosen, platform = session.dataset(dataset), session.platform()
     return chosen, platform, Desk(platform.audit, chosen.contract, actor.strip(), session.account())
-
-
-def _entitled(session: Session, decide: Callable[[], _Decision]) -> _Decision:
-    """The decision; a missing role is a wrong call, whoever tries again."""
-    from city_platform.governance.roles import NotEntitled
-
-    try:
-        return decide()
-    except NotEntitled as error:
-        session.fail(USAGE, str(error))
 
 
 def _read_step(session: Session, step: str) -> str:

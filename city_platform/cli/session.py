@@ -117,11 +117,16 @@ class Session:
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Turns the platform's errors into a message and an exit code; anything else is a defect and shows itself."""
+        """Turns the platform's errors into a message and an exit code; anything else is a defect and shows itself.
+
+        A missing role is a wrong call, whoever tries again.
+        """
         try:
             yield
         except PermanentError as error:
-            self.fail(REFUSED, str(error))
+            from city_platform.governance.roles import NotEntitled
+
+            self.fail(USAGE if isinstance(error, NotEntitled) else REFUSED, str(error))
         except TransientError as error:
             self.fail(TRY_AGAIN, str(error))
         except CityPlatformError as error:

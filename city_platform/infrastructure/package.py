@@ -123,12 +123,14 @@ def zipped(folder: Path, out: Path, contents: Sequence[str]) -> Package:
             "import less, or give these functions packages of their own"
         )
     out.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+    unfinished = out.with_name(f".{out.name}")  # half a zip, left by whoever died here, would be deployed
+    with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, file in files:
             entry = zipfile.ZipInfo(name, _EPOCH)
             entry.external_attr = 0o100644 << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, file.read_bytes())
+    unfinished.replace(out)
     digest = hashlib.sha256(out.read_bytes()).hexdigest()
     return Package(out, digest, out.stat().st_size, unzipped, contents)
 
