@@ -18,6 +18,7 @@ from city_platform.cli.lake import app as lake_app
 from city_platform.cli.lessons import app as lessons_app
 from city_platform.cli.open311 import app as open311_app
 from city_platform.cli.open_data import app as open_data_app
+from city_platform.cli.options import Home, Json
 from city_platform.cli.profile import app as profile_app
 from city_platform.cli.quality import app as quality_app
 from city_platform.cli.questions import app as questions_app
@@ -61,11 +62,6 @@ app.add_typer(lessons_app, name="lessons")
 
 DEMO_YEARS = (2022, 2023, 2024)
 
-Home = Annotated[
-    Path | None,
-    typer.Option("--home", help="Where data lives. Default: CITY_PLATFORM_HOME, else .city-platform in the checkout."),
-]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output instead of tables.")]
 DatasetName = Annotated[str, typer.Option("--dataset", "-d", help="The dataset's name, as `datasets list` shows it.")]
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from city_platform.cli.options import Json
 from city_platform.cli.session import CHECKOUT, FAILED, OK, REFUSED, USAGE, Session, size
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ StackNames = Annotated[
 Folder = Annotated[Path, typer.Option("--infrastructure", help="The folder of templates and parameters.")]
 Packages = Annotated[Path, typer.Option("--packages", help="Where `deploy package` wrote, and the others read.")]
 Role = Annotated[str | None, typer.Option("--role", help="The ARN of a role of the environment's account to take on.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 
 FOLDER, DIST = CHECKOUT / "infrastructure", CHECKOUT / "dist"
 

@@ -4,12 +4,12 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from uuid import uuid4
 
 import typer
 
+from city_platform.cli.options import Home, Json
 from city_platform.cli.session import FAILED, OK, USAGE, Session, local
 from city_platform.cli.simulate import app as simulate_app
 
@@ -22,8 +22,6 @@ dlq = typer.Typer(help="What could not go to the lake: records that are poison, 
 app.add_typer(simulate_app)
 app.add_typer(dlq, name="dlq")
 
-Home = Annotated[Path | None, typer.Option("--home", help="Where data lives, as for the other commands.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")]
 
 READER = "lake"
@@ -49,9 +47,9 @@ def process(
     """Take changes of incidents from this machine's store to the lake, alerting to critical ones on the way.
 
     What the stream's function and the export's state machine do on AWS. With each export it rejects what waits for
-    information that nobody gave for two weeks, removes reporters and contact data from what was closed long ago, and
-    then the incidents themselves, as the city's reference says, and pictures that nobody added in a day. SIGTERM and Ctrl-C end it between two steps; killed at
-    any moment, the next one goes on where it was.
+    information that nobody gave for two weeks, removes reporters and contact data from what was closed long ago,
+    and then the incidents themselves, as the city's reference says, and pictures that nobody added in a day.
+    SIGTERM and Ctrl-C end it between two steps; killed at any moment, the next one goes on where it was.
     """
     from city_platform.errors import TransientError
     from city_platform.incidents.export import export_once

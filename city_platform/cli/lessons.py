@@ -4,11 +4,11 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from city_platform.cli.options import Home, Json
 from city_platform.cli.session import CHECKOUT, FAILED, OK, USAGE, Session
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ FOLDER = CHECKOUT / "docs" / "lessons"
 app = typer.Typer(help="Lessons by role, worked through on this machine.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="LESSON", help="Its name, as `lessons list` shows it.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 
 
 @app.command("list", epilog="Example: city-platform lessons list")
@@ -63,7 +62,7 @@ def check(
     answers: Annotated[
         list[str] | None, typer.Argument(metavar="[NUMBER=ANSWER]...", help="Default: each question is asked.")
     ] = None,
-    home: Annotated[Path | None, typer.Option("--home", help="Where data lives, as for the other commands.")] = None,
+    home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Compare answers with what this machine's platform says now. Exit code 1 where one is not right yet.

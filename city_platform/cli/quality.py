@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 
+from city_platform.cli.options import Actor, DatasetName, Home, Json, Partition, Reason
 from city_platform.cli.session import FAILED, OK, USAGE, Session, gate, local
 
 if TYPE_CHECKING:
@@ -26,18 +27,6 @@ app = typer.Typer(
     help="Failed rows: review them, then correct, waive, reject or release. Deciding takes the role data steward.",
     no_args_is_help=True,
 )
-
-DatasetName = Annotated[str, typer.Argument(metavar="DATASET", help="The dataset's name.")]
-Year = Annotated[str, typer.Argument(metavar="PARTITION", help="The year, day or hour, as `status` shows it.")]
-Actor = Annotated[
-    str,
-    typer.Option(
-        envvar="CITY_PLATFORM_ACTOR", help="The role account that decides: a data steward of the contract's team."
-    ),
-]
-Reason = Annotated[str, typer.Option(help="Why, in 10 to 500 characters, without anything personal.")]
-Home = Annotated[Path | None, typer.Option("--home", help="Where data lives, as for the other commands.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output instead of tables.")]
 
 _DURATION = re.compile(r"([1-9][0-9]{0,3})(m|h|d|w)")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -88,7 +77,7 @@ def review(
 )
 def waive(
     dataset: DatasetName,
-    partition: Year,
+    partition: Partition,
     rule: Annotated[list[str], typer.Option("--rule", "-r", help="A rule that closes the gate; repeatable.")],
     expires: Annotated[
         str,
@@ -132,7 +121,7 @@ def waive(
     "--reason 'The extract is of the test system'"
 )
 def reject(
-    dataset: DatasetName, partition: Year, actor: Actor, reason: Reason, home: Home = None, as_json: Json = False
+    dataset: DatasetName, partition: Partition, actor: Actor, reason: Reason, home: Home = None, as_json: Json = False
 ) -> None:
     """Hold the newest version of the data back for good, whatever the rules say. It cannot be taken back."""
     from city_platform.governance.decisions import to_json
@@ -157,7 +146,7 @@ def reject(
     "--reason 'The recipe was corrected'"
 )
 def release(
-    dataset: DatasetName, partition: Year, actor: Actor, reason: Reason, home: Home = None, as_json: Json = False
+    dataset: DatasetName, partition: Partition, actor: Actor, reason: Reason, home: Home = None, as_json: Json = False
 ) -> None:
     """Evaluate the rules again, and publish what waits behind the gate if it opens."""
     from city_platform.cli.work import progress
@@ -201,7 +190,7 @@ def release(
 )
 def propose(
     dataset: DatasetName,
-    partition: Year,
+    partition: Partition,
     step: Annotated[str, typer.Option(help="One recipe step as JSON, or @FILE that holds it.")],
     actor: Actor,
     reason: Reason,

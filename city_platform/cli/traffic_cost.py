@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from city_platform.cli.options import Json
 from city_platform.cli.session import FAILED, OK, REFUSED, USAGE, Session
 
 app = typer.Typer()
@@ -30,7 +31,7 @@ def cost(
     zones: Annotated[int, typer.Option(min=1, max=MOST_ZONES, help="Zones they stand in.")] = 500,
     limit: Annotated[float, typer.Option(min=0, help="Exit code 1 where a month costs more USD.")] = 1000,
     prices: Annotated[Path | None, typer.Option(help="Another price table; default: the package's.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Estimate the monthly AWS bill, line by line, and hold it against a limit."""
     from dataclasses import asdict

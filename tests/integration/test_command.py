@@ -169,6 +169,14 @@ def test_keys_can_be_looked_after(here: Path) -> None:
     assert call_here("keys", "disable", "alias/nobody")[0] == 3
     told = [one.action for one in local_platform(here).audit.read().entries]
     assert told == ["rotate keys", "keys rotated", "disable key", "enable key"]
+    place = here / "lake" / "objects" / "audit" / "0000000001.json"
+    entry = place.read_bytes()
+    place.write_bytes(entry.replace(b"rotate", b"create"))  # nothing is decided on a log that was tampered with
+    assert call_here("keys", "disable", key)[0] == 3
+    assert call_here("keys", "enable", key)[0] == 3
+    assert call_here("keys", "list")[1]["keys"] == [{"name": key, "version": 2, "enabled": False}]
+    place.write_bytes(entry)
+    assert call_here("keys", "enable", key)[0] == 0
     assert call_here("keys", "rotate", "nobody")[0] == 2
     assert call_here("keys", "rotate", LICENCES, "--classification", "public")[0] == 2
     code, told = call_here("keys", "rotate", LICENCES)
