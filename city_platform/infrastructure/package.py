@@ -55,10 +55,6 @@ class Target:
     python: str = "3.13"
     platform: str = "aarch64-manylinux_2_28"  # Amazon Linux 2023 has glibc 2.34
 
-    @property
-    def runtime(self) -> str:
-        return f"python{self.python}"
-
 
 @dataclass(frozen=True, slots=True)
 class Package:
@@ -142,12 +138,12 @@ def _keep_clients(folder: Path, services: Sequence[str]) -> None:
             shutil.rmtree(service)
 
 
-def _largest(files: Iterable[tuple[str, Path]], most: int = 5) -> str:
+def _largest(files: Iterable[tuple[str, Path]]) -> str:
     sizes: dict[str, int] = {}
     for name, file in files:
         top = name.partition("/")[0]
         sizes[top] = sizes.get(top, 0) + file.stat().st_size
-    ranked = sorted(sizes.items(), key=lambda item: -item[1])[:most]
+    ranked = sorted(sizes.items(), key=lambda item: -item[1])[:5]
     return ", ".join(f"{name} {size / 2**20:.0f} MB" for name, size in ranked)
 
 
