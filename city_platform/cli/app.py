@@ -236,7 +236,9 @@ def status(home: Home = None, as_json: Json = False) -> None:
 
 
 @app.command(epilog="Example: city-platform up --port 3000")
-def up(port: Annotated[int, typer.Option(min=1, max=65535)] = 3000, home: Home = None) -> None:
+def up(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Of the web interface.")] = 3000, home: Home = None
+) -> None:
     """Start Dagster's web interface and daemon on this machine's loopback address."""
     from city_platform.orchestration import orchestrator
 

@@ -108,13 +108,13 @@ def retire(dataset: DatasetName, home: Home = None, as_json: Json = False) -> No
             session.out.print(f"{key}: {count} older versions destroyed", highlight=False, soft_wrap=True)
 
 
-@app.command()
+@app.command(epilog="Example: city-platform keys disable alias/city-platform/parking_tickets/personal")
 def disable(key: KeyName, home: Home = None, as_json: Json = False) -> None:
     """Stop all use of a key, until it is enabled again."""
     _switch(Session.start(home, as_json=as_json), key, enabled=False)
 
 
-@app.command()
+@app.command(epilog="Example: city-platform keys enable alias/city-platform/parking_tickets/personal")
 def enable(key: KeyName, home: Home = None, as_json: Json = False) -> None:
     """Allow the use of a disabled key again."""
     _switch(Session.start(home, as_json=as_json), key, enabled=True)

@@ -13,7 +13,7 @@ from city_platform.cli.session import Session
 app = typer.Typer()
 
 
-@app.command(epilog="Example: city-platform traffic up, and beside it: city-platform traffic simulate --for 60s")
+@app.command(epilog="Examples: city-platform traffic up\n\ncity-platform traffic simulate --for 60s")
 def up(
     broker: Annotated[str, typer.Option(help="amqtt, or mosquitto where it is installed.")] = "amqtt",
     broker_port: Annotated[int, typer.Option(min=1, max=65535, help="Where the broker listens.")] = 8883,
