@@ -216,7 +216,7 @@ def propose(
         chosen, platform, desk = at_the_desk(session, dataset, actor)
         desk.require_role(Action.PROPOSE, partition)
         checked_reason(reason)
-        proposed = proposal.propose(chosen, _read_step(session, step), before)
+        proposed = proposal.propose(chosen, session.text(Path(step[1:])) if step.startswith("@") else step, before)
         digest = hashlib.sha256(proposed.patch.encode()).hexdigest()
         patch = out or session.home / "proposals" / f"{dataset}-{partition}-{digest[:12]}.patch"
         if patch.exists() and patch.read_bytes() != proposed.patch.encode():
@@ -295,18 +295,6 @@ def at_the_desk(session: Session, dataset: str, actor: str) -> "tuple[Dataset, P
 
     chosen, platform = session.dataset(dataset), session.platform()
     return chosen, platform, Desk(platform.audit, chosen.contract, actor.strip(), session.account())
-
-
-def _read_step(session: Session, step: str) -> str:
-    """The step's JSON, from the option or from the file it names."""
-    if not step.startswith("@"):
-        return step
-    file = Path(step[1:])
-    try:
-        with file.open("rb") as source:
-            return source.read(1_000_000).decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        session.fail(USAGE, f"{file} cannot be read as a step: {type(error).__name__}")
 
 
 def _say_gate(session: Session, standing: "Standing | None") -> None:

@@ -112,3 +112,9 @@ def test_an_empty_lake_has_a_scorecard() -> None:
     empty = scorecard(NOW, [], Head(0, "0" * 64), ())
     assert "0 partitions" in markdown(empty, "America/Vancouver")
     assert "<svg" in html(empty, "America/Vancouver")
+
+
+def test_what_no_weekly_run_evaluates_has_not_missed_one() -> None:
+    later = NOW + timedelta(days=9)
+    hours = [replace(state("2024", (RESULT,)), weekly=one) for one in (True, False)]
+    assert scorecard(later, hours, Head(0, "0" * 64), ()).stale == hours[:1]
