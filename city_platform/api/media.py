@@ -71,8 +71,12 @@ def picture(incident_id: str, name: str, desk: TheDesk, actor: Who) -> Response:
     media = next((one for one in incident.media if media_id(one) == name and name in shown), None)
     if media is None:
         raise IncidentNotFound("there is no such picture")
+    try:
+        data = desk.store.get(media.key)
+    except ObjectNotFound as error:  # it is being removed at a person's request
+        raise IncidentNotFound("there is no such picture") from error
     headers = {"Cache-Control": "private, max-age=300", "Content-Disposition": "inline", "Vary": "Authorization"}
-    return Response(desk.store.get(media.key), headers=headers, media_type=media.content_type)
+    return Response(data, headers=headers, media_type=media.content_type)
 
 
 @router.post(

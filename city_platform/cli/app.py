@@ -93,6 +93,7 @@ def demo(
         landed = 0
         for name, dataset in datasets.items():
             file = folder / f"{SAMPLE_FILES[name]}"
+            file.touch(mode=0o600)  # made up, but of the home as all else
             with progress(session) as bars:
                 bar = bars.add_task(f"generating {file.name}", total=rows)
                 generate(name, file, rows, seed, DEMO_YEARS, progress=advancing(bars, bar))
