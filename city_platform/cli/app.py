@@ -93,10 +93,10 @@ def demo(
         landed = 0
         for name, dataset in datasets.items():
             file = folder / f"{SAMPLE_FILES[name]}"
-            file.touch(mode=0o600)  # made up, but of the home as all else
             with progress(session) as bars:
                 bar = bars.add_task(f"generating {file.name}", total=rows)
                 generate(name, file, rows, seed, DEMO_YEARS, progress=advancing(bars, bar))
+            file.chmod(0o600)  # made up, but of the home as all else
             landings, refusals = land_files(session, platform, dataset, [file])
             if refusals:
                 session.fail(REFUSED, refusals[0].why)
