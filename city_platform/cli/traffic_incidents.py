@@ -2,11 +2,11 @@
 
 import os
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from city_platform.cli.options import Home, Json
 from city_platform.cli.session import FAILED, OK, USAGE, Session
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ app = typer.Typer()
 def incidents(
     once: Annotated[bool, typer.Option("--once", help="One look, then end.")] = False,
     every: Annotated[float, typer.Option(min=1, max=600, help="Seconds from one look to the next.")] = 30.0,
-    home: Annotated[Path | None, typer.Option("--home", help="Where data lives, as for the other commands.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    home: Home = None,
+    as_json: Json = False,
 ) -> None:
     """Let incidents explain traffic, and what lasts in traffic become incidents.
 

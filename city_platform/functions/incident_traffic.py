@@ -9,7 +9,7 @@ from city_platform.aws.settings import IncompleteSettings
 from city_platform.crossing.desk import CrossingDesk
 from city_platform.deployment.crossing import open_crossing
 from city_platform.errors import PermanentError
-from city_platform.functions.composition import writable_home
+from city_platform.functions import home
 
 
 class IncidentsRefused(PermanentError):
@@ -19,7 +19,7 @@ class IncidentsRefused(PermanentError):
 @cache
 def desk() -> CrossingDesk:
     """This process's desk. Raises as `open_crossing`, and IncompleteSettings where no table of traffic is named."""
-    opened = open_crossing(writable_home())
+    opened = open_crossing(home())
     if opened is None:
         raise IncompleteSettings("traffic's incidents need the name of its table: CITY_PLATFORM_TRAFFIC_TABLE")
     return opened
