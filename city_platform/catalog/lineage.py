@@ -40,7 +40,9 @@ class ColumnLineage:
     conditions: tuple[str, ...] = ()
     masking: str = ""  # how a personal column was masked on the way
     aggregated: bool = False
-    steps: tuple[int, ...] = ()  # positions of the recipe's steps that its values, or what they are made of, went through
+    steps: tuple[
+        int, ...
+    ] = ()  # positions of the recipe's steps that its values, or what they are made of, went through
 
 
 @dataclass(frozen=True, slots=True)

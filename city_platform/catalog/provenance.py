@@ -15,13 +15,15 @@ from sqlglot import exp
 from sqlglot.dialects.duckdb import DuckDB
 from sqlglot.errors import SqlglotError
 
+from city_platform.errors import PermanentError
+
 PLACED, PLACE = "_placed", "_place"  # the relation to run over: the columns of `trusted`, and BIGINT
 _ROWS, _CELL = "_rows", "_cell"
 _OUTSIDE = {"SEMI", "ANTI"}
 _MADE_OF = {"", "RIGHT", "FULL"}  # joins after which a row may be of this side alone; "" is what stands after FROM
 
 
-class NotNarrowable(Exception):  # noqa: N818 -- an answer that is caught, and told in words
+class NotNarrowable(PermanentError):
     """The rows behind a row of this summary cannot be told from the others; the message says what stands in the way."""
 
 
@@ -155,7 +157,9 @@ class _Rewriting:
         for join in query.args.get("joins") or ():
             if join.method.upper() == "NATURAL":
                 raise NotNarrowable("a NATURAL JOIN goes by whatever names are equal: say ON or USING")
-            read.append((join.this, join.kind.upper() if join.kind.upper() in _OUTSIDE else join.side.upper() or "INNER"))
+            read.append(
+                (join.this, join.kind.upper() if join.kind.upper() in _OUTSIDE else join.side.upper() or "INNER")
+            )
         for relation, kind in read:
             alias = relation.alias_or_name
             if kind in _OUTSIDE:
