@@ -324,7 +324,7 @@ def _narrowest(query: exp.Select, column: str) -> _Narrowest | None:
     while True:
         known |= {one.alias.casefold(): one.this for one in step.ctes}
         made = next((one.unalias() for one in step.selects if one.alias_or_name.casefold() == wanted.casefold()), None)
-        if made is None and len(step.selects) == 1 and step.selects[0].is_star:
+        if made is None and any(one.is_star for one in step.selects) and not step.args.get("joins"):
             made = exp.column(wanted)
         if made is None or made.find(exp.Window, exp.Subquery):
             return found

@@ -1,7 +1,5 @@
 """`city-platform trace`: what a published figure is made of."""
 
-import shlex
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -50,10 +48,12 @@ def trace(
     """Trace a published figure to its rows, rules, recipe, sources and keys.
 
     The rows are found by the summary's own grouping, and proved: the summary is run over them alone and has to give the
-    published row again. Exit code 1 where it does not. Personal values are never shown.
+    published row again. Exit code 1 where it does not, or where a published file was changed. Personal values are never
+    shown.
     """
-    from city_platform.layers.trace import Asked, trace_answer
+    from city_platform.layers.trace import Asked, command, trace_answer
     from city_platform.layers.trace import trace as traced
+    from city_platform.layers.trace_page import html as page
     from city_platform.layers.trace_rows import NoSuchRow, SeveralRows
 
     session = Session.start(home, as_json=as_json)
@@ -77,13 +77,14 @@ def trace(
             session.fail(USAGE, f"{dataset} {partition or question}: {error}")
         found = replace(found, run_id=_run(session, found))
         if html is not None:
-            _write(html, found, [dataset, *([partition] if partition else [])], question, where or (), column)
+            html.touch(mode=0o600)
+            html.write_text(page(found, command(dataset, partition, question, named, column)), encoding="utf-8")
     session.result(found.to_json())
     if not as_json and html is None:
         _print(session, found)
     if html is not None:
         session.err.print(f"Page: {html}", markup=False, highlight=False)
-    raise SystemExit(FAILED if found.differing else OK)
+    raise SystemExit(OK if found.borne_out else FAILED)
 
 
 def _run(session: Session, found: "Trace") -> str | None:
@@ -97,19 +98,6 @@ def _run(session: Session, found: "Trace") -> str | None:
         return orchestrator().run_that_made(session.home, found.dataset, layer, partition, found.version)
     except NoOrchestrator:
         return None
-
-
-def _write(
-    file: Path, found: "Trace", words: Sequence[str], question: str | None, where: Sequence[str], column: str | None
-) -> None:
-    from city_platform.layers.trace_page import html
-
-    asked = ["city-platform", "trace", *words]
-    asked += ["--question", question] if question else []
-    asked += [word for one in where for word in ("--where", one)]
-    asked += ["--column", column] if column else []
-    file.touch(mode=0o600)
-    file.write_text(html(found, shlex.join(asked)), encoding="utf-8")
 
 
 def _print(session: Session, found: "Trace") -> None:

@@ -4,6 +4,7 @@ A trace reads what was recorded when the figure was published, not what stands n
 that the table was made from, with its verdict, the cleaned version behind that, and so on to the sources.
 """
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -18,7 +19,7 @@ from city_platform.engines.duckdb import Session
 from city_platform.errors import PermanentError
 from city_platform.governance.decisions import read_decisions, to_json
 from city_platform.governance.roles import is_member
-from city_platform.lake.lake import Lake, NotPublished, VersionPruned
+from city_platform.lake.lake import Lake, NotPublished, VersionPruned, sha256_of
 from city_platform.lake.manifest import Manifest
 from city_platform.layers import CURATED, cleaned, encrypted, exported, quality_checked, questions, raw
 from city_platform.layers.curated import set_report_date
@@ -139,6 +140,7 @@ class Trace:
     version: str
     published_at: datetime
     files: tuple[tuple[str, str], ...]  # key in the lake, sha256
+    damaged: tuple[str, ...]  # of the files that were read, the keys of those that have another sha256 now
     row: Texts | None
     column: str | None
     columns: tuple[TracedColumn, ...]
@@ -151,6 +153,11 @@ class Trace:
     notes: tuple[str, ...]
     timezone: str
     run_id: str | None = None
+
+    @property
+    def borne_out(self) -> bool:
+        """Whether nothing speaks against the figure."""
+        return not self.differing and not self.damaged
 
     @property
     def differing(self) -> tuple[str, ...]:
@@ -170,6 +177,7 @@ class Trace:
             "published_at": self.published_at.isoformat(),
             "run_id": self.run_id,
             "files": [{"key": key, "sha256": sha256} for key, sha256 in self.files],
+            "damaged": list(self.damaged),
             "row": self.row,
             "column": self.column,
             "figure": self.row[self.column] if self.row is not None and self.column else None,
@@ -198,14 +206,28 @@ class Trace:
 class Asked:
     """What a reader wants to know: values by column that name the row, the figure's column, rows to see, and who asks.
 
-    Everybody sees public columns of the rows; a member of the dataset's team, named by `reader`, internal ones too, and
-    personal ones as they are masked in what is published.
+    Of the rows the key is shown and what the table reads of them: to everybody public columns; to a member of the
+    dataset's team, named by `reader`, internal ones too, and personal ones as they are masked in what is published.
     """
 
     where: Texts = field(default_factory=dict)
     column: str | None = None
     rows: int = 0
     reader: str | None = None
+
+
+def command(
+    dataset: str,
+    partition: str | None = None,
+    question: str | None = None,
+    where: Texts | None = None,
+    column: str | None = None,
+) -> str:
+    """What to type to trace a table, a row of it or a figure."""
+    words = ["city-platform", "trace", dataset, *([partition] if partition else [])]
+    words += ["--question", question] if question else []
+    words += [word for name, value in (where or {}).items() for word in ("--where", f"{name}={value or ''}")]
+    return shlex.join([*words, *(["--column", column] if column else [])])
 
 
 def trace(platform: Platform, dataset: Dataset, partition: str, asked: Asked) -> Trace:
@@ -289,7 +311,9 @@ class _Tracing:
         member = asked.reader is not None and is_member(contract, asked.reader, self.platform.clock.now())
         if asked.reader is not None and not member:
             notes.append(f"{asked.reader} is not of the dataset's team: only public columns of the rows are shown")
-        readable = [one for one in contract.columns if member or one.classification is Classification.PUBLIC]
+        read = {one.name for one in contract.key} | set(self._lineage.rows)
+        told = [one for one in contract.columns if one.name in read]
+        readable = [one for one in told if member or one.classification is Classification.PUBLIC]
         with self.platform.engine.session() as session:
             files = [one for one in lake.paths(published, query.part) if one.suffix == ".parquet"]
             types = column_types(session, session.parquet(files))
@@ -318,6 +342,11 @@ class _Tracing:
             version=published.version,
             published_at=published.published_at,
             files=tuple((one.key, one.sha256) for one in _files(published, query)),
+            damaged=tuple(
+                one.key
+                for one in published.parts[query.part]
+                if sha256_of(lake.store.local_path(one.key)) != one.sha256
+            ),
             row=row,
             column=column,
             columns=self._columns(column, origins) if not query.changed else (),
@@ -326,7 +355,7 @@ class _Tracing:
             shown=tuple(_placed(one.partition, origins, one.source, one.row, one.values) for one in found.shown)
             if found
             else (),
-            withheld=tuple(one.name for one in contract.columns if one not in readable),
+            withheld=tuple(one.name for one in told if one not in readable),
             removing_steps=self._steps(self._cleaning.row_steps, origins),
             partitions=partitions,
             notes=tuple(dict.fromkeys(notes)),
@@ -352,10 +381,19 @@ class _Tracing:
             self.query.sql,
             types,
             row,
+            naming=[one.column for one in self._lineage.columns if not one.aggregated],
             column=column,
             limit=min(self.asked.rows, MOST_ROWS),
             readable=readable,
         )
+
+    @property
+    def _lineage(self) -> LayerLineage:
+        if self.query.name == CURATED:
+            found = layer_lineage(self.dataset, CURATED)  # worked out once for many traces
+            assert found is not None  # noqa: S101 -- every dataset has it
+            return found
+        return query_lineage(self.query.sql, self.dataset.contract)
 
     @property
     def _cleaning(self) -> LayerLineage:
@@ -365,7 +403,6 @@ class _Tracing:
 
     def _columns(self, column: str | None, origins: "Sequence[_Origin]") -> tuple[TracedColumn, ...]:
         """What the asked column is made of, or every column."""
-        lineage = query_lineage(self.query.sql, self.dataset.contract)
         before: Mapping[str, ColumnLineage] = {one.column: one for one in self._cleaning.columns}
         return tuple(
             TracedColumn(
@@ -376,7 +413,7 @@ class _Tracing:
                 masking=one.masking,
                 steps=self._steps(sorted({step for name in one.sources for step in before[name].steps}), origins),
             )
-            for one in lineage.columns
+            for one in self._lineage.columns
             if column is None or one.column == column
         )
 
@@ -507,4 +544,4 @@ def _known(types: Mapping[str, str], column: str | None) -> str | None:
     raise NoSuchRow(f"there is no column {column!r}; there are: {', '.join(types)}")
 
 
-__all__ = ["Asked", "HeldBack", "Trace", "TracedColumn", "TracedPartition", "trace", "trace_answer"]
+__all__ = ["Asked", "HeldBack", "Trace", "TracedColumn", "TracedPartition", "command", "trace", "trace_answer"]

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from city_platform.layers.trace import Trace, TracedPartition
 from city_platform.pages import escape, page, table, tiles
+from city_platform.quality.results import Outcome
 
 _STYLE = """\
 code { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .9em; }
@@ -106,7 +107,9 @@ def _rows_behind(trace: Trace) -> Section:
         condition = f": those with {found.condition}" if found.condition else ""
         words.append(f"{found.counted:,} rows count for {trace.column}{condition}.")
     words += [f"{count:,} more were looked at beside them, for {step}." for step, count in found.beside.items()]
-    if trace.differing:
+    if not found.total and trace.differing:
+        words.append("The published row is none that the trusted rows of its version give.")
+    elif trace.differing:
         words.append(f"Made again of these rows alone, the row differs in {', '.join(trace.differing)}.")
     else:
         words.append("Made again of these rows alone, the row is the same in every column.")
@@ -174,7 +177,7 @@ def _partition(one: TracedPartition, trace: Trace) -> Iterator[Section]:
                 "-" if rule.metric_value is None else f"{rule.metric_value:g}",
                 rule.threshold,
                 "-" if rule.rows_failed is None else f"{rule.rows_failed:,}",
-                rule.explanation,
+                "-" if rule.outcome is Outcome.PASS else rule.explanation,
             )
             for rule in one.rules
         ),
@@ -212,7 +215,7 @@ def _partition(one: TracedPartition, trace: Trace) -> Iterator[Section]:
 def _version(trace: Trace) -> Section:
     return Section(
         "Version",
-        (),
+        tuple(f"{one} is not as it was published: its sha256 is another now." for one in trace.damaged),
         ("what", "which"),
         (
             ("version", trace.version),

@@ -126,29 +126,22 @@ def find_behind(
     types: Mapping[str, str],
     row: Texts,
     *,
+    naming: Sequence[str],
     column: str | None,
     limit: int,
     readable: Sequence[Column],
 ) -> FoundRows:
     """The rows behind `row` of the table that `sql` makes, after `open_places`; up to `limit` of them in words.
 
-    `partitions` are those of the versions that were opened.
+    `partitions` are those of the versions that were opened; `naming` the columns that no aggregate makes.
 
     Raises NotNarrowable where they cannot be told from others.
     """
     made = provenance(sql, column)
-    compared = [name for name in row if types[name] not in _FLOATING]
-    same = " AND ".join(_equals(session, name, types[name], row[name]) for name in compared) or "true"
-    lists = [path.column for path in made.paths] + ([made.cell] if made.cell else [])
-    try:
-        session.execute(
-            f"CREATE OR REPLACE TEMP TABLE {_TRACED} AS SELECT {', '.join(lists) or '1'} FROM ({made.sql}) WHERE {same}"
-        )
-    except (duckdb.BinderException, duckdb.ParserException, duckdb.CatalogException) as error:
-        first, *_ = str(error).splitlines()
-        raise NotNarrowable(f"the summary cannot be rewritten: {first}") from error
-    if session.rows(f"SELECT count(*) FROM {_TRACED}") == [(0,)]:
-        raise NotNarrowable("the trusted rows and the query of today give no such row")
+    same = _trace(session, made, types, row, [name for name in row if types[name] not in _FLOATING])
+    if _count(session, _TRACED) == 0:
+        # A figure of the row is another than its rows give: it is told which, so the row goes by what names it.
+        same = _trace(session, made, types, row, naming) if naming else "false"
     driving = [path.column for path in made.paths if path.driving]
     _places(session, _BEHIND, driving)
     _places(session, _EVERYTHING, [path.column for path in made.paths])
@@ -173,6 +166,20 @@ def find_behind(
         again=_again(session, sql, same, row),
         shown=shown,
     )
+
+
+def _trace(session: Session, made: Provenance, types: Mapping[str, str], row: Texts, compared: Sequence[str]) -> str:
+    """Makes the table `_TRACED` of the lists of places of all rows that are `row` in those columns; the condition."""
+    same = " AND ".join(_equals(session, name, types[name], row[name]) for name in compared) or "true"
+    lists = [path.column for path in made.paths] + ([made.cell] if made.cell else [])
+    try:
+        session.execute(
+            f"CREATE OR REPLACE TEMP TABLE {_TRACED} AS SELECT {', '.join(lists) or '1'} FROM ({made.sql}) WHERE {same}"
+        )
+    except (duckdb.BinderException, duckdb.ParserException, duckdb.CatalogException) as error:
+        first, *_ = str(error).splitlines()
+        raise NotNarrowable(f"the summary cannot be rewritten: {first}") from error
+    return same
 
 
 def column_types(session: Session, table: str) -> Mapping[str, str]:
