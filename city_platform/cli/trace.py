@@ -18,6 +18,7 @@ app = typer.Typer()
     epilog="Examples: city-platform trace parking_tickets 2024\n\n"
     "city-platform trace animal_register 2021 --where 'Month Impounded=2021-03-01' --where Source=Stray "
     "--where Outcome=Adopted --column Animals --rows 20\n\n"
+    "city-platform trace traffic_readings 2026-03-09-16 --where zone=z-031 --column vehicles --total\n\n"
     "city-platform trace business_licences --question average_fee --html fee.html"
 )
 def trace(
@@ -30,6 +31,9 @@ def trace(
         typer.Option("--where", "-w", help="COLUMN=VALUE of the published row; repeatable. Nothing behind = is empty."),
     ] = None,
     column: Annotated[str | None, typer.Option("--column", "-c", help="The figure's column. Default: all.")] = None,
+    total: Annotated[
+        bool, typer.Option("--total", help="The column's sum over all rows that fit: of counts and sums alone.")
+    ] = False,
     question: Annotated[
         str | None, typer.Option("--question", "-q", help="Trace the newest answer to this question instead.")
     ] = None,
@@ -67,7 +71,7 @@ def trace(
         named[name.strip()] = value
     with session.errors():
         chosen, platform = session.dataset(dataset), session.platform()
-        asked = Asked(named, column, rows, actor)
+        asked = Asked(named, column, rows, actor, total)
         try:
             if question is not None:
                 found = trace_answer(platform, chosen, question, asked)
@@ -78,7 +82,9 @@ def trace(
         found = replace(found, run_id=_run(session, found))
         if html is not None:
             html.touch(mode=0o600)
-            html.write_text(page(found, command(dataset, partition, question, named, column)), encoding="utf-8")
+            html.write_text(
+                page(found, command(dataset, partition, question, named, column, total=total)), encoding="utf-8"
+            )
     session.result(found.to_json())
     if not as_json and html is None:
         _print(session, found)

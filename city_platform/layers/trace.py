@@ -4,6 +4,7 @@ A trace reads what was recorded when the figure was published, not what stands n
 that the table was made from, with its verdict, the cleaned version behind that, and so on to the sources.
 """
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,13 +17,13 @@ from city_platform.contracts.model import Classification
 from city_platform.contracts.question import Question
 from city_platform.datasets import Dataset
 from city_platform.engines.duckdb import Session
-from city_platform.errors import PermanentError
 from city_platform.governance.decisions import read_decisions, to_json
 from city_platform.governance.roles import is_member
-from city_platform.lake.lake import Lake, NotPublished, VersionPruned, sha256_of
+from city_platform.lake.lake import NotPublished, VersionPruned, sha256_of
 from city_platform.lake.manifest import Manifest
-from city_platform.layers import CURATED, cleaned, encrypted, exported, quality_checked, questions, raw
+from city_platform.layers import CURATED, encrypted, quality_checked, questions
 from city_platform.layers.curated import set_report_date
+from city_platform.layers.origins import Origin, TracedFile, at_the_time, newest_before
 from city_platform.layers.platform import Platform
 from city_platform.layers.trace_rows import (
     FoundRows,
@@ -31,12 +32,14 @@ from city_platform.layers.trace_rows import (
     column_types,
     find_behind,
     find_row,
+    find_total,
     open_places,
 )
 from city_platform.quality.gate import Waiver
 from city_platform.quality.results import RuleResult
 
 MOST_ROWS = 1_000
+_NOT_ADDITIVE = re.compile(r"\b(AVG|MEDIAN|MAX|MIN|QUANTILE\w*|STDDEV\w*|VAR\w*)\(|DISTINCT|/|CASE|\bOVER\b")
 _REASONS = 50  # kinds of rejections that are told of a partition
 
 
@@ -54,18 +57,6 @@ class TracedColumn:
     source_columns: tuple[str, ...]
     masking: str
     steps: tuple[str, ...] | None
-
-
-@dataclass(frozen=True, slots=True)
-class TracedFile:
-    """A file as it landed or was exported; `rows` of it are the partition's."""
-
-    name: str
-    sha256: str
-    rows: int
-    landed_at: datetime
-    url: str | None = None
-    fetched_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +205,7 @@ class Asked:
     column: str | None = None
     rows: int = 0
     reader: str | None = None
+    total: bool = False  # the column's sum over all rows that `where` fits
 
 
 def command(
@@ -222,12 +214,15 @@ def command(
     question: str | None = None,
     where: Texts | None = None,
     column: str | None = None,
+    *,
+    total: bool = False,
 ) -> str:
     """What to type to trace a table, a row of it or a figure."""
     words = ["city-platform", "trace", dataset, *([partition] if partition else [])]
     words += ["--question", question] if question else []
     words += [word for name, value in (where or {}).items() for word in ("--where", f"{name}={value or ''}")]
-    return shlex.join([*words, *(["--column", column] if column else [])])
+    words += ["--column", column] if column else []
+    return shlex.join([*words, *(["--total"] if total else [])])
 
 
 def trace(platform: Platform, dataset: Dataset, partition: str, asked: Asked) -> Trace:
@@ -257,29 +252,6 @@ def trace_answer(platform: Platform, dataset: Dataset, name: str, asked: Asked) 
     return _Tracing(platform, dataset, published, query, asked).trace(versions)
 
 
-class NotMade(PermanentError):
-    """The lake has no manifest of a version that a later one says it was made from."""
-
-
-def at_the_time(
-    lake: Lake, made: Manifest, layer: str, partition: str | None = None, version: str | None = None
-) -> Manifest:
-    """The manifest of a layer before, as it stood when `made` was made of it; raises NotMade.
-
-    The same version may have been published again since, under another waiver or from another file.
-    """
-    version = version or made.inputs[layer]
-    partition = partition or made.partition
-    found = [one for one in lake.history(layer, made.dataset, partition) if one.version == version]
-    then = [one for one in found if one.published_at <= made.published_at]
-    if not found:
-        raise NotMade(
-            f"{made.dataset}/{layer} {partition} has no manifest of version {version}, which {made.layer} "
-            f"{made.version} was made from: restore the lake's manifests from its copy"
-        )
-    return then[-1] if then else found[0]
-
-
 @dataclass(frozen=True, slots=True)
 class _Query:
     """What made a table: its SQL as it stands now, the manifest's part with the rows, and whether it has changed."""
@@ -303,7 +275,7 @@ class _Tracing:
         lake, contract, asked = self.platform.lake, self.dataset.contract, self.asked
         published, query = self.published, self.query
         notes: list[str] = []
-        origins = [_Origin.of(lake, checked) for checked in versions]
+        origins = [Origin.of(lake, checked) for checked in versions]
         partitions = tuple(self._partition(one) for one in origins)
         row: Texts | None = None
         found: FoundRows | None = None
@@ -318,7 +290,10 @@ class _Tracing:
             files = [one for one in lake.paths(published, query.part) if one.suffix == ".parquet"]
             types = column_types(session, session.parquet(files))
             column = _known(types, asked.column)
-            if asked.where or column is not None or published.parts[query.part][0].rows == 1:
+            total = ""
+            if asked.total:
+                row, total = find_total(session, files, asked.where, self._additive(column))
+            elif asked.where or column is not None or published.parts[query.part][0].rows == 1:
                 row, times = find_row(session, files, asked.where)
                 if times > 1:
                     notes.append(f"the table has this row {times} times: the rows behind all of them are told")
@@ -328,7 +303,7 @@ class _Tracing:
                 not_narrowed = f"{query.file} is another than the one that made this version: make it again, then trace"
             else:
                 try:
-                    found = self._found(session, origins, types, row, column, readable)
+                    found = self._found(session, origins, types, row, column, total, readable)
                     notes += found.notes
                 except (NotNarrowable, VersionPruned) as error:
                     not_narrowed = str(error)
@@ -365,16 +340,17 @@ class _Tracing:
     def _found(
         self,
         session: Session,
-        origins: "Sequence[_Origin]",
+        origins: Sequence[Origin],
         types: Mapping[str, str],
         row: Texts,
         column: str | None,
+        total: str,
         readable: Sequence[Any],
     ) -> FoundRows:
         open_places(self.platform, self.dataset, session, [one.checked for one in origins])
         if self.query.name == CURATED:
             (origin,) = origins
-            set_report_date(session, self.dataset, _newest_before(self.platform.lake, origin.raw, self.published))
+            set_report_date(session, self.dataset, newest_before(self.platform.lake, origin.raw, self.published))
         return find_behind(
             session,
             [one.checked.partition for one in origins],
@@ -383,9 +359,20 @@ class _Tracing:
             row,
             naming=[one.column for one in self._lineage.columns if not one.aggregated],
             column=column,
+            total=total,
             limit=min(self.asked.rows, MOST_ROWS),
             readable=readable,
         )
+
+    def _additive(self, column: str | None) -> str:
+        """The column, if figures of several rows may be added; raises NoSuchRow."""
+        if column is None:
+            raise NoSuchRow("a total is of one column: name it")
+        (made,) = [one for one in self._lineage.columns if one.column == column]
+        counted = made.how == "number of rows"
+        if not counted and (not made.aggregated or _NOT_ADDITIVE.search(made.how)):
+            raise NoSuchRow(f"{column} is no count and no sum: the figures of several rows cannot be added up")
+        return column
 
     @property
     def _lineage(self) -> LayerLineage:
@@ -401,7 +388,7 @@ class _Tracing:
         assert found is not None  # noqa: S101 -- every dataset has it
         return found
 
-    def _columns(self, column: str | None, origins: "Sequence[_Origin]") -> tuple[TracedColumn, ...]:
+    def _columns(self, column: str | None, origins: Sequence[Origin]) -> tuple[TracedColumn, ...]:
         """What the asked column is made of, or every column."""
         before: Mapping[str, ColumnLineage] = {one.column: one for one in self._cleaning.columns}
         return tuple(
@@ -417,14 +404,14 @@ class _Tracing:
             if column is None or one.column == column
         )
 
-    def _steps(self, positions: Sequence[int], origins: "Sequence[_Origin]") -> tuple[str, ...] | None:
+    def _steps(self, positions: Sequence[int], origins: Sequence[Origin]) -> tuple[str, ...] | None:
         """The steps in words; None where other steps cleaned the rows than stand in the folder."""
         hashes = {(one.cleaned.details.get("recipe") or {}).get("hash") for one in origins}
         if hashes - {self.dataset.recipe.hash}:
             return None
         return tuple(self.dataset.recipe.steps[position - 1].description for position in positions)
 
-    def _partition(self, origin: "_Origin") -> TracedPartition:
+    def _partition(self, origin: Origin) -> TracedPartition:
         checked = origin.checked
         verdict = quality_checked.verdict_of(checked)
         assert verdict is not None  # noqa: S101 -- every checked version has one
@@ -470,33 +457,7 @@ class _Tracing:
         return tuple(HeldBack(*one) for one in found)
 
 
-@dataclass(frozen=True, slots=True)
-class _Origin:
-    """The versions that one partition's trusted rows went through, and the files they came from, in their order."""
-
-    checked: Manifest
-    cleaned: Manifest
-    raw: Manifest
-    sources: tuple[TracedFile, ...]
-    exported: bool
-
-    @classmethod
-    def of(cls, lake: Lake, checked: Manifest) -> "_Origin":
-        before = at_the_time(lake, checked, cleaned.LAYER)
-        first = at_the_time(lake, before, raw.LAYER)
-        told = [_file(one) for one in first.details["sources"]]
-        is_exported = exported.LAYER in first.inputs
-        if is_exported:
-            export = at_the_time(lake, first, exported.LAYER)
-            (whole,) = told
-            told = [
-                TracedFile(one.key.rpartition("/")[2], one.sha256, one.rows, whole.landed_at)
-                for one in export.parts[exported.PARQUET]
-            ]
-        return cls(checked, before, first, tuple(told), is_exported)
-
-
-def _placed(partition: str, origins: Sequence[_Origin], source: int, row: int, values: Texts) -> TracedRow:
+def _placed(partition: str, origins: Sequence[Origin], source: int, row: int, values: Texts) -> TracedRow:
     """Under the name of its file; rows of several exports were numbered through."""
     origin = next(one for one in origins if one.checked.partition == partition)
     if not origin.exported:
@@ -508,30 +469,12 @@ def _placed(partition: str, origins: Sequence[_Origin], source: int, row: int, v
     raise AssertionError("a row behind the last of its exports")
 
 
-def _file(told: Mapping[str, Any]) -> TracedFile:
-    fetched = told["fetched_at"]
-    return TracedFile(
-        name=told["name"],
-        sha256=told["sha256"],
-        rows=told["rows_of_partition"],
-        landed_at=datetime.fromisoformat(told["landed_at"]),
-        url=told["url"],
-        fetched_at=datetime.fromisoformat(fetched) if fetched else None,
-    )
-
-
 def _times(file: TracedFile) -> Mapping[str, datetime | None]:
     return {"landed_at": file.landed_at, "fetched_at": file.fetched_at}
 
 
 def _files(published: Manifest, query: _Query) -> Sequence[Any]:
     return published.files if query.name == CURATED else published.parts[query.part]
-
-
-def _newest_before(lake: Lake, origin: Manifest, made: Manifest) -> Manifest:
-    """The raw version that was the newest when a table was made: its day is the table's report date."""
-    history = list(lake.history(raw.LAYER, made.dataset, made.partition))
-    return next((one for one in reversed(history) if one.published_at <= made.published_at), origin)
 
 
 def _known(types: Mapping[str, str], column: str | None) -> str | None:

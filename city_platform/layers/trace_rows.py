@@ -96,13 +96,7 @@ def find_row(session: Session, files: Sequence[File], where: Texts) -> tuple[Tex
     """
     table = session.parquet(files)
     types = column_types(session, table)
-    known = {name.casefold(): name for name in types}
-    wanted: dict[str, str | None] = {}
-    for name, value in where.items():
-        if name.casefold() not in known:
-            raise NoSuchRow(f"there is no column {name!r}; there are: {', '.join(types)}")
-        wanted[known[name.casefold()]] = value
-    conditions = {name: _fits(session, table, name, types[name], value) for name, value in wanted.items()}
+    wanted, conditions = _asked(session, table, types, where)
     texts = ", ".join(_text(session, name) for name in types)
     fitting = " AND ".join(conditions.values()) or "true"
     found = session.rows(
@@ -119,6 +113,18 @@ def find_row(session: Session, files: Sequence[File], where: Texts) -> tuple[Tex
     raise SeveralRows(f"several rows fit; {', '.join(apart[:4])} tell them apart, as: {shown}{more}")
 
 
+def find_total(session: Session, files: Sequence[File], where: Texts, column: str) -> tuple[Texts, str]:
+    """The sum of a column over all rows that fit, beside what names them, and the condition; raises NoSuchRow."""
+    table = session.parquet(files)
+    types = column_types(session, table)
+    wanted, conditions = _asked(session, table, types, where)
+    fitting = " AND ".join(conditions.values()) or "true"
+    ((rows, total),) = session.rows(f"SELECT count(*), {_sum(session, column)} FROM {table} WHERE {fitting}")
+    if not rows:
+        raise NoSuchRow(_nearest(session, table, types, wanted, conditions))
+    return {**wanted, column: total}, fitting
+
+
 def find_behind(
     session: Session,
     partitions: Sequence[str],
@@ -128,20 +134,24 @@ def find_behind(
     *,
     naming: Sequence[str],
     column: str | None,
+    total: str,
     limit: int,
     readable: Sequence[Column],
 ) -> FoundRows:
     """The rows behind `row` of the table that `sql` makes, after `open_places`; up to `limit` of them in words.
 
-    `partitions` are those of the versions that were opened; `naming` the columns that no aggregate makes.
+    `partitions` are those of the versions that were opened, `naming` the columns that no aggregate makes, `total` the
+    condition under which rows were added up, empty for one row.
 
     Raises NotNarrowable where they cannot be told from others.
     """
     made = provenance(sql, column)
-    same = _trace(session, made, types, row, [name for name in row if types[name] not in _FLOATING])
+    same = total or _same(session, types, row, [name for name in row if types[name] not in _FLOATING])
+    _trace(session, made, same)
     if _count(session, _TRACED) == 0:
         # A figure of the row is another than its rows give: it is told which, so the row goes by what names it.
-        same = _trace(session, made, types, row, naming) if naming else "false"
+        same = _same(session, types, row, naming) if naming and not total else "false"
+        _trace(session, made, same)
     driving = [path.column for path in made.paths if path.driving]
     _places(session, _BEHIND, driving)
     _places(session, _EVERYTHING, [path.column for path in made.paths])
@@ -163,14 +173,18 @@ def find_behind(
         notes=made.notes,
         counted=counted,
         condition=made.counted,
-        again=_again(session, sql, same, row),
+        again=_again(session, sql, same, row, column if total else None),
         shown=shown,
     )
 
 
-def _trace(session: Session, made: Provenance, types: Mapping[str, str], row: Texts, compared: Sequence[str]) -> str:
-    """Makes the table `_TRACED` of the lists of places of all rows that are `row` in those columns; the condition."""
-    same = " AND ".join(_equals(session, name, types[name], row[name]) for name in compared) or "true"
+def _same(session: Session, types: Mapping[str, str], row: Texts, compared: Sequence[str]) -> str:
+    """The condition for rows that are `row` in those columns."""
+    return " AND ".join(_equals(session, name, types[name], row[name]) for name in compared) or "true"
+
+
+def _trace(session: Session, made: Provenance, same: str) -> None:
+    """Makes the table `_TRACED` of the lists of places of the rows that fulfil the condition."""
     lists = [path.column for path in made.paths] + ([made.cell] if made.cell else [])
     try:
         session.execute(
@@ -179,12 +193,25 @@ def _trace(session: Session, made: Provenance, types: Mapping[str, str], row: Te
     except (duckdb.BinderException, duckdb.ParserException, duckdb.CatalogException) as error:
         first, *_ = str(error).splitlines()
         raise NotNarrowable(f"the summary cannot be rewritten: {first}") from error
-    return same
 
 
 def column_types(session: Session, table: str) -> Mapping[str, str]:
     """The columns of a relation, SQL that may stand after FROM, with the engine's types."""
     return {str(name): str(kind) for name, kind, *_ in session.rows(f"DESCRIBE SELECT * FROM {table}")}
+
+
+def _asked(session: Session, table: str, types: Mapping[str, str], where: Texts) -> tuple[Texts, Mapping[str, str]]:
+    """What was asked for by the columns' own names, and the condition that each makes; raises NoSuchRow."""
+    known = {name.casefold(): name for name in types}
+    for name in where:
+        if name.casefold() not in known:
+            raise NoSuchRow(f"there is no column {name!r}; there are: {', '.join(types)}")
+    wanted = {known[name.casefold()]: value for name, value in where.items()}
+    return wanted, {name: _fits(session, table, name, types[name], value) for name, value in wanted.items()}
+
+
+def _sum(session: Session, column: str) -> str:
+    return f"CAST(sum({session.dialect.name(column)}) AS VARCHAR)"
 
 
 def _beside(session: Session, made: Provenance) -> Mapping[str, int]:
@@ -197,13 +224,15 @@ def _beside(session: Session, made: Provenance) -> Mapping[str, int]:
     return found
 
 
-def _again(session: Session, sql: str, same: str, row: Texts) -> Texts | None:
-    """The row as the query makes it of the rows that were found, and of no others; None where it makes none."""
-    texts = ", ".join(_text(session, name) for name in row)
+def _again(session: Session, sql: str, same: str, row: Texts, added: str | None) -> Texts | None:
+    """The row, or sum, as the query makes it of the rows that were found and of no others; None where it makes none."""
+    texts = _sum(session, added) if added else ", ".join(_text(session, name) for name in row)
     _trusted(session, f" SEMI JOIN {_EVERYTHING} USING ({PLACE})")
     query = sql.rstrip().removesuffix(";")
     made = session.rows(f"SELECT {texts} FROM ({query}\n) WHERE {same} LIMIT 1")
     _trusted(session, "")
+    if added:
+        return {**row, added: made[0][0]}
     return dict(zip(row, made[0], strict=True)) if made else None
 
 

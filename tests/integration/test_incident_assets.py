@@ -17,6 +17,7 @@ from city_platform.incidents.export import export_once
 from city_platform.incidents.model import Incident, Resolution, Status
 from city_platform.layers import cleaned, curated, encrypted, freshness, quality_checked, questions, raw
 from city_platform.layers.platform import Platform
+from city_platform.layers.trace import Asked, trace
 from city_platform.local.platform import local_platform
 from definitions import build_definitions
 from resources.platform import PlatformResource
@@ -79,6 +80,18 @@ def test_from_the_store_to_the_curated_tables(tmp_path: Path, incidents: Dataset
         [("road_damage", "reopened", 1), ("waste", "resolved", 0)]
     )
     assert "/day=" in platform.lake.require("curated", "incidents", TODAY).parts["parquet"][0].key
+
+    # A figure leads to the changes it counts, and each change to its export.
+    asked = Asked({"Category": "road_damage"}, "Fixed", rows=5)
+    found = trace(platform, incidents, YESTERDAY, asked)
+    assert found.found is not None
+    assert (found.found.total, found.found.counted, found.found.condition) == (2, 1, "Closed AND resolution = 'fixed'")
+    assert found.differing == ()
+    exports = platform.lake.require("exports", "incidents", YESTERDAY).parts["parquet"]
+    assert [(one.name, one.sha256) for one in found.partitions[0].sources] == [
+        (one.key.rpartition("/")[2], one.sha256) for one in exports
+    ]
+    assert {one.source for one in found.shown} <= {one.name for one in found.partitions[0].sources}
 
     # A change that comes late makes its day outdated, and only that one.
     town.write(incident(-23 * 60, category="noise"))
