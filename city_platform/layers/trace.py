@@ -13,7 +13,7 @@ from typing import Any
 
 from city_platform.catalog.lineage import CLEANED, ColumnLineage, LayerLineage, layer_lineage, query_lineage
 from city_platform.catalog.provenance import NotNarrowable
-from city_platform.contracts.model import Classification
+from city_platform.contracts.model import Classification, Column
 from city_platform.contracts.question import Question
 from city_platform.datasets import Dataset
 from city_platform.engines.duckdb import Session
@@ -29,6 +29,7 @@ from city_platform.layers.trace_rows import (
     FoundRows,
     NoSuchRow,
     Texts,
+    Wanted,
     column_types,
     find_behind,
     find_row,
@@ -147,8 +148,10 @@ class Trace:
 
     @property
     def borne_out(self) -> bool:
-        """Whether nothing speaks against the figure."""
-        return not self.differing and not self.damaged
+        """Whether nothing speaks against the figure. One that other rows decide, too, is not made again of its own."""
+        found = self.found
+        as_found = found is None or (found.reproduced and (not self.differing or bool(found.notes)))
+        return as_found and not self.damaged
 
     @property
     def differing(self) -> tuple[str, ...]:
@@ -181,6 +184,7 @@ class Trace:
                 "counted_where": found.condition or None,
                 "looked_at_beside": dict(found.beside),
                 "filters": list(found.filters),
+                "reproduced": found.reproduced,
                 "recomputed": found.again,
                 "differing": list(self.differing),
             },
@@ -277,7 +281,6 @@ class _Tracing:
         notes: list[str] = []
         origins = [Origin.of(lake, checked) for checked in versions]
         partitions = tuple(self._partition(one) for one in origins)
-        row: Texts | None = None
         found: FoundRows | None = None
         not_narrowed = ""
         member = asked.reader is not None and is_member(contract, asked.reader, self.platform.clock.now())
@@ -290,20 +293,21 @@ class _Tracing:
             files = [one for one in lake.paths(published, query.part) if one.suffix == ".parquet"]
             types = column_types(session, session.parquet(files))
             column = _known(types, asked.column)
-            total = ""
+            wanted: Wanted | None = None
             if asked.total:
-                row, total = find_total(session, files, asked.where, self._additive(column))
+                wanted = find_total(session, files, asked.where, self._additive(column))
             elif asked.where or column is not None or published.parts[query.part][0].rows == 1:
-                row, times = find_row(session, files, asked.where)
+                naming = [one.column for one in self._lineage.columns if not one.aggregated and one.column in types]
+                wanted, times = find_row(session, files, asked.where, naming)
                 if times > 1:
                     notes.append(f"the table has this row {times} times: the rows behind all of them are told")
-            if row is None:
+            if wanted is None:
                 not_narrowed = "no row was named: everything of the partition is told"
             elif query.changed:
                 not_narrowed = f"{query.file} is another than the one that made this version: make it again, then trace"
             else:
                 try:
-                    found = self._found(session, origins, types, row, column, total, readable)
+                    found = self._found(session, origins, wanted, column, readable)
                     notes += found.notes
                 except (NotNarrowable, VersionPruned) as error:
                     not_narrowed = str(error)
@@ -322,7 +326,7 @@ class _Tracing:
                 for one in published.parts[query.part]
                 if sha256_of(lake.store.local_path(one.key)) != one.sha256
             ),
-            row=row,
+            row=wanted.row if wanted else None,
             column=column,
             columns=self._columns(column, origins) if not query.changed else (),
             found=found,
@@ -341,11 +345,9 @@ class _Tracing:
         self,
         session: Session,
         origins: Sequence[Origin],
-        types: Mapping[str, str],
-        row: Texts,
+        wanted: Wanted,
         column: str | None,
-        total: str,
-        readable: Sequence[Any],
+        readable: Sequence[Column],
     ) -> FoundRows:
         open_places(self.platform, self.dataset, session, [one.checked for one in origins])
         if self.query.name == CURATED:
@@ -355,11 +357,8 @@ class _Tracing:
             session,
             [one.checked.partition for one in origins],
             self.query.sql,
-            types,
-            row,
-            naming=[one.column for one in self._lineage.columns if not one.aggregated],
+            wanted,
             column=column,
-            total=total,
             limit=min(self.asked.rows, MOST_ROWS),
             readable=readable,
         )
@@ -368,9 +367,9 @@ class _Tracing:
         """The column, if figures of several rows may be added; raises NoSuchRow."""
         if column is None:
             raise NoSuchRow("a total is of one column: name it")
-        (made,) = [one for one in self._lineage.columns if one.column == column]
-        counted = made.how == "number of rows"
-        if not counted and (not made.aggregated or _NOT_ADDITIVE.search(made.how)):
+        made = next((one for one in self._lineage.columns if one.column == column), None)
+        counted = made is not None and made.how == "number of rows"
+        if made is None or (not counted and (not made.aggregated or _NOT_ADDITIVE.search(made.how))):
             raise NoSuchRow(f"{column} is no count and no sum: the figures of several rows cannot be added up")
         return column
 

@@ -109,6 +109,11 @@ def _rows_behind(trace: Trace) -> Section:
     words += [f"{count:,} more were looked at beside them, for {step}." for step, count in found.beside.items()]
     if not found.total and trace.differing:
         words.append("The published row is none that the trusted rows of its version give.")
+    elif trace.differing and found.reproduced and found.notes:
+        words.append(
+            f"All trusted rows give the published row. These alone give another {', '.join(trace.differing)}, which "
+            "other rows decide, too."
+        )
     elif trace.differing:
         words.append(f"Made again of these rows alone, the row differs in {', '.join(trace.differing)}.")
     else:

@@ -54,7 +54,8 @@ class FoundRows:
 
     `rows` by partition are those it is made of, `beside` how many others are looked at, by the step that does. Of
     `column`, where one was asked for, only `counted` of the rows count, by the `condition`; None: all of them.
-    `again` is the row as the table's query makes it of these rows and no others.
+    `reproduced` says whether the query gives the row of all rows of the version; `again` is the row as it makes it of
+    those that were found and no others.
     """
 
     rows: Mapping[str, int]
@@ -63,12 +64,26 @@ class FoundRows:
     notes: Sequence[str]
     counted: int | None
     condition: str
+    reproduced: bool
     again: Texts | None
     shown: Sequence[ShownRow]
 
     @property
     def total(self) -> int:
         return sum(self.rows.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A row of a table, or the sum of `added` over some, and SQL that rows of its query fulfil.
+
+    `condition` tells it from all others; `naming` goes by what no aggregate makes, for a row whose figures are others.
+    """
+
+    row: Texts
+    condition: str
+    naming: str = "false"
+    added: str | None = None
 
 
 def open_places(platform: Platform, dataset: Dataset, session: Session, versions: Sequence[Manifest]) -> None:
@@ -89,10 +104,11 @@ def open_places(platform: Platform, dataset: Dataset, session: Session, versions
     _trusted(session, "")
 
 
-def find_row(session: Session, files: Sequence[File], where: Texts) -> tuple[Texts, int]:
-    """The one row of a published table that fits, as text, and how often it stands there.
+def find_row(session: Session, files: Sequence[File], where: Texts, naming: Sequence[str]) -> tuple[Wanted, int]:
+    """The one row of a published table that fits, and how often it stands there.
 
-    `where` are values by column, the column's case aside; nothing for an empty one. Raises NoSuchRow, SeveralRows.
+    `where` are values by column, the column's case aside; nothing for an empty one. `naming` are the columns that no
+    aggregate makes. Raises NoSuchRow, SeveralRows.
     """
     table = session.parquet(files)
     types = column_types(session, table)
@@ -104,7 +120,10 @@ def find_row(session: Session, files: Sequence[File], where: Texts) -> tuple[Tex
     )
     if len(found) == 1:
         times, *values = found[0]
-        return dict(zip(types, values, strict=True)), times
+        row = dict(zip(types, values, strict=True))
+        exact = [name for name in types if types[name] not in _FLOATING]
+        named = _same(session, types, row, naming) if naming else "false"
+        return Wanted(row, _same(session, types, row, exact), named), times
     if not found:
         raise NoSuchRow(_nearest(session, table, types, wanted, conditions))
     apart = [name for place, name in enumerate(types, 1) if len({row[place] for row in found}) > 1]
@@ -113,8 +132,8 @@ def find_row(session: Session, files: Sequence[File], where: Texts) -> tuple[Tex
     raise SeveralRows(f"several rows fit; {', '.join(apart[:4])} tell them apart, as: {shown}{more}")
 
 
-def find_total(session: Session, files: Sequence[File], where: Texts, column: str) -> tuple[Texts, str]:
-    """The sum of a column over all rows that fit, beside what names them, and the condition; raises NoSuchRow."""
+def find_total(session: Session, files: Sequence[File], where: Texts, column: str) -> Wanted:
+    """The sum of a column over all rows that fit, beside what names them; raises NoSuchRow."""
     table = session.parquet(files)
     types = column_types(session, table)
     wanted, conditions = _asked(session, table, types, where)
@@ -122,36 +141,31 @@ def find_total(session: Session, files: Sequence[File], where: Texts, column: st
     ((rows, total),) = session.rows(f"SELECT count(*), {_sum(session, column)} FROM {table} WHERE {fitting}")
     if not rows:
         raise NoSuchRow(_nearest(session, table, types, wanted, conditions))
-    return {**wanted, column: total}, fitting
+    return Wanted({**wanted, column: total}, fitting, added=column)
 
 
 def find_behind(
     session: Session,
     partitions: Sequence[str],
     sql: str,
-    types: Mapping[str, str],
-    row: Texts,
+    wanted: Wanted,
     *,
-    naming: Sequence[str],
     column: str | None,
-    total: str,
     limit: int,
     readable: Sequence[Column],
 ) -> FoundRows:
-    """The rows behind `row` of the table that `sql` makes, after `open_places`; up to `limit` of them in words.
+    """The rows behind what is wanted of the table that `sql` makes, after `open_places`.
 
-    `partitions` are those of the versions that were opened, `naming` the columns that no aggregate makes, `total` the
-    condition under which rows were added up, empty for one row.
-
-    Raises NotNarrowable where they cannot be told from others.
+    Up to `limit` of them are shown; `partitions` are those of the versions that were opened. Raises NotNarrowable where
+    the rows cannot be told from others.
     """
     made = provenance(sql, column)
-    same = total or _same(session, types, row, [name for name in row if types[name] not in _FLOATING])
-    _trace(session, made, same)
-    if _count(session, _TRACED) == 0:
+    _trace(session, made, wanted.condition)
+    if wanted.added:
+        reproduced = _made(session, sql, wanted) == wanted.row
+    elif not (reproduced := _count(session, _TRACED) > 0):
         # A figure of the row is another than its rows give: it is told which, so the row goes by what names it.
-        same = _same(session, types, row, naming) if naming and not total else "false"
-        _trace(session, made, same)
+        _trace(session, made, wanted.naming)
     driving = [path.column for path in made.paths if path.driving]
     _places(session, _BEHIND, driving)
     _places(session, _EVERYTHING, [path.column for path in made.paths])
@@ -173,7 +187,8 @@ def find_behind(
         notes=made.notes,
         counted=counted,
         condition=made.counted,
-        again=_again(session, sql, same, row, column if total else None),
+        reproduced=reproduced,
+        again=_again(session, sql, wanted),
         shown=shown,
     )
 
@@ -224,16 +239,30 @@ def _beside(session: Session, made: Provenance) -> Mapping[str, int]:
     return found
 
 
-def _again(session: Session, sql: str, same: str, row: Texts, added: str | None) -> Texts | None:
-    """The row, or sum, as the query makes it of the rows that were found and of no others; None where it makes none."""
-    texts = _sum(session, added) if added else ", ".join(_text(session, name) for name in row)
+def _query(sql: str) -> str:
+    """A summary as it may stand in parentheses; its last line may be a comment."""
+    return sql.rstrip().removesuffix(";") + "\n"
+
+
+def _again(session: Session, sql: str, wanted: Wanted) -> Texts | None:
+    """What is wanted, as the query makes it of the rows that were found and of no others; None where it makes none."""
     _trusted(session, f" SEMI JOIN {_EVERYTHING} USING ({PLACE})")
-    query = sql.rstrip().removesuffix(";")
-    made = session.rows(f"SELECT {texts} FROM ({query}\n) WHERE {same} LIMIT 1")
+    made = _made(session, sql, wanted)
     _trusted(session, "")
-    if added:
-        return {**row, added: made[0][0]}
-    return dict(zip(row, made[0], strict=True)) if made else None
+    return made
+
+
+def _made(session: Session, sql: str, wanted: Wanted) -> Texts | None:
+    """What is wanted, as the query makes it of the rows that `trusted` has."""
+    query = f"({sql.rstrip().removesuffix(';')}\n)"  # its last line may be a comment
+    if wanted.added:
+        ((total,),) = session.rows(f"SELECT {_sum(session, wanted.added)} FROM {query} WHERE {wanted.condition}")
+        return {**wanted.row, wanted.added: total}
+    texts = ", ".join(_text(session, name) for name in wanted.row)
+    for condition in (wanted.condition, wanted.naming):
+        if made := session.rows(f"SELECT {texts} FROM {query} WHERE {condition} LIMIT 1"):
+            return dict(zip(wanted.row, made[0], strict=True))
+    return None
 
 
 def _shown(

@@ -121,6 +121,22 @@ def test_what_no_filter_inverts_is_told_in_part(planted: Platform, trees: Datase
     assert any("Not narrowed" in words for one in sections(found) for words in one.words)
 
 
+def test_what_other_rows_decide_too_is_no_fault(planted: Platform, trees: Dataset) -> None:
+    sql = (
+        'SELECT Species AS "Species", count(*) AS "Trees", sum(count(*)) OVER () AS "Of All" FROM trusted '
+        "GROUP BY Species ORDER BY 1"
+    )
+    shares = replace(trees, curated_sql=sql, curated_hash="shares")
+    curated.materialize(planted, shares, YEAR)
+    found = trace(planted, shares, YEAR, Asked({"Species": "Tilia cordata"}, rows=50))
+    assert found.row == {"Species": "Tilia cordata", "Trees": "7", "Of All": "19"}
+    assert found.found is not None
+    assert found.found.again == {"Species": "Tilia cordata", "Trees": "7", "Of All": "7"}  # of its seven rows alone
+    assert (found.differing, found.found.reproduced, found.borne_out) == (("Of All",), True, True)
+    assert [one.row for one in found.shown] == [*range(12, 19)]
+    assert any("other rows decide, too" in words for one in sections(found) for words in one.words)
+
+
 def test_a_row_that_differs_is_said(planted: Platform, trees: Dataset) -> None:
     """A published file that its rows do not bear out: somebody wrote another into the lake."""
     row = table_rows(planted, trees, YEAR)[0]
