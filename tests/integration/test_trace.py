@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from city_platform.cli.app import app
 from city_platform.datasets import Dataset, load_dataset
 from city_platform.engines.duckdb import Session
+from city_platform.governance.decisions import Desk
 from city_platform.layers import curated, freshness, landing, quality_checked, questions
 from city_platform.layers.platform import Platform
 from city_platform.layers.trace import Asked, Trace, trace, trace_answer
@@ -22,7 +23,7 @@ from city_platform.layers.trace_page import html, sections
 from city_platform.layers.trace_rows import NoSuchRow, SeveralRows
 from city_platform.local.platform import local_platform
 from city_platform.samples import DATASETS, generate
-from tests.town import ROOT, StandingClock, good_trees, trees_csv
+from tests.town import ROOT, StandingClock, bad_trees, good_trees, trees_csv
 
 YEAR = "2024"
 
@@ -96,17 +97,41 @@ def test_a_trace_is_of_the_version_that_was_published(
 ) -> None:
     row = table_rows(planted, trees, YEAR)[0]
     before = trace(planted, trees, YEAR, Asked(where(row), rows=50))
-    clock.time += timedelta(hours=1)
-    landing.land(planted, trees, trees_csv(tmp_path / "more.csv", good_trees(2024, 30)))
-    for layer in freshness.LAYERS[: freshness.LAYERS.index(curated)]:
-        layer.materialize(planted, trees, YEAR)
-    assert trace(planted, trees, YEAR, Asked(where(row), rows=50)) == before
+    for hours, trees_of in ((0, 30), (1, 40)):  # in the same moment, and later
+        clock.time += timedelta(hours=hours)
+        landing.land(planted, trees, trees_csv(tmp_path / "more.csv", good_trees(2024, trees_of)))
+        for layer in freshness.LAYERS[: freshness.LAYERS.index(curated)]:
+            layer.materialize(planted, trees, YEAR)
+        assert trace(planted, trees, YEAR, Asked(where(row), rows=50)) == before
     # A summary that is written anew is not what made this version: nothing is narrowed by it.
     rewritten = replace(trees, curated_sql=trees.curated_sql + "\n", curated_hash="another")
     found = trace(planted, rewritten, YEAR, Asked(where(row)))
     assert found.found is None
     assert "curated.sql is another" in found.not_narrowed
     assert found.partitions == before.partitions
+
+
+def test_a_waiver_is_told_as_it_was_and_as_it_is(
+    platform: Platform, trees: Dataset, clock: StandingClock, tmp_path: Path
+) -> None:
+    landing.land(platform, trees, trees_csv(tmp_path / "trees.csv", bad_trees(2024)))
+    before = freshness.LAYERS[: freshness.LAYERS.index(curated)]
+    for layer in before:
+        layer.materialize(platform, trees, YEAR)
+    verdict = quality_checked.verdict_of(platform.lake.require("quality_checked", trees.name, YEAR))
+    assert verdict is not None
+    clock.time += timedelta(minutes=1)
+    desk = Desk(platform.audit, trees.contract, trees.contract.members[0].account, "tests")
+    waiver = desk.waive(verdict, verdict.failed_rules, "The gaps are known", clock.now() + timedelta(hours=2))
+    # The same rows are judged again, under the waiver: the same version, another manifest.
+    through(platform, trees, YEAR)
+    row = table_rows(platform, trees, YEAR)[0]
+    assert trace(platform, trees, YEAR, Asked(where(row))).partitions[0].waivers == ((waiver, True),)
+    clock.time += timedelta(hours=3)
+    found = trace(platform, trees, YEAR, Asked(where(row)))
+    assert found.partitions[0].waivers == ((waiver, False),)
+    assert found.borne_out
+    assert "no longer" in html(found, "city-platform trace")
 
 
 def test_what_no_filter_inverts_is_told_in_part(planted: Platform, trees: Dataset) -> None:
