@@ -134,6 +134,7 @@ class Trace:
     files: tuple[tuple[str, str], ...]  # key in the lake, sha256
     damaged: tuple[str, ...]  # of the files that were read, the keys of those that have another sha256 now
     row: Texts | None
+    total: bool  # it is the sum of `column` over all rows with the other values
     column: str | None
     columns: tuple[TracedColumn, ...]
     found: FoundRows | None
@@ -173,6 +174,7 @@ class Trace:
             "files": [{"key": key, "sha256": sha256} for key, sha256 in self.files],
             "damaged": list(self.damaged),
             "row": self.row,
+            "total": self.total,
             "column": self.column,
             "figure": self.row[self.column] if self.row is not None and self.column else None,
             "columns": [asdict(one) for one in self.columns],
@@ -327,6 +329,7 @@ class _Tracing:
                 if sha256_of(lake.store.local_path(one.key)) != one.sha256
             ),
             row=wanted.row if wanted else None,
+            total=asked.total,
             column=column,
             columns=self._columns(column, origins) if not query.changed else (),
             found=found,

@@ -100,12 +100,12 @@ def _rows_behind(trace: Trace) -> Section:
     if found is None:
         words = [f"{of:,} trusted rows.", f"Not narrowed: {trace.not_narrowed}."]
         return Section("Rows behind it", (*words, *map(_sentence, trace.notes)))
-    words = [f"{found.total:,} of {of:,} trusted rows make this row."]
+    words = [f"{found.total:,} of {of:,} trusted rows make this {'sum' if trace.total else 'row'}."]
     if len(found.rows) > 1:
         words.append(f"By partition: {', '.join(f'{name} {count:,}' for name, count in found.rows.items())}.")
     if found.counted is not None:
-        condition = f": those with {found.condition}" if found.condition else ""
-        words.append(f"{found.counted:,} rows count for {trace.column}{condition}.")
+        condition = f", those with {found.condition}" if found.condition else ""
+        words.append(f"Rows that count for {trace.column}: {found.counted:,}{condition}.")
     words += [f"{count:,} more were looked at beside them, for {step}." for step, count in found.beside.items()]
     if not found.total and trace.differing:
         words.append("The published row is none that the trusted rows of its version give.")
