@@ -45,7 +45,8 @@ class Path:
 class Provenance:
     """`sql` gives the summary's columns and a list of places for each of `paths`, over the relation `PLACED`.
 
-    `by_column` says which paths the values of a column come by, none for a constant. `filters` are the summary's own
+    `by_column`, whose names have no case, says which paths a column's values come by; `*` stands for all that have no
+    name of their own. `filters` are the summary's own
     conditions and groups, `notes` what a row depends on besides the rows that are found. Where one column was asked
     for and its aggregates count only some of the rows, `cell` is the list of these, `counted` the condition.
     """
@@ -57,6 +58,10 @@ class Provenance:
     notes: tuple[str, ...]
     cell: str | None = None
     counted: str = ""
+
+    def paths_of(self, column: str) -> tuple[str, ...]:
+        """The paths that a column's values come by; none for a constant."""
+        return self.by_column.get(column.casefold(), self.by_column.get("*", ()))
 
 
 def provenance(sql: str, column: str | None = None) -> Provenance:
@@ -70,14 +75,13 @@ def provenance(sql: str, column: str | None = None) -> Provenance:
         raise NotNarrowable(f"the summary cannot be rewritten: {error}") from error
     rewriting = _Rewriting(_narrowest(query, column) if column else None)
     given = rewriting.select(query, {}, ())
-    outputs = {one.alias_or_name.casefold(): one.alias_or_name for one in query.selects}
-    paths = tuple(Path(name, rewriting.steps[name], name in given.driving) for name in given.paths if name != _CELL)
+    driving = given.driving or frozenset(given.paths)
+    paths = tuple(Path(name, rewriting.steps[name], name in driving) for name in given.paths if name != _CELL)
     return Provenance(
         sql=query.sql(dialect=DuckDB, comments=False),
         paths=paths,
         by_column={
-            outputs.get(name, name): tuple(one.column for one in paths if one.column in found)
-            for name, found in given.columns.items()
+            name: tuple(one.column for one in paths if one.column in found) for name, found in given.columns.items()
         },
         filters=tuple(dict.fromkeys(rewriting.filters)),
         notes=tuple(dict.fromkeys(rewriting.notes)),
@@ -137,15 +141,25 @@ class _Rewriting:
                 carried: exp.Expr = exp.column(given.called.get(path, path), table=alias, quoted=True)
                 query.select(_list(carried, path, grouped=grouped), append=True, copy=False)
         paths = tuple(path for one in joined for path in one.paths)
-        if self.cell is not None and self.cell.step == id(query) and paths:
+        counted = self._counted(query, sources)
+        if counted is not None and self.cell is not None:
             self.counted = _words(self.cell.condition)
             kept = self.cell.condition.copy()
-            alias = next(alias for alias, one in sources.items() if one.paths)
-            (base, *_) = sources[alias].paths
-            carried = exp.column(sources[alias].called.get(base, base), table=alias, quoted=True)
-            query.select(_list(carried, _CELL, grouped=True, kept=kept), append=True, copy=False)
+            query.select(_list(counted, _CELL, grouped=True, kept=kept), append=True, copy=False)
             paths = (*paths, _CELL)
         return _Given(columns, paths, driving)
+
+    def _counted(self, query: exp.Select, sources: Mapping[str, _Given]) -> exp.Column | None:
+        """The list of which the asked column's aggregates take some; None unless this is their step."""
+        if self.cell is None or self.cell.step != id(query):
+            return None
+        named = {column.table.casefold() for column in self.cell.condition.find_all(exp.Column)}
+        carrying = [alias for alias, one in sources.items() if one.paths]
+        found = carrying if len(carrying) == 1 else [alias for alias in carrying if named == {alias.casefold()}]
+        if len(found) != 1:
+            return None
+        given = sources[found[0]]
+        return exp.column(given.called.get(given.paths[0], given.paths[0]), table=found[0], quoted=True)
 
     def _sources(
         self, query: exp.Select, known: Mapping[str, _Given], named: tuple[str, ...]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from city_platform.cli.options import DatasetName, Home, Json
 from city_platform.cli.session import FAILED, OK, USAGE, Session
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ app = typer.Typer()
     "city-platform trace business_licences --question average_fee --html fee.html"
 )
 def trace(
-    dataset: Annotated[str, typer.Argument(help="The dataset's name, as `datasets list` shows it.")],
+    dataset: DatasetName,
     partition: Annotated[
         str | None, typer.Argument(help="The year, day or hour. Not with --question, which asks all of them.")
     ] = None,
@@ -46,8 +47,8 @@ def trace(
         ),
     ] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write it as a page of one file.")] = None,
-    home: Annotated[Path | None, typer.Option("--home", help="Where data lives, as for the other commands.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    home: Home = None,
+    as_json: Json = False,
 ) -> None:
     """Trace a published figure to its rows, rules, recipe, sources and keys.
 

@@ -170,7 +170,7 @@ def find_behind(
     _places(session, _BEHIND, driving)
     _places(session, _EVERYTHING, [path.column for path in made.paths])
     chosen = _BEHIND
-    paths = made.by_column.get(column or "", ()) if column else ()
+    paths = made.paths_of(column) if column else ()
     if made.cell:
         chosen = "_counted"
         _places(session, chosen, [made.cell])

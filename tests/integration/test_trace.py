@@ -204,6 +204,8 @@ def test_errors_name_what_is_near(planted: Platform, trees: Dataset) -> None:
         trace(planted, trees, YEAR, Asked(column="Trees"))
     with pytest.raises(NoSuchRow, match=r"Trees is a BIGINT: 'many' is none, as [0-9]+"):
         trace(planted, trees, YEAR, Asked({"Trees": "many"}))
+    with pytest.raises(NoSuchRow, match="no row has Species=' OR 1=1 --; the nearest are"):
+        trace(planted, trees, YEAR, Asked({"Species": "' OR 1=1 --"}))
 
 
 @pytest.mark.parametrize("name", [*DATASETS])

@@ -312,4 +312,21 @@ def test_a_figure_counts_only_the_rows_that_its_aggregates_take() -> None:
     found = {row[0]: sorted(row[1]) for row in town.rows(f"SELECT g, {made.cell} FROM ({made.sql})")}
     assert found == {"p": [11, 12], "q": []}
     assert provenance(sql, "share").cell is None  # its aggregates do not agree
-    assert provenance(sql).by_column["same"] == ()
+    assert provenance(sql).paths_of("same") == ()
+    starred = provenance("WITH a AS (SELECT * FROM trusted) SELECT * FROM a ORDER BY ALL", "H")
+    assert starred.paths_of("H") == (starred.paths[0].column,)
+    joined = provenance(
+        "WITH a AS (SELECT g FROM trusted) SELECT a.g, count(b.v) AS n FROM a LEFT JOIN trusted AS b ON a.g = b.h "
+        "GROUP BY a.g ORDER BY a.g",
+        "n",
+    )
+    found = {row[0]: sorted(row[1]) for row in town.rows(f"SELECT g, {joined.cell} FROM ({joined.sql})")}
+    assert found == {"p": [], "q": []}  # what is counted is of the other side, and there is none
+    calendar = provenance(
+        "SELECT d.range AS v, count(trusted.v) AS n FROM range(5) AS d LEFT JOIN trusted ON d.range = trusted.v "
+        "GROUP BY ALL ORDER BY ALL"
+    )
+    assert [one.driving for one in calendar.paths] == [True]
+    assert [row[0] for row in town.rows(f"SELECT {calendar.paths[0].column} FROM ({calendar.sql}) ORDER BY v")] == [
+        [13], [10], [], [11], [12]
+    ]  # fmt: skip
