@@ -304,7 +304,7 @@ class _Tracing:
                 if times > 1:
                     notes.append(f"the table has this row {times} times: the rows behind all of them are told")
             if wanted is None:
-                not_narrowed = "no row was named: everything of the partition is told"
+                not_narrowed = "no row was named (--where COLUMN=VALUE), and so the whole table is told"
             elif query.changed:
                 not_narrowed = f"{query.file} is another than the one that made this version: make it again, then trace"
             else:

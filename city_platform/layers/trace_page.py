@@ -80,7 +80,7 @@ def _figure(trace: Trace) -> Section:
     again = trace.found.again if trace.found else None
     headers = ("column", "published", "made again of its rows") if trace.found else ("column", "published")
     return Section(
-        "The published row",
+        "The published sum" if trace.total else "The published row",
         (f"{trace.column}: {_cell(trace.row[trace.column])}",) if trace.column else (),
         headers,
         tuple(
