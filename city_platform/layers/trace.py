@@ -82,7 +82,7 @@ class TracedPartition:
     evaluated_at: datetime
     rows_in: int  # of the sources
     rows: int  # trusted
-    held_back: tuple[HeldBack, ...]
+    held_back: tuple[HeldBack, ...] | None  # None: the register of then was pruned
     rules: tuple[RuleResult, ...]
     waivers: tuple[tuple[Waiver, bool], ...]
     recipe_version: str | None
@@ -94,7 +94,7 @@ class TracedPartition:
         return {
             **{name: getattr(self, name) for name in ("partition", "data_version", "ruleset_hash", "rows_in", "rows")},
             "evaluated_at": self.evaluated_at.isoformat(),
-            "held_back": [asdict(one) for one in self.held_back],
+            "held_back": None if self.held_back is None else [asdict(one) for one in self.held_back],
             "rules": [one.to_json() for one in self.rules],
             "waivers": [{**to_json(one), "in_force": in_force} for one, in_force in self.waivers],
             "recipe": {"version": self.recipe_version, "sha256": self.recipe_hash},
@@ -441,17 +441,21 @@ class _Tracing:
             } if sealed is not None and same else {},
         )  # fmt: skip
 
-    def _held_back(self, checked: Manifest) -> tuple[HeldBack, ...]:
+    def _held_back(self, checked: Manifest) -> tuple[HeldBack, ...] | None:
         lake = self.platform.lake
         registers = [
             one
             for one in lake.history(quality_checked.REGISTER, self.dataset.name, checked.partition)
             if one.inputs == checked.inputs
         ]
-        if not registers:
-            return ()
+        try:
+            paths = lake.paths(registers[-1], "rows") if registers else ()
+        except VersionPruned:
+            paths = ()
+        if not paths:
+            return None
         with self.platform.engine.session() as session:
-            files = session.parquet(lake.paths(registers[-1], "rows"))
+            files = session.parquet(paths)
             found = session.rows(
                 f"SELECT stage, column_or_rule, reason, count(*) FROM {files} GROUP BY ALL ORDER BY ALL "
                 f"LIMIT {_REASONS}"

@@ -16,6 +16,10 @@ code { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .9em; }
 """
 
 
+_NOTHING = "Nothing was held back."
+_FORGOTTEN = "What was held back then is not known any more: its register was pruned."
+
+
 @dataclass(frozen=True, slots=True)
 class Section:
     """`words` are sentences; `code` are the numbers of columns whose cells are to be read letter by letter."""
@@ -166,9 +170,9 @@ def _partition(one: TracedPartition, trace: Trace) -> Iterator[Section]:
     )
     yield Section(
         f"Held back{named}",
-        () if one.held_back else ("Nothing was held back.",),
+        () if one.held_back else (_NOTHING if one.held_back is not None else _FORGOTTEN,),
         ("stage", "rule or column", "reason", "how many"),
-        tuple((held.stage, held.rule_or_column or "-", held.reason, f"{held.count:,}") for held in one.held_back),
+        tuple((held.stage, held.rule_or_column or "-", held.reason, f"{held.count:,}") for held in one.held_back or ()),
     )
     yield Section(
         f"Rules{named}",

@@ -72,7 +72,7 @@ def test_a_row_leads_to_everything_it_is_made_of(planted: Platform, trees: Datas
     assert (one.version, dict(one.files)) == (manifest.version, {file.key: file.sha256 for file in manifest.files})
     (partition,) = one.partitions
     assert (partition.rows_in, partition.rows) == (20, 19)
-    held = [(held.stage, held.rule_or_column, held.count) for held in partition.held_back]
+    held = [(held.stage, held.rule_or_column, held.count) for held in partition.held_back or ()]
     assert held == [("failed rule", "is_complete_species", 1)]
     checked = planted.lake.require("quality_checked", trees.name, YEAR)
     verdict = quality_checked.verdict_of(checked)
@@ -103,12 +103,22 @@ def test_a_trace_is_of_the_version_that_was_published(
         for layer in freshness.LAYERS[: freshness.LAYERS.index(curated)]:
             layer.materialize(planted, trees, YEAR)
         assert trace(planted, trees, YEAR, Asked(where(row), rows=50)) == before
+    # Pruning keeps what newest versions are made of, and not the register beside it; by hand anything can be gone.
+    for layer, told in ((quality_checked.REGISTER, before.found), (quality_checked.LAYER, None)):
+        old = next(planted.lake.history(layer, trees.name, YEAR))
+        planted.lake.mark_pruned(old)
+        for file in old.files:
+            planted.lake.store.delete(file.key)
+        found = trace(planted, trees, YEAR, Asked(where(row), rows=50))
+        assert (found.found, found.partitions[0].held_back) == (told, None)
+    assert "was pruned" in found.not_narrowed
+    assert "its register was pruned" in html(found, "city-platform trace")
     # A summary that is written anew is not what made this version: nothing is narrowed by it.
     rewritten = replace(trees, curated_sql=trees.curated_sql + "\n", curated_hash="another")
     found = trace(planted, rewritten, YEAR, Asked(where(row)))
     assert found.found is None
     assert "curated.sql is another" in found.not_narrowed
-    assert found.partitions == before.partitions
+    assert found.partitions[0].rules == before.partitions[0].rules
 
 
 def test_a_waiver_is_told_as_it_was_and_as_it_is(
