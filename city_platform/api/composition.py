@@ -84,6 +84,7 @@ def open_api(
     watched = traffic.Traffic(
         traffic.Live(lambda: open_registry(environ), lambda: find_state(home, environ), desk.clock),
         LakeHours(platform),
+        desk.service.reference.zone,
     )
     routers = [open311.router(geo_report), published, traffic.router(watched)]
     routers.append(traffic.pages(watched, desk.service.reference))
