@@ -7,11 +7,12 @@ from dagster._core.definitions.unresolved_asset_job_definition import (
     UnresolvedAssetJobDefinition,  # what the public define_asset_job returns has no public name
 )
 
-from assets.graph import asset_key, markdown_table, typed_failures
+from assets.graph import asset_key, markdown_list, markdown_table, typed_failures
 from city_platform.datasets import Dataset
-from city_platform.layers import freshness, old_versions
+from city_platform.layers import freshness, old_versions, row_retention
 from resources.platform import PlatformResource
 
+_SHOWN = 50
 KEY = dg.AssetKey(["lake", "old_versions"])
 
 
@@ -21,7 +22,8 @@ def old_versions_asset(datasets: Sequence[Dataset]) -> dg.AssetsDefinition:
         key=KEY,
         deps=[asset_key(dataset, layer.LAYER) for dataset in datasets for layer in freshness.LAYERS],
         description="The earlier versions of everything in the lake. A run removes the files of those that nothing "
-        "needs any more, as each contract says (`keepVersions`, `keepDays`), and what killed runs left behind.",
+        "needs any more, as each contract says (`keepVersions`, `keepDays`), what killed runs left behind, and the "
+        "rows of partitions whose time is over (`keepRowsDays`) and whose sums are proven.",
         group_name="lake",
         owners=sorted({dataset.contract.owner for dataset in datasets}),
         kinds={"parquet"},
@@ -35,6 +37,7 @@ def old_versions_asset(datasets: Sequence[Dataset]) -> dg.AssetsDefinition:
             for one in old_versions.prune(platform.open(), datasets, account=f"run {context.run.run_id}"):
                 done.append(one)
                 context.log.info("%s: %d files, %d bytes", one.dataset, one.files, one.bytes)
+            retired = list(row_retention.let_go(platform.open(), datasets, account=f"run {context.run.run_id}"))
         rows = [
             {
                 "dataset": one.dataset,
@@ -53,6 +56,15 @@ def old_versions_asset(datasets: Sequence[Dataset]) -> dg.AssetsDefinition:
                 "files removed": dg.MetadataValue.int(sum(one.files for one in done)),
                 "versions pruned": dg.MetadataValue.int(sum(sum(one.versions.values()) for one in done)),
                 "by dataset": dg.MetadataValue.md(markdown_table(rows)),
+                "partitions whose rows went": dg.MetadataValue.int(sum(one.files > 0 for one in retired)),
+                "bytes of these": dg.MetadataValue.int(sum(one.bytes for one in retired)),
+                "rows kept over their time": dg.MetadataValue.md(
+                    markdown_list(
+                        [f"{one.dataset} {one.partition}: {one.kept_because}" for one in retired if one.kept_because][
+                            :_SHOWN
+                        ]
+                    )
+                ),
             },
         )
 

@@ -33,6 +33,7 @@ _ZONES: Mapping[str, Zone] = {
     **dict.fromkeys(("evaluations", "notices", "audit", "audit-head.json"), Zone.CRAWLER),
 }
 FOLDERS = tuple(_ZONES)
+PUBLIC_FOLDERS = frozenset({"curated", "open_data"})  # of whose objects a client may be given an address
 
 
 class UnknownPlace(PermanentError):
