@@ -1,4 +1,4 @@
-"""An hour of the whole city, from readings through the five layers: rows, processor seconds, memory and bytes of each.
+"""An hour of the whole city, from readings through five layers to the sums: rows, processor seconds, memory and bytes.
 
     uv run python benchmarks/traffic_hour.py                                    # 180 s, a twentieth of an hour
     uv run python benchmarks/traffic_hour.py --seconds 3600 --home /data/hour   # 180 million readings; 30 GB of disk
@@ -23,8 +23,9 @@ from pathlib import Path
 import numpy as np
 
 from city_platform.datasets import Dataset, load_dataset
-from city_platform.layers import freshness
+from city_platform.layers import freshness, traffic_hours
 from city_platform.layers.platform import Platform
+from city_platform.layers.traffic_history import ZONE_HOURS
 from city_platform.local.platform import local_platform
 from city_platform.traffic.archive import LAYER, TrafficArchive, hour_name
 from city_platform.traffic.fleet import Fleet, Transmission
@@ -35,6 +36,7 @@ DATASETS = Path(__file__).parents[1] / "datasets"
 SENSORS = 50_000
 START_S = 1_780_002_000  # 2026-05-28 21:00 UTC, the afternoon's peak
 HOUR = hour_name(START_S * 1000)
+DAY = traffic_hours.day_of(HOUR)
 TAKEN_AFTER_MS = 1_500  # by the stream
 DUPLICATES, LATE = 0.05, 0.02  # shares of the readings
 A_FILE_S = 60
@@ -70,9 +72,10 @@ def run(home: Path, seconds: int) -> None:
           f"{'peak MB':>9}{'MB':>9}{'B/row':>7}")  # fmt: skip
     steps: list[tuple[str, Callable[[Path, int], int]]] = [(LAYER, archived)]
     steps += [(layer.LAYER, Layer(index)) for index, layer in enumerate(freshness.LAYERS)]
+    steps.append((ZONE_HOURS, summed))
     whole = 0.0
     for name, work in steps:
-        if local_platform(home).lake.latest(name, "traffic_readings", HOUR):
+        if local_platform(home).lake.latest(name, "traffic_readings", DAY if name == ZONE_HOURS else HOUR):
             print(f"{name:18}made before")
             continue
         with ProcessPoolExecutor(1, get_context("spawn")) as process:
@@ -125,6 +128,15 @@ class Layer:
         layer = freshness.LAYERS[self.index]
         layer.materialize(local_platform(home), traffic_readings(), HOUR)
         return local_platform(home).lake.require(layer.LAYER, "traffic_readings", HOUR).counts["rows"]
+
+
+def summed(home: Path, _seconds: int) -> int:
+    platform, roads = local_platform(home), generate_roads(generate())
+    posted = dict(zip(roads.registry.zones, roads.free_flow_x10.tolist(), strict=True))
+    manifest = traffic_hours.materialize(platform, traffic_readings(), DAY, roads, posted)
+    if wrong := traffic_hours.differing(platform, traffic_readings(), DAY):
+        sys.exit(f"sums are not those of their windows: {wrong[:9]}")
+    return manifest.counts["rows"]
 
 
 def traffic_readings() -> Dataset:

@@ -1,6 +1,8 @@
 """Single readings go when their time is over and their hourly sums are proven, never before; sums and windows stay."""
 
+import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -119,7 +121,7 @@ def test_nothing_goes_before_the_newest_of_it_is_summed(
 
 @pytest.mark.parametrize("at", [0, 1, 3])
 def test_whoever_dies_while_rows_go_is_followed_by_somebody_who_does_the_rest(
-    hour: Platform, readings: Dataset, monkeypatch: pytest.MonkeyPatch, at: int
+    hour: Platform, readings: Dataset, home: Path, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
     delete, deleted = LocalObjectStore.delete, list[str]()
 
@@ -134,6 +136,10 @@ def test_whoever_dies_while_rows_go_is_followed_by_somebody_who_does_the_rest(
         with pytest.raises(KeyboardInterrupt):
             gone(hour, readings)
     assert freshness.outdated(hour, readings, HOUR) == ()
+    for file in (home / "lake" / "objects").rglob("*.parquet"):
+        os.utime(file, (0, 0))  # so old that pruning takes what nobody names
+    list(old_versions.prune(hour, [readings], account="tester"))
+    assert all(hour.lake.is_pruned(hour.lake.require(layer, readings.name, HOUR)) for layer in ("raw", "encrypted"))
     (done,) = gone(hour, readings)
     assert done.files > 0
     assert files_of(hour.lake, row_retention.ROWS, readings.name, HOUR) == {}

@@ -183,30 +183,30 @@ CLOCKS = (
 )  # fmt: skip
 
 
-@settings(max_examples=80)
+# How far an hour has come in the lake: what was corrected first has no late readings, what was corrected again has;
+# the sums of its day are of the first version or were made again since.
+STATES = ("live", "corrected", "corrected again", "summed", "summed, then corrected again", "summed again")
+by_hour = st.lists(st.integers(0, 9), min_size=HOURS_OF_DAYS, max_size=HOURS_OF_DAYS)
+
+
+@settings(max_examples=50)
 @given(
     clock=st.sampled_from(CLOCKS),
-    live=st.dictionaries(
-        st.integers(0, HOURS_OF_DAYS * 12 - 1), st.integers(1, 50), max_size=80
-    ),  # by five minutes of three days
-    late=st.dictionaries(st.integers(0, HOURS_OF_DAYS * 12 - 1), st.integers(1, 50), max_size=40),
-    corrected=st.sets(st.integers(0, HOURS_OF_DAYS - 1)),
-    again=st.sets(st.integers(0, HOURS_OF_DAYS - 1)),  # of these, those that were corrected again after late readings
-    summed=st.sets(st.integers(0, HOURS_OF_DAYS - 1)),  # and those whose first or only version was summed
-    renewed=st.booleans(),  # whether the sums were made again since
+    live=by_hour,  # vehicles of the hour's window
+    late=by_hour,  # and what came late of them, in another window
+    states=st.lists(st.sampled_from(STATES), min_size=HOURS_OF_DAYS, max_size=HOURS_OF_DAYS),
+    minutes=st.tuples(st.integers(0, 59), st.integers(0, 59)),
     start_min=st.integers(0, HOURS_OF_DAYS * 60 - 1),
     length_min=st.integers(1, HOURS_OF_DAYS * 60),
     resolution=st.sampled_from([Resolution.HOUR, Resolution.DAY]),
-    now_h=st.integers(24, KEEP_MS // HOUR_MS + HOURS_OF_DAYS),
+    now_h=st.integers(24, 150) | st.integers(KEEP_MS // HOUR_MS, KEEP_MS // HOUR_MS + HOURS_OF_DAYS),
 )
 def test_hours_and_days_have_every_window_once_whatever_was_summed_corrected_and_late(
     clock: tuple[str, str],
-    live: dict[int, int],
-    late: dict[int, int],
-    corrected: set[int],
-    again: set[int],
-    summed: set[int],
-    renewed: bool,
+    live: list[int],
+    late: list[int],
+    states: list[str],
+    minutes: tuple[int, int],
     start_min: int,
     length_min: int,
     resolution: Resolution,
@@ -216,34 +216,37 @@ def test_hours_and_days_have_every_window_once_whatever_was_summed_corrected_and
     first = int(datetime.fromisoformat(f"{clock[1]}T00:00Z").timestamp() * 1000)
     start, now = first + start_min * 60_000, first + now_h * HOUR_MS
     end = min(start + length_min * 60_000, first + HOURS_OF_DAYS * HOUR_MS)
-    again &= corrected
 
-    def rows(hour: int, *counted: Mapping[int, int]) -> list[Sums]:
-        places = [at for at in range(hour * 12, hour * 12 + 12) if any(at in one for one in counted)]
-        return [sums(first + at * 300_000, sum(one.get(at, 0) for one in counted)) for at in places]
+    def rows(hour: int, *counted: list[int]) -> list[Sums]:
+        """A window for each list, at its minute of the hour; both may be the same one."""
+        of_minute: dict[int, int] = {}
+        for minute, counts in zip(minutes, counted, strict=False):
+            of_minute[minute] = of_minute.get(minute, 0) + counts[hour]
+        began = first + hour * HOUR_MS
+        return [sums(began + minute * 60_000, some) for minute, some in sorted(of_minute.items()) if some]
 
-    old = {hour: Hour(rows(hour, live), "1") for hour in corrected}
-    new = {hour: Hour(rows(hour, live, late), "2") if hour in again else old[hour] for hour in corrected}
+    old = {hour: Hour(rows(hour, live), "1") for hour, said in enumerate(states) if said != "live"}
+    new = {hour: Hour(rows(hour, live, late), "2") if "again" in states[hour] else one for hour, one in old.items()}
     days: dict[int, dict[int, Hour]] = {}
-    for hour in summed & corrected:
+    for hour in old:
         at = first + hour * HOUR_MS
-        days.setdefault(at // DAY_MS * DAY_MS, {})[at] = new[hour] if renewed else old[hour]
+        if states[hour].startswith("summed"):
+            version = new if states[hour] == "summed again" else old
+            days.setdefault(at // DAY_MS * DAY_MS, {})[at] = version[hour]
     lake = Lake({first + hour * HOUR_MS: one for hour, one in new.items()}, days)
-    found = read(
-        state_of({first + at * 300_000: count for at, count in live.items()}),
-        lake, start, end, resolution, now, timezone=timezone,
-    )  # fmt: skip
+    state = state_of({one.start_ms: one.vehicles for hour in range(HOURS_OF_DAYS) for one in rows(hour, live)})
+    found = read(state, lake, start, end, resolution, now, timezone=timezone)
 
     def step_of(at_ms: int) -> int:
         return started(resolution, timezone, at_ms)
 
     def counted(hour: int) -> Hour:
         began, ended = first + hour * HOUR_MS, first + (hour + 1) * HOUR_MS
-        if hour not in corrected:
+        if hour not in new:
             return Hour([] if ended + KEEP_MS <= now else rows(hour, live))
         # Long after its end, an hour's sums count though they are not made again yet; but a part of it has none.
         whole = start <= began and ended <= end and step_of(began) == step_of(ended - 1)
-        stale = hour in summed and whole and ended + SETTLED_MS <= now and not renewed
+        stale = states[hour] == "summed, then corrected again" and whole and ended + SETTLED_MS <= now
         return old[hour] if stale else new[hour]
 
     expected: dict[int, int] = {}
