@@ -1,7 +1,7 @@
 """An hour of the whole city, from readings through five layers to the sums: rows, processor seconds, memory and bytes.
 
     uv run python benchmarks/traffic_hour.py                                    # 180 s, a twentieth of an hour
-    uv run python benchmarks/traffic_hour.py --seconds 3600 --home /data/hour   # 180 million readings; 30 GB of disk
+    uv run python benchmarks/traffic_hour.py --seconds 3600 --home /data/hour   # 180 million readings; 15 GB of disk
 
 The simulator's sensors measure, a second after the other; some readings come late and some twice, and they go into
 the archive's files as the archive writes them, a file a minute, without the stream's frames in between. Each step is a

@@ -54,8 +54,8 @@ def hour(platform: Platform, clock: StandingClock, readings: Dataset) -> Platfor
     archive(platform, 0)
     make(platform, readings)
     traffic_hours.materialize(platform, readings, DAY, ROADS, SPEEDS)
-    assert readings.contract.rows_kept == timedelta(days=35)
-    clock.time = datetime.fromtimestamp(START / 1000, UTC) + timedelta(hours=1, days=35)
+    assert readings.contract.rows_kept == timedelta(days=14)
+    clock.time = datetime.fromtimestamp(START / 1000, UTC) + timedelta(hours=1, days=14)
     return platform
 
 
@@ -85,7 +85,7 @@ def test_rows_go_when_their_time_is_over_and_history_is_read_as_before(
     assert list(traffic_hours.differing(hour, readings, DAY)) == []
     assert freshness.outdated(hour, readings, HOUR) == (), "nothing can make it again"
     (entry,) = [one for one in hour.audit.read().entries if one.action == "retire_rows"]
-    assert (entry.facts["partition"], entry.facts["files"], entry.facts["kept_days"]) == (HOUR, done.files, 35)
+    assert (entry.facts["partition"], entry.facts["files"], entry.facts["kept_days"]) == (HOUR, done.files, 14)
     clock.time += timedelta(days=9)
     assert [one.files for one in old_versions.prune(hour, [readings], account="tester")] == [0]
     assert lake.is_pruned(lake.require("raw", readings.name, HOUR))
@@ -94,9 +94,9 @@ def test_rows_go_when_their_time_is_over_and_history_is_read_as_before(
 def test_nothing_goes_before_the_newest_of_it_is_summed(
     hour: Platform, readings: Dataset, clock: StandingClock
 ) -> None:
-    clock.time -= timedelta(days=33)
+    clock.time -= timedelta(days=12)
     archive(hour, 100)  # late readings
-    clock.time += timedelta(days=33)
+    clock.time += timedelta(days=12)
 
     def doubt() -> str:
         (one,) = gone(hour, readings)
