@@ -31,7 +31,7 @@ _OF_ALL = {
     "statistics",
     "anomalies",
 }
-_OF_TRAFFIC = {"stream", "exports", "free_flow", "anomalies", "forecast", "advice"}
+_OF_TRAFFIC = {"stream", "exports", "free_flow", "anomalies", "forecast", "advice", "zone_hours"}
 VANCOUVER = ZoneInfo("America/Vancouver")
 
 
@@ -104,6 +104,7 @@ def test_every_asset_introduces_itself(city: dg.Definitions) -> None:
 def test_every_rule_is_one_check(city: dg.Definitions) -> None:
     every = {key.to_user_string() for key in city.resolve_asset_graph().asset_check_keys}
     traffic = {"traffic_readings/curated:live_agrees_with_batch", "traffic_readings/anomalies:traffic_is_usual"}
+    traffic |= {"traffic_readings/zone_hours:sums_equal_windows"}
     copy = {"lake/replica:agrees_with_the_lake"}
     assert traffic | copy <= every
     keys = {key for key in every - traffic - copy if not key.startswith(("catalog/", "incidents/anomalies"))}
