@@ -157,6 +157,7 @@ class Contract:
     exported: bool = False  # another part of the platform writes its rows into the lake; no files are landed
     old_versions: OldVersions = OldVersions()
     extra: Mapping[str, str] = field(default_factory=dict)
+    draft: bool = False  # not part of the platform yet (see `contracts.decisions`)
 
     @property
     def key(self) -> tuple[Column, ...]:
