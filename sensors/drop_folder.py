@@ -25,6 +25,8 @@ def drop_folder_sensor(folder: Path, datasets: Sequence[Dataset], job: dg.JobDef
     def drop_folder(platform: PlatformResource) -> Iterator[dg.RunRequest | dg.SkipReason]:
         adapters = platform.open()
         requests = list(landing_requests(adapters, folder, datasets, adapters.clock.now().timestamp()))
-        yield from requests or [dg.SkipReason("no file waits that has stopped growing")]
+        yield from requests
+        if not requests:
+            yield dg.SkipReason("no file waits that has stopped growing")
 
     return drop_folder

@@ -44,8 +44,8 @@ def outdated_sensor(datasets: Sequence[Dataset], jobs: Sequence[UnresolvedAssetJ
         names = [dataset.name for dataset in datasets]
         requests = outdated_requests(lambda: platform.survey(names, LAYERS), datasets, context.instance)
         bounded = list(islice(requests, REQUESTS_A_TICK))
-        yield from bounded or [
-            dg.SkipReason("every partition is up to date, in work, or waits for other data or rules")
-        ]
+        yield from bounded
+        if not bounded:
+            yield dg.SkipReason("every partition is up to date, in work, or waits for other data or rules")
 
     return outdated_partitions

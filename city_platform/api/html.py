@@ -67,7 +67,7 @@ def _sentence(text: str) -> str:
 def problem_page(problem: Problem, request_id: str = "", more: str = "", style: str = "") -> Response:
     """A problem for who came with a browser, with what may help as HTML; what is ours to mend has a name to ask for."""
     listed = "".join(f"<li>{escape(one.field)}: {escape(one.message)}</li>" for one in problem.errors)
-    missing = problem.status == HTTPStatus.NOT_FOUND
+    missing = problem.status == HTTPStatus.NOT_FOUND and not more
     said = [
         f"<p>{escape(_sentence(problem.detail))}</p>",
         f"<ul>{listed}</ul>" if listed else "",
