@@ -227,7 +227,9 @@ def status(home: Home = None, as_json: Json = False) -> None:
         years = report(session.platform(), list(session.datasets().values()))
     session.result({"partitions": [year.to_json() for year in years]})
     if not as_json:
-        session.out.print(*(tables(years) if years else ["The lake is empty. Try: city-platform demo"]))
+        session.out.print(
+            *(tables(years) if years else [f"The lake in {session.home} is empty. Try: city-platform demo"])
+        )
         for year in years:
             if year.behind:
                 session.out.print(f"{year.dataset} {year.partition} is behind: {', '.join(year.behind)}")

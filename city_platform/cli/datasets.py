@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from city_platform.cli.draft import draft_dataset
+from city_platform.cli.options import Json
 from city_platform.cli.session import OK, REFUSED, Session
 from city_platform.cli.template import write_template
 
@@ -19,7 +20,6 @@ app.command("draft", epilog="Example: city-platform datasets draft exports/trees
     draft_dataset
 )
 
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output instead of tables.")]
 At = Annotated[Path | None, typer.Option("--folder", help="The folder of folders. Default: datasets/ of the checkout.")]
 
 

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 
+from city_platform.cli.options import Home, Json
 from city_platform.cli.session import FAILED, OK, REFUSED, USAGE, Session
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ def draft_dataset(
         Path | None, typer.Option("--folder", help="Where its folder is made. Default: datasets/ of the checkout.")
     ] = None,
     timezone: Annotated[str, typer.Option(help="The zone of times without an offset.")] = "America/Vancouver",
-    home: Annotated[Path | None, typer.Option("--home", help="Where data lives, as for the other commands.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    home: Home = None,
+    as_json: Json = False,
 ) -> None:
     """Draft a dataset's folder from one of its files: contract, recipe, rules and summary.
 
