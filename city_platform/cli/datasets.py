@@ -82,13 +82,17 @@ def list_datasets(as_json: Json = False) -> None:
     from rich.markup import escape
 
     from city_platform.cli.table import ShownTable
+    from city_platform.datasets import read_folders
 
     session = Session.start(None, as_json=as_json)
     with session.errors():
         known = session.datasets()
-    session.result({"datasets": list(known)})
+        drafts = [one.name for one in read_folders(session.datasets_folder) if one.draft]
+    session.result({"datasets": list(known), "drafts": drafts})
     if not as_json:
         table = ShownTable("dataset", "title", "cadence")
         for dataset in known.values():
             table.add_row(f"[bold]{dataset.name}[/]", escape(dataset.contract.title), dataset.contract.cadence)
         session.out.print(table)
+        if drafts:
+            session.out.print(f"Drafts, no part of the platform yet: {', '.join(drafts)}", highlight=False)

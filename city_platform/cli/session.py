@@ -76,12 +76,19 @@ class Session:
 
         return {dataset.name: dataset for dataset in load_datasets(self.datasets_folder)}
 
-    def dataset(self, name: str) -> "Dataset":
-        """The dataset of that name; ends the command where there is none."""
+    def dataset(self, name: str, *, drafts: bool = False) -> "Dataset":
+        """The dataset of that name; ends the command where there is none. With `drafts` a draft is one, too."""
+        from city_platform.datasets import read_folders
+
         known = self.datasets()
-        if name not in known:
+        if name in known:
+            return known[name]
+        draft = next((one for one in read_folders(self.datasets_folder) if one.draft and one.name == name), None)
+        if draft is None:
             self.unknown("dataset", name, known)
-        return known[name]
+        if draft.dataset is None or not drafts:
+            self.fail(USAGE, f"{name} is a draft, no part of the platform; `datasets check` says what is left to do")
+        return draft.dataset
 
     def unknown(self, what: str, name: str, known: Iterable[str]) -> NoReturn:
         """Ends the command over a name that is none: with the name that was probably meant, else with all there are."""

@@ -99,6 +99,21 @@ def told_count(contract: Path) -> int:
     return contract.read_text("utf-8").count('"DECIDE: ')
 
 
+def test_a_draft_can_be_tried_and_takes_no_data(towns: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("city_platform.cli.session.CHECKOUT", tmp_path)
+    towns.mkdir()
+    file = benches(tmp_path / "benches.csv", 60)
+    assert call("datasets", "draft", file)[0] == 0
+    assert call("datasets", "list")[1] == {"datasets": [], "drafts": ["benches"]}
+    assert call("rules", "explain", "benches")[0] == 0
+    code, told, _ = call("rules", "test", "benches", file)
+    assert (code, told["gate"]) == (0, "open")
+    code, told, _ = call("ingest", file, "--dataset", "benches")
+    assert (code, "is a draft" in str(told["error"])) == (2, True)
+    code, told, _ = call("rules", "explain", "bench")
+    assert code == 2
+
+
 def test_a_broken_draft_is_told_and_stops_nobody(towns: Path, tmp_path: Path) -> None:
     assert call("datasets", "draft", benches(tmp_path / "b.csv"), "--folder", towns, "--name", "benches")[0] == 0
     (towns / "benches" / "rules.dqdl").write_text("Rules = [ RowCount > ]", "utf-8")
