@@ -17,20 +17,23 @@ def run_together(commands: Sequence[Sequence[str]], folder: Path, environment: M
     """Runs the commands until one of them ends or this process is asked to stop, then ends the others, politely first.
 
     Their standard output and error are this process's. The exit code is that of a child that failed by itself, 1 if
-    it was killed, else 0; standard error says which one it was.
-    Call it in the main thread: it takes SIGINT and SIGTERM.
+    it was killed, else 0; standard error says which one it was. Raises OSError where one cannot be started. Call it in
+    the main thread: it takes SIGINT and SIGTERM.
     """
     stop = asked_to_stop()
-    children = [
-        subprocess.Popen(command, cwd=folder, env=environment)  # noqa: S603 -- commands are the callers' own
-        for command in commands
-    ]
-    while all(child.poll() is None for child in children) and not stop.wait(_LOOK_SECONDS):
-        pass
-    for command, child in zip(commands, children, strict=True):
-        if _failed(child.poll()):
-            sys.stderr.write(f"{_name(command)} {_how(child.returncode)}; everything that ran with it ends, too\n")
-    return _stop(children)
+    children: list[subprocess.Popen[bytes]] = []
+    try:
+        for command in commands:
+            child = subprocess.Popen(command, cwd=folder, env=environment)  # noqa: S603 -- commands are the callers' own
+            children.append(child)
+        while all(child.poll() is None for child in children) and not stop.wait(_LOOK_SECONDS):
+            pass
+        for command, child in zip(commands, children, strict=True):
+            if _failed(child.poll()):
+                sys.stderr.write(f"{_name(command)} {_how(child.returncode)}; everything that ran with it ends, too\n")
+    finally:  # where one cannot be started, those before it end, too
+        code = _stop(children)
+    return code
 
 
 def _failed(code: int | None) -> bool:
@@ -48,7 +51,7 @@ def _how(code: int) -> str:
     return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
 
 
-def _stop(children: Sequence["subprocess.Popen[bytes]"]) -> int:
+def _stop(children: Sequence[subprocess.Popen[bytes]]) -> int:
     ended = [child.poll() for child in children]
     failed = [code for code in ended if code and _failed(code)]
     for child in children:
