@@ -12,6 +12,7 @@ from pathlib import Path
 import dagster as dg
 import yaml
 from dagster._cli.proxy_server_manager import ProxyServerManager  # what `dagster dev` starts code servers with
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 
 from assets.jobs import layer_selection, materialization_job_name
@@ -22,6 +23,7 @@ from definitions import ROOT, build_definitions
 from resources.event_log import instance_ref
 from resources.run_launcher import ForkingRunLauncher, Work
 
+_RUNS_ASKED = 100  # of one partition, the newest
 HOST = "127.0.0.1"  # the web server has no authentication: never another address
 _INSTANCE_SETTINGS = f"""\
 nux:
@@ -85,6 +87,16 @@ class DagsterOrchestrator:
         )
         _instance(home).report_runless_asset_event(observed)
 
+    def run_that_made(self, home: Path, dataset: str, layer: str, partition: str | None, version: str) -> str | None:
+        if not (_dagster_home(home) / "dagster.yaml").exists():
+            return None  # nothing ran here, and asking makes nothing
+        records = dg.AssetRecordsFilter(
+            asset_key=dg.AssetKey([dataset, layer]), asset_partitions=[partition] if partition else None
+        )
+        made = _instance(home).fetch_materializations(records, limit=_RUNS_ASKED).records
+        runs = [one.run_id for one in made if _version(one) == version]
+        return runs[-1] if runs else None
+
     def data_flow(self, home: Path) -> DataFlow:
         return _data_flow(home)
 
@@ -135,15 +147,38 @@ def _automation(one: dg.ScheduleDefinition | dg.SensorDefinition, when: str) -> 
     return Automation(one.name, when if running else f"{when}, once switched on", one.description or "")
 
 
+def _version(record: dg.EventLogRecord) -> str | None:
+    """The lake's version that a materialization made."""
+    made = record.asset_materialization
+    return (made.tags or {}).get(DATA_VERSION_TAG) if made is not None else None
+
+
+_CHECK_FAILED = "DagsterAssetCheckFailedError"  # what a blocking check raises; not part of Dagster's public names
+
+
 def _failure(result: dg.ExecuteInProcessResult) -> str:
     """The first failing step in words, without a stack trace."""
     for event in result.all_events:
         if event.is_step_failure:
             data = event.step_failure_data
+            if data.error is not None and data.error.cls_name == _CHECK_FAILED:
+                return _closed(result)
             if data.user_failure_data is not None and data.user_failure_data.description:
                 return data.user_failure_data.description
             return (data.error.message if data.error is not None else "the step failed").strip()
     return "the run failed before its first step"
+
+
+def _closed(result: dg.ExecuteInProcessResult) -> str:
+    """Which rules close the gate, and where to look."""
+    closing = [
+        one
+        for one in result.get_asset_check_evaluations()
+        if not one.passed and one.severity is dg.AssetCheckSeverity.ERROR
+    ]
+    rules = ", ".join(sorted({one.check_name for one in closing}))
+    where = " ".join([closing[0].asset_key.path[0], str(closing[0].partition or "PARTITION")]) if closing else "…"
+    return f"the gate is closed by {rules}; `city-platform quality review {where}` says why and what can be done"
 
 
 def _dagster_home(home: Path) -> Path:

@@ -22,6 +22,7 @@ from city_platform.layers import (
     traffic_circumstances,
     traffic_history,
 )
+from city_platform.layers.traffic_history import ZONE_HOURS
 
 __all__ = [
     "UnresolvedAssetJobDefinition",
@@ -33,10 +34,11 @@ __all__ = [
 ]
 
 
-_OF_ALL = (  # not of one partition
+_OF_OTHERS = (  # not of one partition of the dataset
     *(questions.LAYER, incident_analysis.STATISTICS, incident_analysis.ANOMALIES),
     *(traffic_analysis.FREE_FLOW, traffic_analysis.ANOMALIES, traffic_analysis.FORECAST, traffic_advice.LAYER),
     traffic_circumstances.EXPLANATIONS,
+    ZONE_HOURS,  # of a day
 )
 
 
@@ -47,7 +49,7 @@ def materialization_job_name(dataset: str) -> str:
 def materialization_job(dataset: Dataset) -> UnresolvedAssetJobDefinition:
     """All layers of one partition of the dataset."""
     layers: dg.AssetSelection = dg.AssetSelection.groups(dataset.name)
-    for name in _OF_ALL:
+    for name in _OF_OTHERS:
         layers -= dg.AssetSelection.tag("layer", name)
     return dg.define_asset_job(
         materialization_job_name(dataset.name),

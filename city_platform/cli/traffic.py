@@ -5,6 +5,7 @@ import typer
 from city_platform.cli.traffic_archive import app as archive_app
 from city_platform.cli.traffic_cost import app as cost_app
 from city_platform.cli.traffic_gateway import app as gateway_app
+from city_platform.cli.traffic_history import app as history_app
 from city_platform.cli.traffic_incidents import app as incidents_app
 from city_platform.cli.traffic_maintenance import app as maintenance_app
 from city_platform.cli.traffic_process import app as process_app
@@ -14,6 +15,7 @@ from city_platform.cli.traffic_watch import app as watch_app
 
 app = typer.Typer(help="Traffic: sensors, their stream and what is made of it.", no_args_is_help=True)
 for commands in (
-    up_app, simulate_app, gateway_app, process_app, watch_app, incidents_app, maintenance_app, archive_app, cost_app,
-):  # fmt: skip
+    *(up_app, simulate_app, gateway_app, process_app, watch_app, incidents_app, history_app),
+    *(maintenance_app, archive_app, cost_app),
+):
     app.add_typer(commands)

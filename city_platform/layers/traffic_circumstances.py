@@ -29,8 +29,7 @@ from city_platform.layers.platform import Platform
 from city_platform.layers.questions import EVERYTHING, NothingToAsk, trusted_rows
 from city_platform.layers.tables import PARQUET, Table, publish_tables
 from city_platform.traffic.anomalies import SATURDAY
-from city_platform.traffic.congestion import Figures, Thresholds
-from city_platform.traffic.heat_map import band
+from city_platform.traffic.congestion import Figures, Thresholds, band
 from city_platform.traffic.roads import Roads
 
 CIRCUMSTANCES, EXPLANATIONS = "circumstances", "explanations"
