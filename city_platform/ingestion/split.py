@@ -14,12 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from city_platform.contracts.model import Contract, Partitioning
+from city_platform.engines.arrays import int64_array
 from city_platform.ingestion.delimited import NotFlawless, exact_rows, flawless_rows
 from city_platform.ingestion.formats import FormatKind, UnreadableSource, recognise
 from city_platform.ingestion.headers import BreakingDrift, Drift, HeaderMatch, match_headers, named_headers
 from city_platform.ingestion.json_lines import spool_json_lines
 from city_platform.ingestion.lines import NOT_UTF8, Unreadable, UnreadableLine, handfuls
-from city_platform.ingestion.partition_files import PartitionFiles, int64_array
+from city_platform.ingestion.partition_files import PartitionFiles
 from city_platform.ingestion.partitions import Placement, expected_text, snapshot_year
 from city_platform.ingestion.spreadsheet import open_sheet
 from city_platform.ingestion.unpacking import create_private, unpack

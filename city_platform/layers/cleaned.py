@@ -13,8 +13,8 @@ from city_platform.cleaning.compile import cleaning_select
 from city_platform.cleaning.versions import remember
 from city_platform.contracts.model import Classification
 from city_platform.datasets import Dataset
+from city_platform.engines.arrays import int64_array
 from city_platform.engines.duckdb import Session
-from city_platform.ingestion.partition_files import int64_array
 from city_platform.lake.lake import Lake, version_of_files
 from city_platform.lake.manifest import Manifest
 from city_platform.lake.sink import ParquetSink, workspace
