@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from city_platform.errors import PermanentError, TransientError
+from city_platform.local.durability import enabled, make_folder, sync_folder
 
 _BUSY_SECONDS = 10.0
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -71,7 +72,7 @@ class Database:
         connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
+            connection.execute(f"PRAGMA synchronous = {self._synchronous()}")
             with _transaction(connection):
                 for statement in self._schema:
                     connection.execute(statement)
@@ -79,6 +80,11 @@ class Database:
             connection.close()
             raise
         return connection
+
+    def _synchronous(self) -> str:
+        if not enabled():
+            return "OFF"
+        return "FULL" if self._durable else "NORMAL"
 
     @contextmanager
     def _typed(self) -> Iterator[None]:
@@ -99,7 +105,7 @@ def ensure_private(path: Path) -> None:
     Never opens the file itself: a process that closes a file of SQLite's loses the locks its connections have on it,
     and another process then takes the write-ahead log away from under them (sqlite.org/howtocorrupt.html, 2.2).
     """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(path.parent)
     if path.exists():
         return
     handle, empty = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -109,6 +115,7 @@ def ensure_private(path: Path) -> None:
             os.link(empty, path)
     finally:
         Path(empty).unlink()
+    sync_folder(path.parent)
 
 
 @contextmanager
