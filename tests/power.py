@@ -9,6 +9,7 @@ name. No order is taken for granted that nobody asked for, which is less than fi
 import itertools
 import os
 import stat
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -60,6 +61,7 @@ class Power:
     _pending: list[_Change] = field(default_factory=list)
     _promised: dict[str, tuple[bytes | None, ...]] = field(default_factory=dict)
     _known: set[int] = field(default_factory=set)
+    _forcing: threading.Lock = field(default_factory=threading.Lock)
 
     def promise(self, path: str, *contents: bytes | None) -> None:
         """From now on that file is there with those bytes, or with one of those: before one is replaced by another."""
@@ -90,6 +92,10 @@ class Power:
             self._cut()
 
     def force(self, handle: int) -> None:
+        with self._forcing:
+            self._force(handle)
+
+    def _force(self, handle: int) -> None:
         facts = os.fstat(handle)
         path = Path(f"/proc/self/fd/{handle}").readlink()
         self.forced += 1

@@ -18,6 +18,7 @@ from city_platform.cli.lake import app as lake_app
 from city_platform.cli.lessons import app as lessons_app
 from city_platform.cli.open311 import app as open311_app
 from city_platform.cli.open_data import app as open_data_app
+from city_platform.cli.output import streams
 from city_platform.cli.profile import app as profile_app
 from city_platform.cli.quality import app as quality_app
 from city_platform.cli.questions import app as questions_app
@@ -71,7 +72,8 @@ DatasetName = Annotated[str, typer.Option("--dataset", "-d", help="The dataset's
 
 def main() -> None:
     """Entry point of the command."""
-    app()
+    with streams():
+        app()
 
 
 @app.command(epilog="Example: city-platform demo --rows 200000")

