@@ -12,6 +12,7 @@ from city_platform.cli.changes import app as changes_app
 from city_platform.cli.deploy import app as deploy_app
 from city_platform.cli.erase import app as erase_app
 from city_platform.cli.fetch import app as fetch_app
+from city_platform.cli.home import app as home_app
 from city_platform.cli.incidents import app as incidents_app
 from city_platform.cli.keys import app as keys_app
 from city_platform.cli.lake import app as lake_app
@@ -58,6 +59,7 @@ app.add_typer(open311_app, name="open311")
 app.add_typer(open_data_app, name="open-data")
 app.add_typer(traffic_app, name="traffic")
 app.add_typer(deploy_app, name="deploy")
+app.add_typer(home_app, name="home")
 app.add_typer(lessons_app, name="lessons")
 
 DEMO_YEARS = (2022, 2023, 2024)
@@ -250,7 +252,14 @@ def up(port: Annotated[int, typer.Option(min=1, max=65535)] = 3000, home: Home =
     with session.errors():
         session.datasets()  # a mistake in a definition shows here, not in a child's log
         session.out.print(f"Dagster: http://127.0.0.1:{port} (Ctrl-C ends it). Drop files into {session.home}/drop/")
-        raise SystemExit(orchestrator().serve(session.home, port))
+        conductor = orchestrator()
+        if lacking := conductor.settings_missing(session.home):
+            session.err.print(
+                f"Dagster's settings are of an earlier version and lack {', '.join(lacking)}: end this and run "
+                "`city-platform home upgrade`",
+                style="yellow",
+            )
+        raise SystemExit(conductor.serve(session.home, port))
 
 
 @datasets_app.command("check", epilog="Example: city-platform datasets check --json")
