@@ -1,10 +1,10 @@
 """`city-platform home`: what earlier versions of the platform left below the home, brought up to date."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from city_platform.cli.options import Home, Json
 from city_platform.cli.session import OK, Session
 
 app = typer.Typer(help="The folder where data lives.", no_args_is_help=True)
@@ -17,9 +17,9 @@ def _group() -> None:
 
 @app.command(epilog="Example: city-platform home upgrade --dry-run")
 def upgrade(
-    home: Annotated[Path | None, typer.Option("--home", help="Where data lives, as for the other commands.")] = None,
+    home: Home = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is missing and change nothing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Add to the orchestrator's settings what they lack since somebody changed them.
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from city_platform.errors import PermanentError
 from city_platform.lake.replica import rank
 from city_platform.lake.zones import zone_of
 from city_platform.local.deletions import LocalDeletions
@@ -15,6 +16,10 @@ from city_platform.local.durability import UnsyncedNames, sync_file, sync_folder
 from city_platform.ports import ObjectExists, ObjectNotFound, StoredObject, StoreUnavailable
 
 _ATTEMPTS = 100  # at a folder that others remove as it is made
+
+
+class MomentsNotKept(PermanentError):
+    """A file system, as FAT, rounds the moments at which files were written."""
 
 
 class LocalObjectStore:
@@ -59,9 +64,17 @@ class LocalObjectStore:
         self._move(file, key, create_only=False, final=False)
 
     def put_copy(self, key: str, file: Path, modified: datetime) -> None:
-        """As `put_file`, of a copy of an object that was written at that moment elsewhere: it says so, too."""
+        """As `put_file`, of a copy of an object that was written at that moment elsewhere: it says so, too.
+
+        Raises MomentsNotKept.
+        """
         at_ns = round(modified.timestamp() * 1_000_000) * 1000
         os.utime(file, ns=(at_ns, at_ns))
+        if _modified(file.stat()) != modified:
+            raise MomentsNotKept(
+                f"the file system of {self._root} does not keep to the microsecond when a file was written, so nobody "
+                "could tell what changed since it was copied: name a folder on another one, as ext4, XFS or APFS"
+            )
         self._move(file, key, create_only=False, final=rank(key) > 0)
 
     def settle(self) -> None:
