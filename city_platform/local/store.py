@@ -60,7 +60,6 @@ class LocalObjectStore:
             Path(name).unlink(missing_ok=True)
 
     def put_file(self, key: str, file: Path) -> None:
-        file.chmod(0o600)
         self._move(file, key, create_only=False, final=False)
 
     def put_copy(self, key: str, file: Path, modified: datetime) -> None:
@@ -162,6 +161,7 @@ class LocalObjectStore:
         target = self._path(key)
         zone_of(key)  # of no use here, but what has no place on AWS shall not find one on this machine
         try:
+            file.chmod(0o600)
             sync_file(file)
             if final:
                 self._names.sync()
