@@ -3,6 +3,7 @@
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _FILES_BY_NAME = "http.response.pathsend"  # asgi.readthedocs.io/en/latest/extensions.html#path-send
+ASKED = "city_platform.head"  # in the scope of what was a HEAD: an address that only reads would not do for it
 
 
 class HeadAsGet:
@@ -31,6 +32,7 @@ class HeadAsGet:
         as_get = {
             **scope,
             "method": "GET",
+            ASKED: True,
             "headers": [(name, value) for name, value in scope["headers"] if name != b"range"],
             "extensions": {**(scope.get("extensions") or {}), _FILES_BY_NAME: {}},
         }

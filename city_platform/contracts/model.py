@@ -156,6 +156,7 @@ class Contract:
     sources: tuple[PortalSource, ...] = ()  # in the contract's order
     exported: bool = False  # another part of the platform writes its rows into the lake; no files are landed
     old_versions: OldVersions = OldVersions()
+    rows_kept: timedelta | None = None  # after a partition's end; then its single rows go, and its sums stay
     extra: Mapping[str, str] = field(default_factory=dict)
 
     @property

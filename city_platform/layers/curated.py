@@ -4,7 +4,7 @@
 what the contract calls personal.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 import pyarrow.csv
 
+from city_platform.contracts.curated import RELATION, REPORT_DATE
 from city_platform.contracts.model import Classification
 from city_platform.datasets import Dataset
 from city_platform.engines.duckdb import Session
@@ -47,16 +48,11 @@ def _inputs(checked: Manifest, dataset: Dataset) -> Mapping[str, str]:
 
 def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifest:
     """Publishes the summary; raises GateClosed unless the data passed its rules."""
-    lake, contract = platform.lake, dataset.contract
+    lake = platform.lake
     with workspace(lake) as folder, platform.engine.session() as session:
         checked = trusted(platform, dataset, partition, session)
-        pseudonym = None
-        if needs_pseudonyms(contract):
-            platform.keys.ensure(master_key(dataset.name, Classification.PERSONAL))
-            pseudonym = register_pseudonym(session, pseudonym_key(platform.keys, lake.store, dataset.name))
-        masked = masked_select(contract, session.dialect, PASSED, pseudonym)
-        session.execute(f"CREATE TEMP VIEW trusted AS {masked}")
-        session.execute(f"SET VARIABLE report_date = DATE '{_report_date(platform, dataset, partition)}'")
+        session.execute(f"CREATE TEMP VIEW {RELATION} AS {masked_rows(platform, dataset, session, PASSED)}")
+        set_report_date(session, dataset, lake.require("raw", dataset.name, partition))
         session.execute(f"CREATE TEMP TABLE summary AS {dataset.curated_sql.rstrip().removesuffix(';')}")
         reader = session.stream("SELECT * FROM summary")
         with ParquetSink(folder / "part-00000.parquet", reader.schema, compression="snappy") as parquet:
@@ -73,7 +69,7 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifes
             parts={"parquet": files, "csv": [StagedFile.of(csv, parquet.rows)]},
             counts={"rows_in": checked.counts["rows"], "rows": parquet.rows},
             schema=[(field.name, str(field.type)) for field in reader.schema],
-            preview=preview_of(session, "summary", reader.schema.names, contract),
+            preview=preview_of(session, "summary", reader.schema.names, dataset.contract),
         )
 
 
@@ -99,11 +95,25 @@ def write_csv(session: Session, relation: str, columns: Mapping[str, bool], file
     return rows
 
 
-def _report_date(platform: Platform, dataset: Dataset, partition: str) -> str:
-    """The local day on which the newest source of the data landed.
+def masked_rows(
+    platform: Platform, dataset: Dataset, session: Session, relation: str, beside: Sequence[str] = ()
+) -> str:
+    """SQL for what a summary reads as `trusted`: the relation's rows, personal columns masked.
+
+    `beside` names columns of the platform's own that come along. Raises the key service's errors.
+    """
+    pseudonym = None
+    if needs_pseudonyms(dataset.contract):
+        platform.keys.ensure(master_key(dataset.name, Classification.PERSONAL))
+        pseudonym = register_pseudonym(session, pseudonym_key(platform.keys, platform.lake.store, dataset.name))
+    return masked_select(dataset.contract, session.dialect, relation, pseudonym, beside)
+
+
+def set_report_date(session: Session, dataset: Dataset, raw: Manifest) -> None:
+    """Gives the summary its day: the local one on which the newest source of the raw version landed.
 
     Not the day of the run: a backfill next year must give the same bytes from the same sources.
     """
-    raw = platform.lake.require("raw", dataset.name, partition)
     newest = max(datetime.fromisoformat(source["landed_at"]) for source in raw.details["sources"])
-    return newest.astimezone(ZoneInfo(dataset.contract.timezone)).date().isoformat()
+    day = newest.astimezone(ZoneInfo(dataset.contract.timezone)).date().isoformat()
+    session.execute(f"SET VARIABLE {REPORT_DATE} = DATE '{day}'")

@@ -29,16 +29,19 @@ _LATITUDE = "(-?[0-9]{1,2}(?:[.][0-9]+)?)"
 _LONGITUDE = "(-?(?:1[0-8][0-9]|[0-9]{1,2})(?:[.][0-9]+)?)"
 
 
-def masked_select(contract: Contract, dialect: Dialect, relation: str, pseudonym: str | None = None) -> str:
-    """SQL for the contract's columns of `relation` (a table or view of trusted rows), personal ones masked.
+def masked_select(
+    contract: Contract, dialect: Dialect, relation: str, pseudonym: str | None = None, beside: Sequence[str] = ()
+) -> str:
+    """SQL for the contract's columns of `relation` (a table or view of trusted rows), personal ones masked, and for
+    those of the platform's own columns that `beside` names.
 
     Internal columns stay as they are: what of them is published, the dataset's summary decides. A personal column
     without a masking is redacted. Where `needs_pseudonyms`, `pseudonym` names the function `register_pseudonym` made.
     """
     if pseudonym is None and needs_pseudonyms(contract):
         raise ValueError(f"{contract.name} has pseudonyms: register the function and name it")
-    columns = ", ".join(_masked(contract.name, column, dialect, pseudonym) for column in contract.columns)
-    return f"SELECT {columns} FROM {dialect.name(relation)}"
+    columns = [_masked(contract.name, column, dialect, pseudonym) for column in contract.columns]
+    return f"SELECT {', '.join([*columns, *map(dialect.name, beside)])} FROM {dialect.name(relation)}"
 
 
 def masked_type(column: Column) -> str:

@@ -31,7 +31,7 @@ _OF_ALL = {
     "statistics",
     "anomalies",
 }
-_OF_TRAFFIC = {"stream", "exports", "free_flow", "anomalies", "forecast", "advice"}
+_OF_TRAFFIC = {"stream", "exports", "free_flow", "anomalies", "forecast", "advice", "zone_hours"}
 VANCOUVER = ZoneInfo("America/Vancouver")
 
 
@@ -104,6 +104,7 @@ def test_every_asset_introduces_itself(city: dg.Definitions) -> None:
 def test_every_rule_is_one_check(city: dg.Definitions) -> None:
     every = {key.to_user_string() for key in city.resolve_asset_graph().asset_check_keys}
     traffic = {"traffic_readings/curated:live_agrees_with_batch", "traffic_readings/anomalies:traffic_is_usual"}
+    traffic |= {"traffic_readings/zone_hours:sums_equal_windows"}
     copy = {"lake/replica:agrees_with_the_lake"}
     assert traffic | copy <= every
     keys = {key for key in every - traffic - copy if not key.startswith(("catalog/", "incidents/anomalies"))}
@@ -309,6 +310,7 @@ def test_every_materialization_says_what_it_made(
         if layer not in {"rejected", "encrypted", "profile"}:
             assert "dagster/column_schema" in told, layer
     assert "Acer rubrum" in str(made["cleaned"].metadata["preview"].value)
+    assert made["curated"].metadata["trace"].value == "city-platform trace trees 2024"
     read = {layer: one.metadata["bytes read"].value for layer, one in made.items()}
     rows = {
         layer: sum(file.bytes for file in platform.lake.require(layer, "trees", "2024").parts["rows"])
