@@ -209,10 +209,9 @@ def materialization(
     recipe = recipe_of(lake, manifest)
     if recipe:
         metadata["recipe"] = dg.MetadataValue.text(f"{recipe['version']} (sha256 {recipe['hash']})")
-    metadata |= more or {}
     return dg.MaterializeResult(
         asset_key=asset_key(dataset, manifest.layer),
-        metadata=metadata,
+        metadata={**(more or {}), **metadata},  # shown in this order: what the layer is for before digests and places
         data_version=dg.DataVersion(manifest.version),
     )
 

@@ -3,6 +3,7 @@
 What the platform reads from the Open Data Contract Standard (ODCS), for one dataset:
 
 - `name` and the one object below `schema`, of the same name: the dataset's name. `businessName` is its title.
+- `status`: a `draft` is checked and left out of the platform (see `decisions`); any other word is as good as `active`.
 - `domain`, `version`, `tags`, `description.purpose`; `team.name` is the owner, as `team:<name>`;
   `team.members` are role accounts and their roles (see `team`).
 - `authoritativeDefinitions` of type `source`: the address the data comes from.
@@ -32,6 +33,7 @@ from datetime import timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from city_platform.contracts.columns import read_columns
+from city_platform.contracts.decisions import is_draft, open_decisions
 from city_platform.contracts.model import Column, Contract, OldVersions, Partitioning, PortalSource
 from city_platform.contracts.odcs import check_standard, closest, instead, shown
 from city_platform.contracts.partitions import Granularity
@@ -41,7 +43,7 @@ from city_platform.contracts.team import read_members
 from city_platform.contracts.yaml_lines import Path, read_yaml
 from city_platform.errors import Finding
 
-_CONTRACT_NAME = re.compile(r"[a-z][a-z0-9_]*")
+CONTRACT_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _TEAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _URL = re.compile(r"https?://[^\s/]+(/\S*)?")
 _HOURS = {
@@ -95,7 +97,7 @@ def read_contract(text: str, file: str) -> tuple[Contract | None, list[Finding]]
     document, findings = read_yaml(text, file)
     if document is None:
         return None, findings
-    findings += check_standard(document, file)
+    findings += [*check_standard(document, file), *open_decisions(document, file)]
     if not isinstance(document.value, dict):
         return None, findings
     reader = Reader(document, file)
@@ -110,7 +112,7 @@ def _contract(reader: Reader) -> Contract | None:
     """The contract as far as it can be read; None without a partitioning, which is always reported."""
     custom = reader.custom((), CONTRACT_PROPERTIES)
     name = reader.text(("name",), "add 'name:' with the folder's name")
-    if name and not _CONTRACT_NAME.fullmatch(name):
+    if name and not CONTRACT_NAME.fullmatch(name):
         remedy = "write small letters, digits and '_', as the folder is called"
         reader.report(("name",), f"{shown(name)} cannot be a dataset's name", remedy)
     schema = _schema_object(reader, name)
@@ -148,6 +150,7 @@ def _contract(reader: Reader) -> Contract | None:
         old_versions=_old_versions(reader, custom),
         rows_kept=_rows_kept(reader, custom, partitioning),
         extra={key: str(one.value) for key, one in custom.items() if key not in CONTRACT_PROPERTIES},
+        draft=is_draft(reader.document),
         **fields,
     )
 

@@ -158,6 +158,7 @@ class Contract:
     old_versions: OldVersions = OldVersions()
     rows_kept: timedelta | None = None  # after a partition's end; then its single rows go, and its sums stay
     extra: Mapping[str, str] = field(default_factory=dict)
+    draft: bool = False  # not part of the platform yet (see `contracts.decisions`)
 
     @property
     def key(self) -> tuple[Column, ...]:
