@@ -20,32 +20,12 @@ from city_platform.catalog.handbook.flows import Automation, DataFlow, FlowAsset
 from city_platform.local.children import run_together
 from city_platform.orchestration import PartitionRun
 from definitions import ROOT, build_definitions
+from resources import instance_settings
 from resources.event_log import instance_ref
-from resources.run_launcher import ForkingRunLauncher, Work
+from resources.run_launcher import Work
 
 _RUNS_ASKED = 100  # of one partition, the newest
 HOST = "127.0.0.1"  # the web server has no authentication: never another address
-_INSTANCE_SETTINGS = f"""\
-nux:
-  enabled: false
-telemetry:
-  enabled: false
-concurrency:
-  runs:
-    max_concurrent_runs: 2
-run_queue:
-  dequeue_interval_seconds: 1
-run_monitoring:
-  enabled: true
-retention:
-  sensor:
-    purge_after_days: {{skipped: 7, success: 30}}
-  schedule:
-    purge_after_days: {{skipped: 7}}
-run_launcher:
-  module: {ForkingRunLauncher.__module__}
-  class: {ForkingRunLauncher.__name__}
-"""
 
 
 class DagsterOrchestrator:
@@ -99,6 +79,13 @@ class DagsterOrchestrator:
 
     def data_flow(self, home: Path) -> DataFlow:
         return _data_flow(home)
+
+    def settings_missing(self, home: Path) -> Sequence[str]:
+        return instance_settings.missing(_dagster_home(home))
+
+    def upgrade_settings(self, home: Path) -> Sequence[str]:
+        _instance(home)
+        return instance_settings.upgrade(_dagster_home(home))
 
     def serve(self, home: Path, port: int) -> int:
         os.environ |= {
@@ -192,14 +179,8 @@ def _definitions(home: Path) -> dg.Definitions:
 
 @cache
 def _instance(home: Path) -> dg.DagsterInstance:
-    """The instance the web interface shows; its settings are written once and then the operator's to change."""
+    """The instance the web interface shows."""
     os.umask(0o077)  # Dagster, and its child processes, make files with the process's own mode
     folder = _dagster_home(home)
-    folder.mkdir(parents=True, exist_ok=True)
-    settings = folder / "dagster.yaml"
-    if not settings.exists():
-        # Put there whole: an empty one, left by whoever died here, would be taken for the operator's wish.
-        unfinished = folder / f".dagster.{os.getpid()}.yaml"
-        unfinished.write_text(_INSTANCE_SETTINGS, encoding="utf-8")
-        unfinished.replace(settings)
+    instance_settings.ensure(folder)
     return dg.DagsterInstance.from_ref(instance_ref(folder))

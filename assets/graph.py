@@ -23,6 +23,7 @@ from resources.platform import PlatformResource
 
 _BEGINNINGS = {Granularity.YEAR: "0 0 1 1 *", Granularity.DAY: "0 0 * * *", Granularity.HOUR: "0 * * * *"}
 BYTES_READ = "bytes read"  # metadata: of the files that a step opened to make a version
+BYTES_WRITTEN = "bytes written"  # and of those it put into the lake: a version may refer to others' files
 RETRY_SECONDS = 5
 RETRIES = 2
 
@@ -177,12 +178,13 @@ def materialization(
 ) -> dg.MaterializeResult[None]:
     """What a published version tells the UI: counts, bytes, digest, places, columns, a preview and `more`.
 
-    Of several versions made in one step the first tells what all of them together read.
+    Of several versions made in one step the first tells what all of them together read and wrote.
     """
     metadata: dict[str, dg.MetadataValue] = {
         "dagster/row_count": dg.MetadataValue.int(manifest.counts["rows"]),
         "bytes": dg.MetadataValue.int(manifest.size),
         BYTES_READ: dg.MetadataValue.int(lake.opened.take()),
+        BYTES_WRITTEN: dg.MetadataValue.int(lake.written.take()),
         "sha256": dg.MetadataValue.text(manifest.sha256),
         "version": dg.MetadataValue.text(manifest.version),
         "files": dg.MetadataValue.md(_file_table(manifest, lake)),

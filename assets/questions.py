@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
-from assets.graph import BYTES_READ, asset_key, markdown_table, typed_failures
+from assets.graph import BYTES_READ, BYTES_WRITTEN, asset_key, markdown_table, typed_failures
 from assets.jobs import UnresolvedAssetJobDefinition
 from city_platform.contracts.model import Classification
 from city_platform.datasets import Dataset
@@ -54,6 +54,7 @@ def questions_asset(dataset: Dataset) -> dg.AssetsDefinition:
                 ),
                 "dagster/row_count": dg.MetadataValue.int(manifest.counts["rows"]),
                 BYTES_READ: dg.MetadataValue.int(adapters.lake.opened.take()),
+                BYTES_WRITTEN: dg.MetadataValue.int(adapters.lake.written.take()),
             },
             data_version=dg.DataVersion(manifest.version),
         )

@@ -52,6 +52,16 @@ class Orchestrator(Protocol):
         """The assets with what each is made from, and what starts runs; reads nothing below `home`."""
         ...
 
+    def settings_missing(self, home: Path) -> Sequence[str]:
+        """The parts of its settings that an operator's own lack; those nobody changed are brought up to date where the
+        orchestrator is used. Raises a PermanentError for settings that cannot be read.
+        """
+        ...
+
+    def upgrade_settings(self, home: Path) -> Sequence[str]:
+        """Adds what is missing, and keeps what the operator wrote; what was added. Raises as `settings_missing`."""
+        ...
+
     def serve(self, home: Path, port: int) -> int:
         """Shows the web interface and runs sensors and schedules until interrupted; returns an exit code."""
         ...

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import dagster as dg
 
-from assets.graph import BYTES_READ
+from assets.graph import BYTES_READ, BYTES_WRITTEN
 from city_platform.governance.metrics import RUNS, RunFacts, RunOutcome, progress_measurements, run_measurements
 from city_platform.ports import Clock, Metrics
 from resources.platform import PlatformResource
@@ -96,7 +96,7 @@ def _facts(instance: dg.DagsterInstance, run_id: str, outcome: RunOutcome, at: d
         seconds=None if began is None or ended is None else ended - began,
         retries=sum(one.event_type is dg.DagsterEventType.STEP_RESTARTED for one in events),
         rows=_sum_of(events, "dagster/row_count"),
-        bytes=_sum_of(events, "bytes"),
+        bytes=_sum_of(events, BYTES_WRITTEN),
         checks_failed=sum(
             not one.asset_check_evaluation_data.passed
             for one in events

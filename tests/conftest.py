@@ -14,6 +14,8 @@ from hypothesis import settings
 # Tests start the command a hundred times: without compiled files each start spends seconds compiling all over again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+# A power cut of the machine that tests run on takes nothing that anybody misses; those of tests/power.py are made up.
+os.environ["CITY_PLATFORM_SYNC"] = "off"
 
 # The default run tries the same examples every time: a change is judged by what it changes. `HYPOTHESIS_PROFILE=search`
 # looks for new ones. No example has a deadline: how long it takes is the machine's, and no test asserts that.

@@ -2,11 +2,16 @@
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+_FILES_BY_NAME = "http.response.pathsend"  # asgi.readthedocs.io/en/latest/extensions.html#path-send
 ASKED = "city_platform.head"  # in the scope of what was a HEAD: an address that only reads would not do for it
 
 
 class HeadAsGet:
-    """ASGI middleware. Routes know GET alone, and so the API's description names each operation once."""
+    """ASGI middleware. Routes know GET alone, and so the API's description names each operation once.
+
+    A file is named by whoever answers with it, not read: there is nobody to send it to. A Range is for GET alone
+    (RFC 9110, 14.2).
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -17,6 +22,18 @@ class HeadAsGet:
             return
 
         async def without_body(message: Message) -> None:
-            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+            if message["type"] == _FILES_BY_NAME:
+                await send({"type": "http.response.body", "body": b""})
+            elif message["type"] == "http.response.body":
+                await send({**message, "body": b""})
+            else:
+                await send(message)
 
-        await self._app({**scope, "method": "GET", ASKED: True}, receive, without_body)
+        as_get = {
+            **scope,
+            "method": "GET",
+            ASKED: True,
+            "headers": [(name, value) for name, value in scope["headers"] if name != b"range"],
+            "extensions": {**(scope.get("extensions") or {}), _FILES_BY_NAME: {}},
+        }
+        await self._app(as_get, receive, without_body)

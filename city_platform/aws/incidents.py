@@ -31,6 +31,7 @@ from city_platform.incidents.repository import (
     CHANGES_AT_ONCE,
     AlreadyDone,
     Change,
+    Heading,
     Listing,
     Mark,
     Pattern,
@@ -223,6 +224,10 @@ class DynamoDBIncidentRepository:
                 if tuple(getattr(one, name) for name in listing.pattern.fields) == listing.values
             ]
         return found[:limit]
+
+    def headings(self, listing: Listing, limit: int, after: Position | None = None) -> Sequence[Heading]:
+        # The indexes hold keys alone: who may see an incident is asked of the table, as for `list`.
+        return [Heading.of(one) for one in self.list(listing, limit, after)]
 
     def near(self, district: str, category: str, box: Box, since: datetime, newest: int) -> Sequence[Incident]:
         listing = Listing(Pattern.DISTRICT_CATEGORY, (district, category))

@@ -13,6 +13,7 @@ from city_platform.cli.datasets import app as datasets_app
 from city_platform.cli.deploy import app as deploy_app
 from city_platform.cli.erase import app as erase_app
 from city_platform.cli.fetch import app as fetch_app
+from city_platform.cli.home import app as home_app
 from city_platform.cli.incidents import app as incidents_app
 from city_platform.cli.keys import app as keys_app
 from city_platform.cli.lake import app as lake_app
@@ -20,6 +21,7 @@ from city_platform.cli.lessons import app as lessons_app
 from city_platform.cli.open311 import app as open311_app
 from city_platform.cli.open_data import app as open_data_app
 from city_platform.cli.options import Home, Json
+from city_platform.cli.output import streams
 from city_platform.cli.profile import app as profile_app
 from city_platform.cli.quality import app as quality_app
 from city_platform.cli.questions import app as questions_app
@@ -58,6 +60,7 @@ app.add_typer(open311_app, name="open311")
 app.add_typer(open_data_app, name="open-data")
 app.add_typer(traffic_app, name="traffic")
 app.add_typer(deploy_app, name="deploy")
+app.add_typer(home_app, name="home")
 app.add_typer(lessons_app, name="lessons")
 
 DEMO_YEARS = (2022, 2023, 2024)
@@ -67,7 +70,8 @@ DatasetName = Annotated[str, typer.Option("--dataset", "-d", help="The dataset's
 
 def main() -> None:
     """Entry point of the command."""
-    app()
+    with streams():
+        app()
 
 
 @app.command(epilog="Example: city-platform demo --rows 200000")
@@ -249,4 +253,11 @@ def up(
     with session.errors():
         session.datasets()  # a mistake in a definition shows here, not in a child's log
         session.out.print(f"Dagster: http://127.0.0.1:{port} (Ctrl-C ends it). Drop files into {session.home}/drop/")
-        raise SystemExit(orchestrator().serve(session.home, port))
+        conductor = orchestrator()
+        if lacking := conductor.settings_missing(session.home):
+            session.err.print(
+                f"Dagster's settings are of an earlier version and lack {', '.join(lacking)}: end this and run "
+                "`city-platform home upgrade`",
+                style="yellow",
+            )
+        raise SystemExit(conductor.serve(session.home, port))

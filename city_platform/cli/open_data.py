@@ -15,6 +15,7 @@ def publish(home: Home = None, as_json: Json = False) -> None:
     `serve` does it every ten minutes; elsewhere let a scheduler do it.
     """
     from city_platform.cli.table import ShownTable
+    from city_platform.cli.work import progress
     from city_platform.deployment.incidents import open_incident_repository, open_incident_service
     from city_platform.layers import open_incidents
 
@@ -22,7 +23,8 @@ def publish(home: Home = None, as_json: Json = False) -> None:
     with session.errors():
         platform = session.platform()
         service = open_incident_service(platform, open_incident_repository(session.home, platform.clock))
-        with session.err.status("reading incidents"):
+        with progress(session) as bars:
+            bars.add_task("reading incidents", total=None)
             years = open_incidents.publish(platform.lake, service)
     session.result(
         {"years": [{"year": one.partition, "rows": one.counts["rows"], "version": one.version} for one in years]}

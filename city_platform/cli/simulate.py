@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 import typer
@@ -36,6 +36,7 @@ def simulate(
     different citizens, a few wrongly written. It is well if every good one was taken and every bad one refused.
     """
     from city_platform.api.composition import local_issuer
+    from city_platform.cli.work import progress
     from city_platform.deployment.incidents import open_reference
     from city_platform.incidents.sending import send
     from city_platform.incidents.simulation import arrivals, week_in
@@ -55,33 +56,17 @@ def simulate(
 
         monday = datetime.now(UTC) - timedelta(days=datetime.now(UTC).weekday())
         reports = arrivals(open_reference(), rate=rate, seconds=lasts, clock=week_in(lasts, monday), seed=seed)
-        with _Progress(session, round(rate * lasts)) as bar:
-            outcome = send(reports, url.rstrip("/"), clients=clients, token=token, progress=bar.told)
+        with progress(session) as bars:
+            bar = bars.add_task("reports", total=round(rate * lasts))
+
+            def told(outcome: "Outcome") -> None:
+                bars.update(bar, completed=outcome.sent)
+
+            outcome = send(reports, url.rstrip("/"), clients=clients, token=token, progress=told)
     session.result(outcome.to_json())
     if not as_json:
         _show(session, outcome)
     raise SystemExit(OK if outcome.well else FAILED)
-
-
-class _Progress:
-    """A bar that shows how many reports were sent of about how many; none for machines."""
-
-    def __init__(self, session: Session, about: int) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-        columns = (TextColumn("reports"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self._bar = Progress(*columns, console=session.err, disable=session.as_json, transient=True)
-        self._task = self._bar.add_task("reports", total=about)
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def told(self, outcome: "Outcome") -> None:
-        self._bar.update(self._task, completed=outcome.sent)
 
 
 def _show(session: Session, outcome: "Outcome") -> None:

@@ -16,7 +16,7 @@ from city_platform.orchestration import PartitionRun, orchestrator
 
 
 def progress(session: Session) -> Progress:
-    """Bars on standard error, so that standard output stays for results; none where nobody watches."""
+    """Bars on standard error, so that standard output stays for results. None where nobody watches or nothing moves."""
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -24,7 +24,7 @@ def progress(session: Session) -> Progress:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         console=session.err,
-        disable=session.as_json or not session.err.is_terminal,
+        disable=session.as_json or not session.err.is_terminal or session.err.is_dumb_terminal,
     )
 
 

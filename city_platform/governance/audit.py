@@ -9,28 +9,36 @@ head holds that of the last one. So an entry that was changed, removed, inserted
 a log whose end was cut off. The number is taken by a create-only write, which makes writers on several machines take
 turns on a file system and on S3 alike.
 
+A process that has read an entry reads it again where the store's listing says anything else of it than before: a write
+gives an object another tag (`StoredObject`), whatever it writes. It remembers the beginning of the log alone, as far as
+it was sound, and no entry that was written just before it was listed: a file may be written twice between two ticks of
+its file system's clock. `verify` reads everything, always.
+
 What a chain cannot show: somebody who may write the store can write a whole log of his own, head included. Whoever
 wants to know compares with a head noted elsewhere (`verify(expected=…)`); the weekly scorecard notes it in the
 orchestrator. On S3, let only stewards put objects under `audit`, and lock them against deletion.
 """
 
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from city_platform.errors import PermanentError, TransientError
-from city_platform.ports import Clock, ObjectExists, ObjectNotFound, ObjectStore
+from city_platform.ports import Clock, ObjectExists, ObjectNotFound, ObjectStore, StoredObject
+from city_platform.readable import shallow
 
 PREFIX, HEAD = "audit/", "audit-head.json"
 START = "0" * 64  # what the first entry has for a predecessor
 MOST_BYTES = 16_384  # of one entry
 AT_ONCE = 16  # entries read
 ATTEMPTS = 50  # to take the next number while others take theirs
+SETTLED = timedelta(seconds=5)  # since an entry was written, by the store's clock, before it is remembered
 
 
 class TamperedLog(PermanentError):
@@ -77,7 +85,7 @@ class Entry:
 
     def to_json(self) -> bytes:
         """The same entry always gives the same bytes."""
-        return _canonical({**asdict(self), "at": self.at.isoformat()})
+        return _canonical(shallow(self) | {"at": self.at.isoformat()})
 
     @classmethod
     def from_json(cls, data: bytes) -> "Entry":
@@ -114,6 +122,27 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
+class _Beginning:
+    """The first entries of a log, each as it was listed when it was read; nothing was wrong with them."""
+
+    listed: tuple[StoredObject, ...] = ()
+    entries: tuple[Entry, ...] = ()
+    last: str = START  # sha256 of the last one
+
+    def up_to(self, count: int) -> "_Beginning":
+        if count == len(self.entries):
+            return self
+        return _Beginning(self.listed[:count], self.entries[:count], self.sha256(count))
+
+    def sha256(self, sequence: int) -> str:
+        """Of an entry, 0 for what the first one follows: the next one says it, and was found to follow it."""
+        return self.last if sequence == len(self.entries) else self.entries[sequence].previous
+
+
+_beginnings: dict[str, _Beginning] = {}  # by where the log is: a store is opened anew for every step of a run
+
+
+@dataclass(frozen=True, slots=True)
 class AuditLog:
     """The one place that reads and writes the log."""
 
@@ -146,53 +175,74 @@ class AuditLog:
         raise LogBusy("other decisions are being written to the audit log: try again")
 
     def read(self) -> Reading:
-        """All entries, with everything that is wrong with the log."""
-        # The head first: a writer adds its entry before it moves the head, so entries listed later include the head's.
-        head, breaks = self._head()
-        keys = list(self.store.keys(PREFIX))
-        if keys and head is None and not breaks:  # the first entry may have come between the two questions
-            head, breaks = self._head()
-        pieces: dict[str, bytes] = {}
-        for key, piece in zip(keys, self._pieces(keys), strict=True):
-            if isinstance(piece, str):
-                breaks.append(piece)
-            else:
-                pieces[key] = piece
-        entries, found = _chained(pieces)
-        breaks += found
-        if head is not None:
-            breaks += _against(head, pieces, "the head of the log")
-        elif keys and not breaks:
-            breaks.append(f"{HEAD} is missing")
-        last = max(map(_number, pieces), default=0)
-        end = Head(last, _sha256(pieces[_key(last)])) if last > 0 else Head(0, START)
-        return Reading(tuple(entries), tuple(breaks), end)
+        """All entries, with everything that is wrong with the log; of what this process has read before only what was
+        touched since.
+        """
+        return self._read(_beginnings.get(self.store.uri(HEAD), _Beginning()))
 
     def verify(self, expected: Head | None = None) -> Reading:
-        """As `read`; with `expected`, also that the log still holds what it held when that head was noted."""
-        log = self.read()
+        """As `read`, and reads everything; with `expected`, also that the log still holds what it held when that head
+        was noted.
+        """
+        log = self._read(_Beginning())
         if expected is None:
             return log
         try:
-            pieces = {_key(expected.sequence): self.store.get(_key(expected.sequence))}
+            digests = {expected.sequence: _sha256(self.store.get(_key(expected.sequence)))}
         except ObjectNotFound:
-            pieces = {}
-        return Reading(log.entries, (*log.breaks, *_against(expected, pieces, "the head that was noted")), log.head)
+            digests = {}
+        return Reading(log.entries, (*log.breaks, *_against(expected, digests, "the head that was noted")), log.head)
 
-    def _pieces(self, keys: Sequence[str]) -> Sequence[bytes | str]:
+    def _read(self, known: _Beginning) -> Reading:
+        # The head first: a writer adds its entry before it moves the head, so entries listed later include the head's.
+        head, breaks = self._head()
+        now = self.clock.now()
+        listed = list(self.store.objects(PREFIX))
+        if listed and head is None and not breaks:  # the first entry may have come between the two questions
+            head, breaks = self._head()
+        known = known.up_to(_same(known.listed, listed))
+        rest = listed[len(known.listed) :]
+        pieces: dict[str, bytes] = {}
+        for one, piece in zip(rest, self._pieces(rest), strict=True):
+            if isinstance(piece, str):
+                breaks.append(piece)
+            else:
+                pieces[one.key] = piece
+        entries, found = _chained(pieces, known)
+        breaks += found
+        digests = {_number(key): _sha256(data) for key, data in pieces.items()}
+        if not breaks:
+            settled = list(itertools.takewhile(lambda one: now - one.modified >= SETTLED, rest))
+            if settled:
+                _beginnings[self.store.uri(HEAD)] = _Beginning(
+                    (*known.listed, *settled),
+                    (*known.entries, *entries[: len(settled)]),
+                    digests[len(known.listed) + len(settled)],
+                )
+        if head is not None:
+            if 0 < head.sequence <= len(known.entries):
+                digests[head.sequence] = known.sha256(head.sequence)
+            breaks += _against(head, digests, "the head of the log")
+        elif listed and not breaks:
+            breaks.append(f"{HEAD} is missing")
+        last = max(digests, default=0)
+        end = Head(last, digests[last]) if last > len(known.entries) else Head(len(known.entries), known.last)
+        return Reading((*known.entries, *entries), tuple(breaks), end)
+
+    def _pieces(self, listed: Sequence[StoredObject]) -> Sequence[bytes | str]:
         """The objects' bytes, or what is wrong with one. Several at once: on S3 each takes tens of milliseconds."""
-        if len(keys) <= AT_ONCE:
-            return [self._piece(key) for key in keys]
+        if len(listed) <= AT_ONCE:
+            return [self._piece(one) for one in listed]
         with ThreadPoolExecutor(AT_ONCE) as readers:
-            return list(readers.map(self._piece, keys))
+            return list(readers.map(self._piece, listed))
 
-    def _piece(self, key: str) -> bytes | str:
+    def _piece(self, one: StoredObject) -> bytes | str:
+        if one.bytes > MOST_BYTES:
+            return f"{one.key} is larger than any entry"
         try:
-            if self.store.size(key) > MOST_BYTES:
-                return f"{key} is larger than any entry"
-            return self.store.get(key)
+            return self.store.get(one.key)
         except ObjectNotFound:
-            return f"{key} vanished while the log was read"
+            return f"{one.key} vanished while the log was read"
 
     def _head(self) -> tuple[Head | None, list[str]]:
         try:
@@ -225,11 +275,19 @@ class AuditLog:
             self.store.put(HEAD, _canonical(asdict(head)))
 
 
-def _chained(pieces: Mapping[str, bytes]) -> tuple[list[Entry], list[str]]:
-    """The entries that can be read, and every place where the chain does not hold."""
+def _same(known: Sequence[StoredObject], listed: Sequence[StoredObject]) -> int:
+    """How many objects at the beginning are listed as they were."""
+    for number, (one, other) in enumerate(zip(known, listed, strict=False)):
+        if one != other:
+            return number
+    return min(len(known), len(listed))
+
+
+def _chained(pieces: Mapping[str, bytes], known: _Beginning) -> tuple[list[Entry], list[str]]:
+    """The entries after the known ones that can be read, and every place where the chain does not hold."""
     entries: list[Entry] = []
     breaks: list[str] = []
-    previous, expected = START, 1
+    previous, expected = known.last, len(known.entries) + 1
     for key in sorted(pieces):
         data = pieces[key]
         number = _number(key)
@@ -252,14 +310,14 @@ def _chained(pieces: Mapping[str, bytes]) -> tuple[list[Entry], list[str]]:
     return entries, breaks
 
 
-def _against(head: Head, pieces: Mapping[str, bytes], what: str) -> list[str]:
-    """Whether the log still has the entry that `head` names."""
+def _against(head: Head, digests: Mapping[int, str], what: str) -> list[str]:
+    """Whether the log still has the entry that `head` names; `digests` are entries' sha256 by their numbers."""
     if head.sequence == 0:
         return []
-    data = pieces.get(_key(head.sequence))
-    if data is None:
+    digest = digests.get(head.sequence)
+    if digest is None:
         return [f"entry {head.sequence} is gone, which {what} names"]
-    return [] if _sha256(data) == head.sha256 else [f"entry {head.sequence} is not the one {what} names"]
+    return [] if digest == head.sha256 else [f"entry {head.sequence} is not the one {what} names"]
 
 
 def _key(sequence: int) -> str:

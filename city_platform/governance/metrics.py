@@ -30,8 +30,8 @@ class RunOutcome(StrEnum):
 class RunFacts:
     """One ended run. `steps` are the seconds of each step that succeeded; `seconds` is None where it never began.
 
-    `rows` and `bytes` are those of the versions it published, `checks_failed` governance rules that did not pass.
-    `read` are the bytes of the files that were opened to make each layer's.
+    `rows` are those of the versions it published, `bytes` those of the files it put into the lake, `checks_failed`
+    governance rules that did not pass. `read` are the bytes of the files that were opened to make each layer's.
     """
 
     job: str

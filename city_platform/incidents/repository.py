@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from city_platform.errors import PermanentError, TransientError
-from city_platform.incidents.model import Box, HistoryEntry, Incident
+from city_platform.incidents.model import Box, HistoryEntry, Incident, Status, Visibility
 
 CHANGES_AT_ONCE = 20
 
@@ -87,6 +87,21 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
+class Heading:
+    """What it takes to pass an incident by in a list: its place there, and whether it is one of those that count."""
+
+    reported_at: datetime
+    incident_id: str
+    category: str
+    status: Status
+    visibility: Visibility
+
+    @classmethod
+    def of(cls, incident: Incident) -> "Heading":
+        return cls(incident.reported_at, incident.incident_id, incident.category, incident.status, incident.visibility)
+
+
+@dataclass(frozen=True, slots=True)
 class Mark:
     """Something that happens once, such as one idempotency key or one supporter; dropped after `expires_at`.
 
@@ -146,6 +161,10 @@ class IncidentRepository(Protocol):
         May lag behind `get` by a moment. An incident that changes its status while somebody pages through the list may
         leave it; none is shown twice, and none that stays is left out.
         """
+        ...
+
+    def headings(self, listing: Listing, limit: int, after: Position | None = None) -> Sequence[Heading]:
+        """Those of what `list` gives, for whoever counts them or passes them by."""
         ...
 
     def near(self, district: str, category: str, box: Box, since: datetime, newest: int) -> Sequence[Incident]:

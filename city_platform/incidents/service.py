@@ -36,11 +36,11 @@ from city_platform.incidents.repository import (
     VersionConflict,
 )
 from city_platform.incidents.retention import dated
-from city_platform.incidents.roles import SYSTEM, Actor
+from city_platform.incidents.roles import ANONYMOUS, SYSTEM, Actor
 from city_platform.incidents.supporters import STILL_THERE, SUPPORT, still_there_mark, support_mark
 from city_platform.incidents.text import masked, prose
 from city_platform.incidents.transitions import NotYours, transition
-from city_platform.incidents.window import Window, reported_between
+from city_platform.incidents.window import Window, place_of_public, reported_between
 from city_platform.ports import Clock, KeyService
 
 PAGE_LIMIT = 100
@@ -330,7 +330,16 @@ class IncidentService:
 
     def reported(self, window: Window, actor: Actor) -> Iterator[Incident]:
         """What the actor may see of the incidents reported in the window, newest first, read as it is consumed."""
-        return (one for one in reported_between(self._repository, self.reference, window) if actor.may_see(one))
+        return self._reported(window, actor, None)
+
+    def reported_after(self, window: Window, count: int) -> Iterator[Incident]:
+        """What everybody may see of them, without the first `count`, which are passed by and not read."""
+        after = place_of_public(self._repository, self.reference, window, count) if count else None
+        return iter(()) if count and after is None else self._reported(window, ANONYMOUS, after)
+
+    def _reported(self, window: Window, actor: Actor, after: Position | None) -> Iterator[Incident]:
+        found = reported_between(self._repository, self.reference, window, after)
+        return (one for one in found if actor.may_see(one))
 
     def _now(self) -> datetime:
         return milliseconds(self._clock.now())

@@ -51,6 +51,17 @@ class UnreadableSource(PermanentError):
         super().__init__(f"{file}: {problem}. {remedy}.")
 
 
+class SourceTooLarge(UnreadableSource):
+    """The file unpacks to more than this machine takes."""
+
+    def __init__(self, file: str, limit: int) -> None:
+        super().__init__(
+            file,
+            f"the file unpacks to more than the {limit:,} bytes that are taken here",
+            "Split it, free disk space, or set CITY_PLATFORM_UNPACKED_LIMIT to a larger number of bytes",
+        )
+
+
 class FormatKind(StrEnum):
     CSV = "csv"
     JSON_LINES = "json-lines"
@@ -69,8 +80,9 @@ class SourceFormat:
     header_line: int = 1  # from 1; blank lines may stand before the header
 
 
-def recognise(path: Path) -> SourceFormat:
-    """The file's format from its first bytes; raises UnreadableSource for what cannot be a source.
+def recognise(path: Path, unpacked_limit: int = MAX_WORKBOOK_BYTES) -> SourceFormat:
+    """The file's format from its first bytes; raises UnreadableSource for what cannot be a source, SourceTooLarge for
+    a workbook whose parts are larger than `unpacked_limit` together.
 
     Of a gzip file only the beginning is looked at: `unpacking.unpack` judges the rest.
     """
@@ -85,7 +97,7 @@ def recognise(path: Path) -> SourceFormat:
         raise UnreadableSource(name, "the file is compressed with gzip twice", "Unpack it once")
     if head.startswith(b"PK\x03\x04"):
         if not packed:
-            _check_workbook(path)
+            _check_workbook(path, unpacked_limit)
         return SourceFormat(FormatKind.XLSX, packed)
     _refuse_other_kinds(name, head)
     if head.removeprefix(BOM).lstrip().startswith(b"{"):
@@ -120,11 +132,13 @@ def damaged_gzip(path: Path) -> UnreadableSource:
     return UnreadableSource(path.name, "the gzip data are cut off or damaged", "Fetch the file again")
 
 
-def _check_workbook(path: Path) -> None:
+def _check_workbook(path: Path, limit: int) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             unpacked = sum(member.file_size for member in members)
+            if limit < unpacked <= MAX_WORKBOOK_BYTES:
+                raise SourceTooLarge(path.name, limit)
             packed = max(path.stat().st_size, 1)
             if unpacked > MAX_WORKBOOK_BYTES or (unpacked > RATIO_FREE_BYTES and unpacked > MAX_RATIO * packed):
                 raise UnreadableSource(

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from city_platform.engines.arrays import int64_array
 from city_platform.engines.parquet import ordered_columns, repetitive_columns
 from city_platform.ingestion.unpacking import create_private
 
@@ -162,11 +163,6 @@ class _PartitionFile:
             self._writer = _open_writer(self.path, group)
         self._writer.write_batch(group, row_group_size=max(group.num_rows, 1))
         self.rows += group.num_rows
-
-
-def int64_array(values: npt.NDArray[np.int64]) -> pa.Array:
-    """The numbers as Arrow, without a copy and without pyarrow importing pandas, which takes a second."""
-    return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
 
 
 def _text_ends(batch: pa.RecordBatch) -> npt.NDArray[np.int64]:

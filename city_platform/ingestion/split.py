@@ -14,15 +14,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from city_platform.contracts.model import Contract, Partitioning
+from city_platform.engines.arrays import int64_array
 from city_platform.ingestion.delimited import NotFlawless, exact_rows, flawless_rows
 from city_platform.ingestion.formats import FormatKind, UnreadableSource, recognise
 from city_platform.ingestion.headers import BreakingDrift, Drift, HeaderMatch, match_headers, named_headers
 from city_platform.ingestion.json_lines import spool_json_lines
 from city_platform.ingestion.lines import NOT_UTF8, Unreadable, UnreadableLine, handfuls
-from city_platform.ingestion.partition_files import PartitionFiles, int64_array
+from city_platform.ingestion.partition_files import PartitionFiles
 from city_platform.ingestion.partitions import Placement, expected_text, snapshot_year
 from city_platform.ingestion.spreadsheet import open_sheet
-from city_platform.ingestion.unpacking import create_private, unpack
+from city_platform.ingestion.unpacking import create_private, unpack, unpacked_limit
 
 _TOLERATED_ROWS = 10
 _TOLERATED_SHARE = 0.01
@@ -118,12 +119,12 @@ class SourceTable:
 
 def open_table(path: Path, scratch: Path) -> SourceTable:
     """Recognises the file; `scratch` is a folder for what unpacking it needs. Raises UnreadableSource."""
-    form = recognise(path)
+    form = recognise(path, unpacked_limit(scratch))
     plain = path
     if form.gzip:
         plain = scratch / path.name
         unpack(path, plain)
-        form = recognise(plain)
+        form = recognise(plain, unpacked_limit(scratch))
     unreadable = Unreadable()
     match form.kind:
         case FormatKind.CSV:

@@ -70,12 +70,8 @@ def sha256_of(path: Path) -> str:
 
 
 @dataclass(slots=True)
-class Opened:
-    """Bytes of the files that were given out to be read since somebody last asked.
-
-    A file counts as a whole and as often as it is given out: which of its columns an engine decodes, and how often a
-    query goes over them, is the engine's own.
-    """
+class Bytes:
+    """Bytes of files, counted since somebody last asked."""
 
     bytes: int = 0
 
@@ -87,11 +83,17 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Lake:
-    """The one place that reads and writes manifests."""
+    """The one place that reads and writes manifests.
+
+    `opened` counts files as they are given out to be read, each as a whole and as often as it is given out: which of
+    its columns an engine decodes, and how often a query goes over them, is the engine's own. `written` counts files as
+    they are put into the store; those that a version only refers to were written by another.
+    """
 
     store: ObjectStore
     clock: Clock
-    opened: Opened = field(default_factory=Opened, compare=False, repr=False)
+    opened: Bytes = field(default_factory=Bytes, compare=False, repr=False)
+    written: Bytes = field(default_factory=Bytes, compare=False, repr=False)
 
     def numbered(self, prefix: str) -> list[str]:
         """The keys of manifests, or of notes, in order; what else somebody has put beside them is none."""
@@ -197,7 +199,7 @@ class Lake:
         newest = self.latest(layer, dataset, partition)
         sequence = (base if base is not None else newest.sequence if newest else 0) + 1
         folder = f"{layer}/{dataset}/{partition_folder(partition)}/{version}-{sequence}"
-        arriving: list[tuple[str, Path]] = []
+        arriving: list[tuple[StoredFile, Path]] = []
 
         def stored(part: str, file: StagedFile | StoredFile) -> StoredFile:
             if isinstance(file, StoredFile):
@@ -207,7 +209,7 @@ class Lake:
                 there = StoredFile(
                     f"{folder}/{part}/{file.path.name}", file.path.stat().st_size, file.sha256, file.rows
                 )
-                arriving.append((there.key, file.path))
+                arriving.append((there, file.path))
             return there
 
         manifest = Manifest(
@@ -224,8 +226,9 @@ class Lake:
             preview=list(preview),
             details=dict(details or {}),
         )
-        for key, path in arriving:
-            self.store.put_file(key, path)
+        for file, path in arriving:
+            self.store.put_file(file.key, path)
+            self.written.bytes += file.bytes
         if newest is not None and _same(newest, manifest):
             return newest
         return self._put(manifest)

@@ -13,10 +13,10 @@ import numpy as np
 
 from city_platform.contracts.partitions import Granularity, window
 from city_platform.datasets import Dataset
+from city_platform.engines.arrays import int64_array
 from city_platform.engines.duckdb import Session
 from city_platform.errors import PermanentError
 from city_platform.ingestion.headers import BreakingDrift, HeaderMatch, match_headers
-from city_platform.ingestion.partition_files import int64_array
 from city_platform.lake.lake import Lake, StagedFile
 from city_platform.lake.manifest import Manifest
 from city_platform.lake.sink import ParquetSink

@@ -6,14 +6,14 @@ stays as it is.
 """
 
 import json
-import os
-import tempfile
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
+from city_platform.local.durability import make_folder, write_whole
 from city_platform.ports import Deletion, StoreUnavailable
 
 _UNFINISHED = "."
@@ -30,16 +30,13 @@ class LocalDeletions:
         return self._folder.is_dir()
 
     def begin(self) -> None:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self._folder)
 
     def note(self, key: str) -> None:
         """Call it before the object goes: whoever dies in between leaves a note too many, and no deletion unnoted."""
         try:
-            handle, name = tempfile.mkstemp(dir=self._folder, prefix=f"{_UNFINISHED}{time.time_ns()}-")
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump({"key": key, "at": datetime.now(UTC).isoformat()}, file)
-            note = Path(name)
-            note.rename(note.with_name(note.name.removeprefix(_UNFINISHED)))
+            note = {"key": key, "at": datetime.now(UTC).isoformat()}
+            write_whole(self._folder / f"{time.time_ns()}-{uuid4().hex[:8]}", json.dumps(note).encode())
         except OSError as error:
             raise StoreUnavailable(f"cannot note that {key} is deleted: {error.strerror}") from error
 

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from city_platform.incidents import codec
-from city_platform.incidents.model import Box, HistoryEntry, Incident, Visibility
+from city_platform.incidents.model import Box, HistoryEntry, Incident, Status, Visibility
 from city_platform.incidents.repository import (
     CHANGES_AT_ONCE,
     AlreadyDone,
     Change,
     Count,
     Counted,
+    Heading,
     Listing,
     Mark,
     Pattern,
@@ -55,6 +56,7 @@ CREATE TABLE IF NOT EXISTS change (
 );
 CREATE TABLE IF NOT EXISTS reader (name TEXT PRIMARY KEY, sequence INTEGER NOT NULL) WITHOUT ROWID;
 """
+Rows = list[tuple[Any, ...]]  # here, because in the repository `list` is a method
 _TALLIED = ("region", "district", "status", "category")
 _INDEXES: Mapping[Pattern, str] = {
     Pattern.REGION_STATUS: "incident_region_status",
@@ -117,14 +119,23 @@ class SqliteIncidentRepository:
         return str(rows[0][0]) if rows else None
 
     def list(self, listing: Listing, limit: int, after: Position | None = None) -> Sequence[Incident]:
+        return [codec.incident(_loaded(item)) for (item,) in self._listed("item", listing, limit, after)]
+
+    def headings(self, listing: Listing, limit: int, after: Position | None = None) -> Sequence[Heading]:
+        columns = "reported_at, incident_id, category, status, json_extract(item, '$.visibility')"
+        return [
+            Heading(datetime.fromisoformat(at), incident_id, category, Status(status), Visibility(visibility))
+            for at, incident_id, category, status, visibility in self._listed(columns, listing, limit, after)
+        ]
+
+    def _listed(self, columns: str, listing: Listing, limit: int, after: Position | None) -> Rows:
         chosen = " AND ".join(f"{name} = ?" for name in listing.pattern.fields)
-        sql = f"SELECT item FROM incident INDEXED BY {_INDEXES[listing.pattern]} WHERE {chosen}"
+        sql = f"SELECT {columns} FROM incident INDEXED BY {_INDEXES[listing.pattern]} WHERE {chosen}"
         values: list[str | int] = list(listing.values)
         if after is not None:
             sql += " AND (reported_at, incident_id) < (?, ?)"
             values += [codec.rfc3339(after.reported_at), after.incident_id]
-        rows = self._database.read(f"{sql} ORDER BY reported_at DESC, incident_id DESC LIMIT ?", (*values, limit))
-        return [codec.incident(_loaded(item)) for (item,) in rows]
+        return self._database.read(f"{sql} ORDER BY reported_at DESC, incident_id DESC LIMIT ?", (*values, limit))
 
     def near(self, district: str, category: str, box: Box, since: datetime, newest: int) -> Sequence[Incident]:
         # The index holds the coordinates, so that only incidents within the box are read and decoded.

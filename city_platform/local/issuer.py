@@ -8,7 +8,6 @@ import fcntl
 import json
 import os
 import secrets
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
 from city_platform.errors import PermanentError
+from city_platform.local.durability import make_folder, write_whole
 from city_platform.ports import Clock
 
 ISSUER = "urn:city-platform:local"
@@ -85,16 +85,11 @@ class LocalIssuer:
         return keys
 
     def _write(self, keys: Sequence[Mapping[str, Any]]) -> None:
-        handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")  # made with mode 0600
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump({"keys": keys}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(self.path)
+        write_whole(self.path, json.dumps({"keys": keys}).encode())
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(self.path.parent)
         lock = os.open(self.path.with_name(self.path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)

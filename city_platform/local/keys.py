@@ -17,7 +17,6 @@ import os
 import secrets
 import stat
 import struct
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -27,6 +26,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from city_platform.errors import PermanentError
+from city_platform.local.durability import make_folder, write_whole
 from city_platform.ports import (
     PLAINTEXT_LIMIT,
     KeyDenied,
@@ -217,7 +217,7 @@ class LocalKeyService:
     def _changing(self) -> Iterator[dict[str, _Key]]:
         """The keys to be changed, one process at a time; what the body leaves replaces the file as a whole."""
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(self._path.parent)
             lock = os.open(self._path.with_name(self._path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise KeyDenied(f"cannot write beside {self._path}: {error.strerror}") from error
@@ -238,21 +238,7 @@ class LocalKeyService:
 
     def _write(self, keys: Mapping[str, _Key]) -> None:
         try:
-            handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(_encoded(keys))
-                    file.flush()
-                    os.fsync(file.fileno())
-                Path(name).replace(self._path)
-            finally:
-                Path(name).unlink(missing_ok=True)
-            # The new name must survive a power cut too: what it encrypts is lost without it.
-            folder = os.open(self._path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            write_whole(self._path, _encoded(keys))  # what it encrypts is lost without it
         except OSError as error:
             raise KeyServiceUnavailable(f"cannot write {self._path}: {error.strerror}") from error
 

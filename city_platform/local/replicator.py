@@ -38,12 +38,16 @@ class LocalReplicator:
     def replicate(self) -> Replicated:
         """Brings the copy up to date. Raises ReplicationRunning and StoreUnavailable."""
         with self._alone():
-            return replication.replicate(self.source, self.copy, self.deletions, self._clock.now())
+            done = replication.replicate(self.source, self.copy, self.deletions, self._clock.now())
+            self.copy.settle()
+            return done
 
     def restore(self) -> Replicated:
         """Brings back into the lake what is missing in it and was not deleted. Raises as `replicate`."""
         with self._alone():
-            return replication.restore(self.copy, self.source, self.deletions)
+            done = replication.restore(self.copy, self.source, self.deletions)
+            self.source.settle()
+            return done
 
     def remove_extra(self, keys: Iterable[str]) -> int:
         """Deletes objects from the copy; how many these were. Raises as `replicate`."""

@@ -9,8 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from city_platform.errors import PermanentError
+from city_platform.lake.replica import rank
 from city_platform.lake.zones import zone_of
 from city_platform.local.deletions import LocalDeletions
+from city_platform.local.durability import UnsyncedNames, sync_file, sync_folder
 from city_platform.ports import ObjectExists, ObjectNotFound, StoredObject, StoreUnavailable
 
 _ATTEMPTS = 100  # at a folder that others remove as it is made
@@ -25,12 +27,17 @@ class LocalObjectStore:
 
     An object is written beside its place and then renamed (or, create-only, linked) into it, so a reader or a
     `kill -9` finds it whole or not at all. Scratch lies on the same file system, which makes `put_file` a rename.
+
+    So does a power cut: bytes are forced to the disk before their name is there. What `put` wrote and `delete` removed
+    stays so once they return; the names that `put_file` made are forced together, by the next `put` (a manifest must
+    not outlive what it names) or `settle`.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root.absolute()
         self._objects = self._root / "objects"
         self._scratch_root = self._root / "scratch"
+        self._names = UnsyncedNames()
         self.deletions = LocalDeletions(self._root / "deleted")
 
     def get(self, key: str) -> bytes:
@@ -46,15 +53,14 @@ class LocalObjectStore:
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
-            self._move(Path(name), key, create_only=create_only)
+            self._move(Path(name), key, create_only=create_only, final=True)
         except OSError as error:
             raise StoreUnavailable(f"cannot write {key}: {error.strerror}") from error
         finally:
             Path(name).unlink(missing_ok=True)
 
     def put_file(self, key: str, file: Path) -> None:
-        file.chmod(0o600)
-        self._move(file, key, create_only=False)
+        self._move(file, key, create_only=False, final=False)
 
     def put_copy(self, key: str, file: Path, modified: datetime) -> None:
         """As `put_file`, of a copy of an object that was written at that moment elsewhere: it says so, too.
@@ -68,7 +74,14 @@ class LocalObjectStore:
                 f"the file system of {self._root} does not keep to the microsecond when a file was written, so nobody "
                 "could tell what changed since it was copied: name a folder on another one, as ext4, XFS or APFS"
             )
-        self.put_file(key, file)
+        self._move(file, key, create_only=False, final=rank(key) > 0)
+
+    def settle(self) -> None:
+        """Forces the names of all that was put so far. Raises StoreUnavailable."""
+        try:
+            self._names.sync()
+        except OSError as error:
+            raise StoreUnavailable(f"cannot write below {self._root}: {error.strerror}") from error
 
     def local_path(self, key: str) -> Path:
         path = self._path(key)
@@ -99,18 +112,9 @@ class LocalObjectStore:
             if self.deletions.kept and path.is_file():
                 self.deletions.note(key)
             path.unlink(missing_ok=True)
+            sync_folder(self._remove_empty(path.parent))
         except OSError as error:
             raise StoreUnavailable(f"cannot remove {key}: {error.strerror}") from error
-        # Folders are only a part of keys here: one that holds nothing goes, so that listing does not walk it for ever.
-        for folder in path.parents:
-            if folder == self._objects:
-                break
-            try:
-                folder.rmdir()
-            except FileNotFoundError:
-                continue
-            except OSError:
-                break
 
     def uri(self, key: str) -> str:
         return self._path(key).as_uri()
@@ -152,11 +156,18 @@ class LocalObjectStore:
             raise ObjectNotFound(f"not an object key: {key!r}")
         return path
 
-    def _move(self, file: Path, key: str, *, create_only: bool) -> None:
+    def _move(self, file: Path, key: str, *, create_only: bool, final: bool) -> None:
+        """`final`: it may name others, whose names are forced before it, and its own is when this returns."""
         target = self._path(key)
         zone_of(key)  # of no use here, but what has no place on AWS shall not find one on this machine
         try:
+            file.chmod(0o600)
+            sync_file(file)
+            if final:
+                self._names.sync()
             self._put_in_place(file, target, create_only=create_only)
+            if final:
+                self._names.sync()
         except FileExistsError as error:
             file.unlink(missing_ok=True)
             raise ObjectExists(key) from error
@@ -173,6 +184,7 @@ class LocalObjectStore:
                     file.unlink()
                 else:
                     file.replace(target)
+                self._names.note(target.parent)
             except FileNotFoundError:  # somebody deleted the folder's last object just now
                 if attempt == _ATTEMPTS or not file.exists():
                     raise
@@ -184,6 +196,21 @@ class LocalObjectStore:
             self._make_folders(folder.parent)
             with suppress(FileExistsError):  # `exist_ok` looks whether it is there, and by then it may be gone again
                 folder.mkdir(mode=0o700)
+            self._names.note(folder.parent)
+
+    def _remove_empty(self, folder: Path) -> Path:
+        """Folders are only a part of keys here: one that holds nothing goes, so that listing does not walk it for ever.
+        Returns the one that stays.
+        """
+        while folder != self._objects:
+            try:
+                folder.rmdir()
+            except FileNotFoundError:
+                pass
+            except OSError:
+                break
+            folder = folder.parent
+        return folder
 
 
 def _modified(facts: os.stat_result) -> datetime:

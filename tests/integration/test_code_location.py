@@ -331,6 +331,14 @@ def test_every_materialization_says_what_it_made(
     # Raw looks at sizes alone; the register is made with the layer that it stands beside.
     assert (read["raw"], read["cleaned"], read["rejected"]) == (0, rows["raw"], 0)
     assert read["quality_checked"] == read["profile"] == read["curated"] == read["encrypted"] == rows["cleaned"]
+    written = {layer: one.metadata["bytes written"].value for layer, one in made.items()}
+    # The rows are cleaned's: their file is referred to and not written again. No row failed; the register is its own.
+    register = made["rejected"].metadata["bytes"].value
+    assert (written["quality_checked"], written["rejected"]) == (register, 0)
+    assert made["quality_checked"].metadata["bytes"].value == rows["cleaned"] > register
+    assert (written["raw"], made["raw"].metadata["bytes"].value > 0) == (0, True)  # it refers to what landed
+    for layer in ("cleaned", "curated", "encrypted", "profile"):
+        assert written[layer] == made[layer].metadata["bytes"].value > 0, layer
     for key in master_keys("trees"):
         assert made["encrypted"].metadata[f"key id/{key}"].value == platform.keys.current(key)
 

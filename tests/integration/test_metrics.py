@@ -43,7 +43,9 @@ class Taken:
 def planted(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     if context.retry_number < 2:
         raise dg.RetryRequested(max_retries=2)
-    yield dg.MaterializeResult(metadata={"dagster/row_count": 40, "bytes": 900, "bytes read": 300})
+    yield dg.MaterializeResult(
+        metadata={"dagster/row_count": 40, "bytes": 950, "bytes written": 900, "bytes read": 300}
+    )
     yield dg.AssetCheckResult(check_name="a", passed=True)
     yield dg.AssetCheckResult(check_name="b", passed=False)
 

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -227,6 +228,29 @@ def test_downloads_are_cached_resumed_and_licensed(office: Office) -> None:
     assert (part.status_code, part.content) == (206, whole.content[10:])
     for absent in ("incidents/2025.csv", "incidents/..%2f2026.csv", "moon/2026.csv", "incidents/2026.exe", "incidents"):
         assert office.client.get(f"/open-data/{absent}").status_code == 404
+
+
+def test_asking_how_large_a_download_is_does_not_open_it(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    office.repository.write([change(incident())])
+    office.publish()
+    address = "/open-data/incidents/2026.csv"
+    whole = office.client.get(address)
+
+    opened, really = [], anyio.open_file
+
+    def counted(path: Path, **options: Any) -> object:
+        opened.append(path)
+        return really(path, **options)
+
+    monkeypatch.setattr(anyio, "open_file", counted)
+    for headers in ({}, {"Range": "bytes=10-20"}):
+        head = office.client.head(address, headers=headers)
+        assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", str(len(whole.content)))
+        assert (head.headers["etag"], head.headers["accept-ranges"]) == (whole.headers["etag"], "bytes")
+    assert office.client.head(address, headers={"If-None-Match": whole.headers["etag"]}).status_code == 304
+    assert opened == []
+    office.client.get(address)
+    assert len(opened) == 1
 
 
 def test_where_nothing_is_published_the_page_says_so(office: Office) -> None:

@@ -19,6 +19,7 @@ from city_platform.incidents.model import Box, Incident, Media, Resolution, Seve
 from city_platform.incidents.repository import (
     AlreadyDone,
     Counted,
+    Heading,
     IncidentRepository,
     Listing,
     Mark,
@@ -336,6 +337,7 @@ def test_paging_is_stable_while_statuses_change(store: IncidentRepository) -> No
     seen: list[Incident] = []
     after = None
     while batch := store.list(EAST, 2, after):
+        assert store.headings(EAST, 2, after) == [Heading.of(one) for one in batch]
         seen += batch
         after = Position(batch[-1].reported_at, batch[-1].incident_id)
         if len(seen) == 2:

@@ -1,14 +1,15 @@
 """What a file is, told by its first bytes, and what is refused at once."""
 
 import gzip
+import shutil
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from city_platform.ingestion import unpacking
-from city_platform.ingestion.formats import FormatKind, UnreadableSource, recognise
-from city_platform.ingestion.unpacking import unpack
+from city_platform.ingestion.formats import FormatKind, SourceTooLarge, UnreadableSource, recognise
+from city_platform.ingestion.unpacking import UnknownLimit, unpack
 
 
 def _file(tmp_path: Path, content: bytes) -> Path:
@@ -108,6 +109,38 @@ def test_unpack_stops_at_damage_and_at_bombs(tmp_path: Path, monkeypatch: pytest
     unpack(_file(tmp_path, gzip.compress(bytes(1_000))), tmp_path / "just so much")
     with pytest.raises(UnreadableSource, match="more than 1,000 bytes"):
         unpack(_file(tmp_path, gzip.compress(bytes(1_001))), tmp_path / "a byte more")
+
+
+def test_what_is_too_large_for_this_machine_is_refused_whatever_its_ratio(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = _file(tmp_path, gzip.compress(b"a;b\n" + b"1;2\n" * 2_000))
+    monkeypatch.setenv(unpacking.UNPACKED_LIMIT, "8_003")
+    with pytest.raises(SourceTooLarge, match="more than the 8,003 bytes that are taken here"):
+        unpack(packed, tmp_path / "plain")
+    assert not (tmp_path / "plain").exists()
+    monkeypatch.setenv(unpacking.UNPACKED_LIMIT, "8_004")
+    unpack(packed, tmp_path / "plain")
+    monkeypatch.setenv(unpacking.UNPACKED_LIMIT, "8 kB")
+    with pytest.raises(UnknownLimit, match="'8 kB' is no number of bytes: write"):
+        unpack(packed, tmp_path / "again")
+
+
+def test_half_of_the_free_disk_is_taken_where_nothing_is_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(unpacking.UNPACKED_LIMIT, raising=False)
+    usage = type(shutil.disk_usage(tmp_path))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1_000_000, 983_992, 16_008))
+    assert unpacking.unpacked_limit(tmp_path) == 8_004
+
+
+def test_a_workbook_is_bounded_too(tmp_path: Path) -> None:
+    path = tmp_path / "a.xlsx"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("xl/workbook.xml", bytes(2_000))
+        archive.writestr("xl/worksheets/sheet1.xml", b"<c/>")
+    assert recognise(path, 2_004).kind == "xlsx"
+    with pytest.raises(SourceTooLarge, match="more than the 2,003 bytes"):
+        recognise(path, 2_003)
 
 
 def test_unpacked_file_is_private(tmp_path: Path) -> None:

@@ -70,6 +70,18 @@ def test_bytes_count_as_often_as_their_file_is_given_out_and_are_told_once(lake:
     assert lake.opened.take() == 0
 
 
+def test_only_files_that_were_put_into_the_lake_count_as_written(lake: Lake) -> None:
+    first = publish(lake, "one")
+    assert (lake.written.take(), lake.written.take()) == (3, 0)
+    lake.publish(
+        "quality_checked", "trees", "2024", inputs={}, parts={"passed": first.parts["rows"]}, counts={}, schema=[]
+    )
+    publish(lake, "one")
+    assert lake.written.take() == 0
+    publish(lake, "three")
+    assert lake.written.take() == 5
+
+
 def test_the_newest_version_is_read_and_the_older_stay(lake: Lake) -> None:
     first, second = publish(lake, "one"), publish(lake, "two")
     assert [first.sequence, second.sequence] == [1, 2]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from city_platform.errors import PermanentError, TransientError
-from city_platform.local.database import DamagedDatabase, Database
+from city_platform.local.database import DamagedDatabase, Database, OutdatedDatabase
 from tests.full_disk import full
 
 SCHEMA = ("CREATE TABLE IF NOT EXISTS one (n INTEGER, text TEXT)",)
@@ -36,6 +36,18 @@ def test_a_file_cut_short_is_named_and_waits_for_a_person(tmp_path: Path) -> Non
     with pytest.raises(DamagedDatabase, match=r"two\.sqlite is damaged .*restore it from a backup") as error:
         database(damaged).read("SELECT sum(length(text)) FROM one")
     assert isinstance(error.value, PermanentError)  # trying again would give the same answer
+
+
+def test_tables_of_an_earlier_version_are_told_and_left_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "one.sqlite"
+    Database(path, ("CREATE TABLE IF NOT EXISTS one (n INTEGER)",), Away, "the test's database").read("SELECT 1")
+    wider = (*SCHEMA, "CREATE INDEX IF NOT EXISTS texts ON one (text)", "CREATE TABLE IF NOT EXISTS two (n INTEGER)")
+    with pytest.raises(OutdatedDatabase, match=r"one\.sqlite was written by an earlier version .* one lacks text\. "):
+        Database(path, wider, Away, "the test's database").read("SELECT 1")
+    assert filled(tmp_path / "two.sqlite").read("SELECT name FROM sqlite_schema") == [("one",)]
+    # A table more, or a column more than is asked for, is no harm.
+    Database(tmp_path / "two.sqlite", wider, Away, "the test's database").read("SELECT n FROM two")
+    Database(path, ("CREATE TABLE IF NOT EXISTS two (n INTEGER)",), Away, "the test's database").read("SELECT 1")
 
 
 def test_what_is_no_database_is_left_as_it_is(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from city_platform.api.open311.query import SPAN, read_query
 from city_platform.api.open311.submission import read_form, report_of
 from city_platform.incidents.api_keys import ApiKeys, BadApplicationName, UnknownApiKey
 from city_platform.incidents.model import UNLOCATED, Status, Visibility
-from city_platform.incidents.window import Window, reported_between
+from city_platform.incidents.repository import Position
+from city_platform.incidents.window import Window, place_of_public, reported_between
 from city_platform.local.incidents import SqliteIncidentRepository
 from city_platform.local.store import LocalObjectStore
 from tests.incidents import NOW, change, incident, reference
@@ -191,7 +192,7 @@ def test_a_window_is_the_plain_list_cut_and_sorted(tmp_path: Path) -> None:
             district=places[number % 3][1],
             category=categories[number % 5 % 3],
             status=list(Status)[number % 7],
-            visibility=Visibility.PUBLIC,
+            visibility=Visibility.HIDDEN if number % 4 == 1 else Visibility.PUBLIC,
         )
         for number in range(120)
     ]
@@ -205,7 +206,8 @@ def test_a_window_is_the_plain_list_cut_and_sorted(tmp_path: Path) -> None:
         (None, frozenset({Status.REPORTED})),
         (frozenset({"noise", "waste"}), frozenset({Status.REPORTED, Status.RESOLVED})),
     ]:
-        found = list(reported_between(repository, reference(), Window(start, end, wanted, statuses)))
+        window = Window(start, end, wanted, statuses)
+        found = list(reported_between(repository, reference(), window))
         assert found == [
             one
             for one in newest_first
@@ -214,6 +216,13 @@ def test_a_window_is_the_plain_list_cut_and_sorted(tmp_path: Path) -> None:
             and (statuses is None or one.status in statuses)
         ]
         assert found
+        public = [one for one in found if one.visibility is Visibility.PUBLIC]
+        for number, one in enumerate(public, 1):
+            place = place_of_public(repository, reference(), window, number)
+            assert place == Position(one.reported_at, one.incident_id)
+            rest = list(reported_between(repository, reference(), window, place))
+            assert [each for each in rest if each.visibility is Visibility.PUBLIC] == public[number:]
+        assert place_of_public(repository, reference(), window, len(public) + 1) is None
 
 
 def test_a_request_that_changes_while_the_lists_are_read_comes_once(tmp_path: Path) -> None:

@@ -48,9 +48,9 @@ class Watched(LocalObjectStore):
         self.changes = 0
         self.before: Callable[[int], None] = lambda _: None
 
-    def _move(self, file: Path, key: str, *, create_only: bool) -> None:
+    def _move(self, file: Path, key: str, *, create_only: bool, final: bool) -> None:
         self._change()
-        super()._move(file, key, create_only=create_only)
+        super()._move(file, key, create_only=create_only, final=final)
 
     def delete(self, key: str) -> None:
         self._change()

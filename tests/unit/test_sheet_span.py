@@ -47,6 +47,29 @@ def test_two_far_corners_are_refused(tmp_path: Path, sheet: str) -> None:
         recognise(file)
 
 
+_PARTS = (
+    "<c r=", "<c", " r=", '"A1"', '"XFD1048576"', "'b2'", '"AAAA1"', '"A12345678"', '"A0"', '"1"', '"7"', ">", "/>",
+    "<row r=", "<row", "<rows ", "<col ", "<x:c r=", "<x:row ", "</c>", "</row>", " s=", "<v>", "12", "\n", "<",
+)  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(_PARTS), max_size=30).map(lambda parts: "".join(parts).encode()))
+def test_looking_as_usual_sees_what_looking_anyhow_sees(text: bytes) -> None:
+    quick, thorough = sheet_span._Sheet(), sheet_span._Sheet()
+    if quick._look_as_usual(text):
+        thorough._look_anyhow(text)
+        assert quick == thorough
+    else:
+        assert quick == sheet_span._Sheet()
+
+
+def test_what_is_written_as_usual_is_looked_at_as_usual() -> None:
+    sheet = sheet_span._Sheet()
+    assert sheet._look_as_usual(CORNERS.encode())
+    assert sheet.span == 16_384 * 1_048_576
+    assert not sheet._look_as_usual(b"<c/>")
+
+
 @settings(max_examples=40)
 @given(st.integers(1, 5), st.integers(1, 60), st.integers(20, 500), st.booleans())
 def test_a_table_spans_its_rows_times_its_columns(rows: int, columns: int, piece: int, placed: bool) -> None:

@@ -88,7 +88,7 @@ class GeoReport:
         if query.ids is not None:
             return self._named(request, query.ids, found, extended=query.extensions)
         first = (query.page - 1) * query.page_size
-        page = islice(self.service.reported(query.window, ANONYMOUS), first, first + query.page_size)
+        page = islice(self.service.reported_after(query.window, first), query.page_size)
         rows: list[Value] = [self._shown(one, request, extended=query.extensions) for one in page]
         return response(Document("service_requests", rows), found)
 

@@ -7,7 +7,6 @@ identity is one PEM file of its key and certificate, mode 0600 in a folder nobod
 import fcntl
 import os
 import ssl
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from city_platform.errors import PermanentError
+from city_platform.local.durability import make_folder, write_whole
 from city_platform.ports import Clock
 
 SERVER = "localhost"
@@ -63,7 +63,7 @@ class Authority:
             with self._locked():
                 if not self._good(path, issuer):
                     key = ec.generate_private_key(ec.SECP256R1())
-                    self._write(path, _pem(key, self._certificate(name, key, _LIFE, issuer)))
+                    write_whole(path, _pem(key, self._certificate(name, key, _LIFE, issuer)))
         return path
 
     def client_context(self, name: str) -> ssl.SSLContext:
@@ -88,8 +88,8 @@ class Authority:
                 if not self._good(path):
                     key = ec.generate_private_key(ec.SECP256R1())
                     certificate = self._certificate(_AUTHORITY, key, _AUTHORITY_LIFE, None)
-                    self._write(path.with_suffix(".crt"), certificate.public_bytes(serialization.Encoding.PEM))
-                    self._write(path, _pem(key, certificate))
+                    write_whole(path.with_suffix(".crt"), certificate.public_bytes(serialization.Encoding.PEM))
+                    write_whole(path, _pem(key, certificate))
         return _pair(path)
 
     def _certificate(
@@ -139,17 +139,9 @@ class Authority:
             return False
         return certificate.not_valid_after_utc - self.clock.now() > _RENEWED
 
-    def _write(self, path: Path, data: bytes) -> None:
-        handle, name = tempfile.mkstemp(dir=self.folder, prefix=f".{path.name}.")  # made with mode 0600
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(self.folder)
         lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
