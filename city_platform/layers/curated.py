@@ -14,7 +14,7 @@ import pyarrow.csv
 
 from city_platform.contracts.model import Classification
 from city_platform.datasets import Dataset
-from city_platform.engines.duckdb import Session
+from city_platform.engines.session import Session
 from city_platform.lake.lake import StagedFile
 from city_platform.lake.manifest import Manifest
 from city_platform.lake.sink import ParquetSink, workspace

@@ -1,10 +1,11 @@
 """What every layer after the gate does first: ask whether exactly the data it is about to read may be used."""
 
 from city_platform.datasets import Dataset
-from city_platform.engines.duckdb import Session
+from city_platform.engines.session import Session
 from city_platform.governance.decisions import read_decisions
 from city_platform.lake.manifest import Manifest
 from city_platform.layers import cleaned, quality_checked
+from city_platform.layers.computing import files_of
 from city_platform.layers.platform import Platform
 from city_platform.layers.quality_checked import PASSED, passed_relation
 from city_platform.layers.surroundings import basis_of
@@ -35,7 +36,7 @@ def trusted(platform: Platform, dataset: Dataset, partition: str, session: Sessi
     checked = lake.latest(quality_checked.LAYER, dataset.name, partition)
     admit(_standing(platform, dataset, newest, checked, read_decisions(platform.audit)), dataset.name, partition)
     assert checked is not None  # noqa: S101 -- without it there is no verdict, and nothing is admitted
-    passed_relation(session, lake.paths(checked, "rows"), lake.paths(checked, "failed"))
+    passed_relation(session, *(files_of(session, lake, checked, part) for part in ("rows", "failed")))
     return checked
 
 

@@ -16,7 +16,7 @@ from city_platform.cleaning.operations import OPERATIONS
 from city_platform.cleaning.recipe import parse_recipe
 from city_platform.cleaning.steps.refused import REFUSED
 from city_platform.datasets import load_dataset
-from city_platform.engines.duckdb import Session
+from city_platform.engines.duckdb import DuckDBSession
 from city_platform.engines.spark import SparkDialect
 from city_platform.protection.keyed import decrypting, hashing, register_keyed
 from tests.town import ROOT
@@ -27,15 +27,15 @@ Texts = Sequence[str | None]
 
 
 @pytest.fixture(scope="module")
-def session() -> Iterator[Session]:
-    opened = Session(duckdb.connect(config={"threads": 1}))
+def session() -> Iterator[DuckDBSession]:
+    opened = DuckDBSession(duckdb.connect(config={"threads": 1}))
     opened.execute("SET TimeZone = 'UTC'")
     opened.execute("SET disabled_optimizers = 'in_clause'")
     yield opened
     opened.close()
 
 
-def run(session: Session, steps: Sequence[Mapping[str, Any]], given: Mapping[str, Texts]) -> dict[str, list[Any]]:
+def run(session: DuckDBSession, steps: Sequence[Mapping[str, Any]], given: Mapping[str, Texts]) -> dict[str, list[Any]]:
     """The columns after the steps, and what removed each row. Columns that the steps create are `t` and the like."""
     created = [name for one in steps for name in _created(one)]
     # A column that a step creates has no source: it is renamed to one that the contract has, and the files lack.
@@ -75,7 +75,7 @@ def _sql(value: str | None) -> str:
 _NAMES: dict[int, str] = {}
 
 
-def _keyed(session: Session) -> str:
+def _keyed(session: DuckDBSession) -> str:
     if id(session) not in _NAMES:
         _NAMES[id(session)] = register_keyed(session, KEY)
     return _NAMES[id(session)]
@@ -436,7 +436,7 @@ CASES: list[tuple[Any, Mapping[str, Texts], Mapping[str, Texts]]] = [
 
 @pytest.mark.parametrize(("given_step", "before", "after"), CASES, ids=[one[0]["Action"]["Operation"] for one in CASES])
 def test_a_step_does_what_its_documentation_says(
-    session: Session, given_step: Mapping[str, Any], before: Mapping[str, Texts], after: Mapping[str, Texts]
+    session: DuckDBSession, given_step: Mapping[str, Any], before: Mapping[str, Texts], after: Mapping[str, Texts]
 ) -> None:
     found = run(session, [given_step], before)
     for name, expected in after.items():
@@ -470,7 +470,7 @@ def test_every_step_type_has_a_case() -> None:
 MANY = [f"v{number}" for number in range(40)]
 
 
-def test_random_values_stay_within_bounds_and_come_again(session: Session) -> None:
+def test_random_values_stay_within_bounds_and_come_again(session: DuckDBSession) -> None:
     steps = [
         of("REPLACE_WITH_RANDOM_BETWEEN", ["a"], lowerBound="-3", upperBound="3"),
         of("REPLACE_WITH_RANDOM_DATE_BETWEEN", ["b"], startDate="2024-02-28", endDate="2024-03-01 12:00:00"),
@@ -485,7 +485,7 @@ def test_random_values_stay_within_bounds_and_come_again(session: Session) -> No
     assert run(session, steps, given) == found
 
 
-def test_shuffled_values_stay_in_their_group_and_leave_their_row(session: Session) -> None:
+def test_shuffled_values_stay_in_their_group_and_leave_their_row(session: DuckDBSession) -> None:
     groups = ["even" if number % 2 else "odd" for number in range(40)]
     steps = [
         step("REMOVE_VALUES", ("IS", "a", "v7"), sourceColumn="a"),
@@ -502,7 +502,7 @@ def test_shuffled_values_stay_in_their_group_and_leave_their_row(session: Sessio
     assert found["_removed"][7]
 
 
-def test_encrypted_values_are_equal_where_they_were_and_come_back_with_the_secret_alone(session: Session) -> None:
+def test_encrypted_values_are_equal_where_they_were_and_come_back_with_the_secret_alone(session: DuckDBSession) -> None:
     found = run(session, [of("DETERMINISTIC_ENCRYPT", ["a"], **ENCRYPT)], {"a": ["x", "y", "x", None]})["a"]
     assert found[0] == found[2] != found[1]
     assert found[3] is None
@@ -512,7 +512,7 @@ def test_encrypted_values_are_equal_where_they_were_and_come_back_with_the_secre
             decrypting(key, secret)(found[0])
 
 
-def test_what_a_condition_leaves_out_stays_or_is_null(session: Session) -> None:
+def test_what_a_condition_leaves_out_stays_or_is_null(session: DuckDBSession) -> None:
     steps = [
         step("FILL_WITH_SUM", ("IS", "b", "fill"), sourceColumn="a"),
         step("ADD", ("IS", "b", "fill"), sourceColumn1="a", value2="1", targetColumn="t"),
@@ -525,7 +525,7 @@ def test_what_a_condition_leaves_out_stays_or_is_null(session: Session) -> None:
     assert [bool(one) for one in found["_removed"]] == [False, False, False, True, True]
 
 
-def test_removed_rows_count_for_nothing(session: Session) -> None:
+def test_removed_rows_count_for_nothing(session: DuckDBSession) -> None:
     steps = [
         step("REMOVE_VALUES", ("IS", "b", "out"), sourceColumn="b"),
         on_a("FILL_WITH_SUM"),
@@ -536,7 +536,7 @@ def test_removed_rows_count_for_nothing(session: Session) -> None:
     assert found["t"][3] == "F"
 
 
-def test_invalid_is_what_the_contract_cannot_read(session: Session) -> None:
+def test_invalid_is_what_the_contract_cannot_read(session: DuckDBSession) -> None:
     agreed = contract(when="DATE")
     steps = [
         step("REMOVE_VALUES", ("IS_INVALID", "w", ""), sourceColumn="w"),
