@@ -206,7 +206,7 @@ class SparkDialect(DuckDBDialect):
         return self._extract(sql, pattern, group)
 
     def format_date(self, sql: str, date_format: str) -> str:
-        return f"date_format({sql}, {self.text(_java(date_format))})"
+        return f"date_format({sql}, {self.text(java_date_format(date_format))})"
 
     def untyped_values(self, values: Sequence[UntypedValue]) -> str:
         kind = "ARRAY<STRUCT<column: STRING, value: STRING, reason: STRING>>"
@@ -275,7 +275,7 @@ def spark_type(sql_type: str) -> str:
     return _TYPES.get(sql_type.upper(), sql_type.upper())
 
 
-def _java(date_format: str) -> str:
+def java_date_format(date_format: str) -> str:
     """A strftime format as Java's pattern."""
     pieces = re.split("(%[A-Za-z])", date_format)
     return "".join(_JAVA[one] if one in _JAVA else f"'{one}'" if re.search("[A-Za-z]", one) else one for one in pieces)

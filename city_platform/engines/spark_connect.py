@@ -278,6 +278,20 @@ class SparkSession:
         return self.belongs(columns, columns, members)
 
 
+def renamed(reader: pa.RecordBatchReader, schema: pa.Schema) -> pa.RecordBatchReader:
+    """The same rows under other names and types, by place. Raises NotOnSpark where a value does not fit its type."""
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch in reader:
+            try:
+                columns = [one.cast(field.type) for one, field in zip(batch.columns, schema, strict=True)]
+            except pa.ArrowInvalid:
+                raise NotOnSpark("a result does not fit the type that it has here") from None
+            yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    return pa.RecordBatchReader.from_batches(schema, batches())
+
+
 def _place(file: Path | str) -> str:
     """A file as Hadoop names it: nothing percent-encoded, and what would be a pattern taken by the letter."""
     text = str(file)

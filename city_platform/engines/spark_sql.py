@@ -10,7 +10,7 @@ from sqlglot import exp
 from city_platform.engines.java_patterns import java_pattern
 from city_platform.engines.session import NotOnSpark
 
-_SAME: frozenset[type[exp.Expr]] = frozenset(
+SAME: frozenset[type[exp.Expr]] = frozenset(
     {
         *(exp.Select, exp.From, exp.Where, exp.Table, exp.TableAlias, exp.Alias, exp.Column, exp.Identifier, exp.Star),
         *(exp.Subquery, exp.With, exp.CTE, exp.Group, exp.Having, exp.Order, exp.Ordered, exp.Paren, exp.Tuple),
@@ -27,7 +27,7 @@ _CASTS = {exp.DataType.Type.DATE, exp.DataType.Type.TIMESTAMPTZ, exp.DataType.Ty
 def spark_sql(tree: exp.Expr) -> str:
     """A rule's tree in Spark's SQL; raises NotOnSpark."""
     for node in tree.walk():
-        if type(node) not in _SAME and not _checked(node):
+        if type(node) not in SAME and not _checked(node):
             raise NotOnSpark(f"{node.sql('spark')[:80]} may mean something else on Spark")
     return str(tree.transform(_rewritten).sql("spark"))
 

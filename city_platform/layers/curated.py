@@ -5,28 +5,41 @@ what the contract calls personal.
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pyarrow.csv
 
+from city_platform.contracts.curated import RELATION, REPORT_DATE
 from city_platform.contracts.model import Classification
 from city_platform.datasets import Dataset
-from city_platform.engines.session import Session
+from city_platform.engines.duckdb import DuckDBSession
+from city_platform.engines.session import NotOnSpark, Session
+from city_platform.engines.spark_connect import renamed
+from city_platform.engines.spark_summary import summary_for_spark
 from city_platform.lake.lake import StagedFile
 from city_platform.lake.manifest import Manifest
 from city_platform.lake.sink import ParquetSink, workspace
 from city_platform.layers import CURATED, quality_checked
-from city_platform.layers.gated import PASSED, trusted
+from city_platform.layers.computing import computed
+from city_platform.layers.gated import PASSED, admitted, passed
 from city_platform.layers.platform import Platform
 from city_platform.layers.preview import preview_of
 from city_platform.protection.classification import master_key
-from city_platform.protection.masking import masked_select, needs_pseudonyms, pseudonym_key, register_pseudonym
+from city_platform.protection.masking import (
+    masked_select,
+    masked_type,
+    needs_pseudonym,
+    needs_pseudonyms,
+    pseudonym_key,
+    register_pseudonym,
+)
 from city_platform.protection.spreadsheet import escape, escaped
 
 LAYER = CURATED
+_SUMMARY = "summary"
 REVISION = "1"  # raise it when this module starts to write other rows from the same inputs
 
 
@@ -49,35 +62,81 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifes
     """Publishes the summary; raises GateClosed unless the data passed its rules."""
     lake, contract = platform.lake, dataset.contract
     with workspace(lake) as folder, platform.engine.session() as session:
-        checked = trusted(platform, dataset, partition, session)
-        pseudonym = None
-        if needs_pseudonyms(contract):
-            platform.keys.ensure(master_key(dataset.name, Classification.PERSONAL))
-            pseudonym = register_pseudonym(session, pseudonym_key(platform.keys, lake.store, dataset.name))
-        masked = masked_select(contract, session.dialect, PASSED, pseudonym)
-        session.execute(f"CREATE TEMP VIEW trusted AS {masked}")
-        session.execute(f"SET VARIABLE report_date = DATE '{_report_date(platform, dataset, partition)}'")
-        session.execute(f"CREATE TEMP TABLE summary AS {dataset.curated_sql.rstrip().removesuffix(';')}")
-        reader = session.stream("SELECT * FROM summary")
-        with ParquetSink(folder / "part-00000.parquet", reader.schema, compression="snappy") as parquet:
-            for batch in reader:
-                parquet.write(batch)
-            files = parquet.finish()
+        checked = admitted(platform, dataset, partition)
+        report_date = _report_date(platform, dataset, partition)
+
+        def summarised(engine: Session) -> pa.RecordBatchReader:
+            if isinstance(engine, DuckDBSession):
+                return _here(platform, dataset, checked, report_date, engine)
+            return _on_spark(platform, dataset, checked, report_date, engine, session)
+
+        def written(engine: Session) -> tuple[pa.Schema, list[StagedFile]]:
+            reader = summarised(engine)
+            with ParquetSink(folder / "part-00000.parquet", reader.schema, compression="snappy") as parquet:
+                for batch in reader:
+                    parquet.write(batch)
+                return reader.schema, parquet.finish()
+
+        schema, files = computed(platform, session, checked.counts["rows"], written)
+        rows = sum(one.rows for one in files)
+        session.view(_SUMMARY, [one.path for one in files])
         csv = folder / "part-00000.csv"
-        write_csv(session, "summary", {one.name: pa.types.is_string(one.type) for one in reader.schema}, csv)
+        write_csv(session, _SUMMARY, {one.name: pa.types.is_string(one.type) for one in schema}, csv)
         return lake.publish(
             LAYER,
             dataset.name,
             partition,
             inputs=_inputs(checked, dataset),
-            parts={"parquet": files, "csv": [StagedFile.of(csv, parquet.rows)]},
-            counts={"rows_in": checked.counts["rows"], "rows": parquet.rows},
-            schema=[(field.name, str(field.type)) for field in reader.schema],
-            preview=preview_of(session, "summary", reader.schema.names, contract),
+            parts={"parquet": files, "csv": [StagedFile.of(csv, rows)]},
+            counts={"rows_in": checked.counts["rows"], "rows": rows},
+            schema=[(field.name, str(field.type)) for field in schema],
+            preview=preview_of(session, _SUMMARY, schema.names, contract),
         )
 
 
-def write_csv(session: Session, relation: str, columns: Mapping[str, bool], file: Path) -> int:
+def _here(
+    platform: Platform, dataset: Dataset, checked: Manifest, report_date: date, session: DuckDBSession
+) -> pa.RecordBatchReader:
+    """The summary's rows, by DuckDB."""
+    passed(session, platform.lake, checked)
+    pseudonym = None
+    if needs_pseudonyms(dataset.contract):
+        platform.keys.ensure(master_key(dataset.name, Classification.PERSONAL))
+        pseudonym = register_pseudonym(session, pseudonym_key(platform.keys, platform.lake.store, dataset.name))
+    session.select_view(RELATION, masked_select(dataset.contract, session.dialect, PASSED, pseudonym))
+    session.execute(f"SET VARIABLE {REPORT_DATE} = DATE '{report_date}'")
+    # Computed once: a view would be asked again for its columns.
+    session.execute(f"CREATE TEMP TABLE {_SUMMARY}_rows AS {_query(dataset)}")
+    return session.stream(f"SELECT * FROM {_SUMMARY}_rows")
+
+
+def _on_spark(
+    platform: Platform, dataset: Dataset, checked: Manifest, report_date: date, spark: Session, here: DuckDBSession
+) -> pa.RecordBatchReader:
+    """The summary's rows, by Spark, under the names and types that DuckDB gives them."""
+    contract = dataset.contract
+    masked = {column.name: masked_type(column) for column in contract.columns}
+    sql, read = summary_for_spark(dataset.curated_sql, masked, report_date)
+    shown = [column for column in contract.columns if column.name.lower() in read]
+    if any(map(needs_pseudonym, shown)):
+        raise NotOnSpark(
+            "the summary reads a pseudonym, made by the dataset's secret, which does not leave this process"
+        )
+    passed(spark, platform.lake, checked)
+    names = {column.name for column in shown} or {contract.columns[0].name}
+    spark.select_view(RELATION, masked_select(contract, spark.dialect, PASSED, columns=names))
+    here.execute(f"SET VARIABLE {REPORT_DATE} = DATE '{report_date}'")
+    nothing = ", ".join(f"CAST(NULL AS {kind}) AS {here.dialect.name(name)}" for name, kind in masked.items())
+    here.select_view(RELATION, f"SELECT {nothing} WHERE FALSE")
+    schema = here.stream(_query(dataset)).schema
+    return renamed(spark.stream(sql), schema)
+
+
+def _query(dataset: Dataset) -> str:
+    return dataset.curated_sql.rstrip().removesuffix(";")
+
+
+def write_csv(session: DuckDBSession, relation: str, columns: Mapping[str, bool], file: Path) -> int:
     """A relation as RFC 4180, UTF-8, header first, mode 0600; what a spreadsheet would run as a formula is escaped.
 
     `columns` says of each whether it holds texts, the only values that can be formulas. Returns the rows.
@@ -99,11 +158,11 @@ def write_csv(session: Session, relation: str, columns: Mapping[str, bool], file
     return rows
 
 
-def _report_date(platform: Platform, dataset: Dataset, partition: str) -> str:
+def _report_date(platform: Platform, dataset: Dataset, partition: str) -> date:
     """The local day on which the newest source of the data landed.
 
     Not the day of the run: a backfill next year must give the same bytes from the same sources.
     """
     raw = platform.lake.require("raw", dataset.name, partition)
     newest = max(datetime.fromisoformat(source["landed_at"]) for source in raw.details["sources"])
-    return newest.astimezone(ZoneInfo(dataset.contract.timezone)).date().isoformat()
+    return newest.astimezone(ZoneInfo(dataset.contract.timezone)).date()
