@@ -143,7 +143,12 @@ class DuckDBDialect:
         if not formats:
             return iso
         listed = ", ".join(self.text(one) for one in formats)
-        return f"COALESCE({iso}, TRY_STRPTIME({sql}, [{listed}])::DATE)"
+        return f"COALESCE({iso}, {self._with_digits(sql, f'TRY_STRPTIME({sql}, [{listed}])')}::DATE)"
+
+    @staticmethod
+    def _with_digits(sql: str, parsed: str) -> str:
+        """Whatever the format, the engine would take the words `infinity` and `epoch`."""
+        return f"CASE WHEN {sql} GLOB '*[0-9]*' THEN {parsed} END"
 
     def parse_timestamp(self, sql: str, timezone: str) -> str:
         """A text as TIMESTAMP WITH TIME ZONE; without an offset it is read as local time in `timezone`.
@@ -355,7 +360,7 @@ class DuckDBDialect:
 
     def parse_format(self, sql: str, date_format: str) -> str:
         """A text as a TIMESTAMP by a strptime format; null where it does not fit."""
-        return f"TRY_STRPTIME({sql}, {self.text(date_format)})"
+        return self._with_digits(sql, f"TRY_STRPTIME({sql}, {self.text(date_format)})")
 
     def epoch_microseconds(self, sql: str) -> str:
         """A TIMESTAMP or TIMESTAMPTZ as whole microseconds since 1970 in UTC."""
@@ -366,7 +371,7 @@ class DuckDBDialect:
         return f"round({microseconds} / 3.6e9, 2)"
 
     def present(self, texts: Sequence[str]) -> str:
-        """The texts that are not null, as a list."""
+        """The texts that are not null, of which no two are alike, as a list."""
         return f"list_filter([{', '.join(texts)}], lambda one: one IS NOT NULL)"
 
     def each(self, texts: str, variable: str, sql: str) -> str:

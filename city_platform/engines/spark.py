@@ -27,6 +27,8 @@ _JAVA = {
     "%M": "mm",
     "%S": "ss",
 }
+# What a query ends with where the rules of a time zone differ.
+OTHER_RELEASE = re.compile("some moments lie where Spark has the rules of [A-Za-z0-9_+/-]+ of another release")
 _TYPES = {
     "VARCHAR": "STRING",
     "TIMESTAMP": "TIMESTAMP_NTZ",
@@ -51,7 +53,14 @@ _OF_OWN_CASE = (
 
 
 class SparkDialect(DuckDBDialect):
-    """Spark SQL."""
+    """Spark SQL.
+
+    `span` gives the moments, as texts in UTC, between which Spark and DuckDB have the same rules of a time zone: these
+    come with the JVM and with DuckDB, and the law changes. None where it need not be asked.
+    """
+
+    def __init__(self, span: Callable[[str], tuple[str, str] | None] = lambda _: None) -> None:
+        self._span = span
 
     def name(self, identifier: str) -> str:
         return "`" + identifier.replace("`", "``") + "`"
@@ -122,29 +131,44 @@ class SparkDialect(DuckDBDialect):
         return f"CASE WHEN {self.contains_match(sql, pattern)} THEN TRY_CAST({whole} AS TIMESTAMP_NTZ) END"
 
     def parse_timestamp(self, sql: str, timezone: str) -> str:
-        day_and_time = f"^ *{_DATE}[T ]{_TIME}"
-        offset = rf"{day_and_time}([zZ]|[+-][0-9]{{2}}(:?[0-9]{{2}})?) *$"
-        naive = rf"{day_and_time} *$|^ *{_DATE} *$"
-        day, time = self._extract(sql, offset, 1), self._extract(sql, offset, 2)
-        zone = self._extract(sql, offset, 5)
-        hours = f"CASE WHEN lower({zone}) = 'z' THEN '+00' ELSE substr({zone}, 1, 3) END"
-        minutes = f"COALESCE(NULLIF(replace({self._extract(sql, offset, 6)}, ':', ''), ''), '00')"
-        zoned = f"TRY_CAST({day} || ' ' || {time} || {hours} || ':' || {minutes} AS TIMESTAMP_LTZ)"
-        wall = f"TRY_CAST(trim({sql}) AS TIMESTAMP_NTZ)"
-        moment = f"CAST(to_utc_timestamp(CAST({wall} AS TIMESTAMP_LTZ), {self.text(timezone)}) AS TIMESTAMP_LTZ)"
+        offset = rf"^ *({_DATE}[T ]{_TIME})([zZ]|[+-][0-9]{{2}}(:?[0-9]{{2}})?) *$"
+        naive = rf"^ *({_DATE}([T ]{_TIME} *)?)$"
+        # The offset is counted by hand: Spark knows none beyond 18 hours.
+        zone, minutes = self._extract(sql, offset, 6), f"replace({self._extract(sql, offset, 7)}, ':', '')"
+        ahead = f"TRY_CAST(substr({zone}, 2, 2) AS INT) * 60 + COALESCE(TRY_CAST(NULLIF({minutes}, '') AS INT), 0)"
+        earlier = f"CASE WHEN {zone} = 'Z' THEN 0 WHEN startswith({zone}, '-') THEN {ahead} ELSE -({ahead}) END"
+        at_offset = f"CAST({self._wall(self._extract(sql, offset, 1))} AS TIMESTAMP_LTZ)"
+        wall = f"CAST({self._wall(f'rtrim({self._extract(sql, naive, 1)})')} AS TIMESTAMP_LTZ)"
+        local = f"CAST(to_utc_timestamp({wall}, {self.text(timezone)}) AS TIMESTAMP_LTZ)"
         return (
-            f"CASE WHEN {sql} RLIKE '^ *0000' THEN NULL WHEN {self.contains_match(sql, offset)} THEN {zoned} "
-            f"WHEN {self.contains_match(sql, naive)} THEN {moment} END"
+            f"CASE WHEN {self.contains_match(sql, offset)} THEN timestampadd(MINUTE, {earlier}, {at_offset}) "
+            f"WHEN {self.contains_match(sql, naive)} THEN {self._agreed(wall, timezone, local, 'TIMESTAMP_LTZ')} END"
         )
 
     def parse_wall_time(self, sql: str) -> str:
-        time = r"([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]+)?)?)?"
-        shape = rf"^ *([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}{time})([zZ]|[+-][0-9]{{2}}(:?[0-9]{{2}})?)? *$"
-        found = self._extract(sql, shape, 1)
-        return f"CASE WHEN NOT {self.starts_with(found, '0000')} THEN TRY_CAST({found} AS TIMESTAMP_NTZ) END"
+        return self._wall(self._extract(sql, rf"^ *({_DATE}([T ]{_TIME})?)([zZ]|[+-][0-9]{{2}}(:?[0-9]{{2}})?)? *$", 1))
+
+    def _wall(self, found: str) -> str:
+        """The TIMESTAMP_NTZ of `2024-01-01` or `2024-01-01 10:00[:00[.0]]`; 24:00 is the next day's 00:00."""
+        over = self.matches_fully(f"substr({found}, 12)", r"24:00(:00(\.0+)?)?")
+        time = f"CASE WHEN {over} THEN '00:00' ELSE substr({found}, 12) END"
+        moment = f"TRY_CAST(substr({found}, 1, 10) || ' ' || {time} AS TIMESTAMP_NTZ)"
+        later = f"timestampadd(DAY, CASE WHEN {over} THEN 1 ELSE 0 END, {moment})"
+        return f"CASE WHEN length({found}) = 10 THEN TRY_CAST({found} AS TIMESTAMP_NTZ) ELSE {later} END"
 
     def local_time(self, sql: str, timezone: str) -> str:
-        return f"CAST(from_utc_timestamp({sql}, {self.text(timezone)}) AS TIMESTAMP_NTZ)"
+        local = f"CAST(from_utc_timestamp({sql}, {self.text(timezone)}) AS TIMESTAMP_NTZ)"
+        return self._agreed(sql, timezone, local, "TIMESTAMP_NTZ")
+
+    def _agreed(self, moment: str, timezone: str, made: str, sql_type: str) -> str:
+        """`made`, where both engines' rules of the time zone are the same; elsewhere the query ends."""
+        span = self._span(timezone)
+        if span is None:
+            return made
+        low, high = (f"TIMESTAMP_LTZ {self.text(one)}" for one in span)
+        words = f"some moments lie where Spark has the rules of {timezone} of another release"
+        refusal = f"CAST(raise_error({self.text(words)}) AS {sql_type})"
+        return f"CASE WHEN {moment} < {low} OR {moment} >= {high} THEN {refusal} ELSE {made} END"
 
     def epoch_microseconds(self, sql: str) -> str:
         return f"unix_micros(CAST({sql} AS TIMESTAMP_LTZ))"
@@ -221,7 +245,8 @@ class SparkDialect(DuckDBDialect):
         return f"CASE WHEN {any_failed} THEN filter(array({entries}), entry -> entry IS NOT NULL) END"
 
     def present(self, texts: Sequence[str]) -> str:
-        return f"filter(array({', '.join(texts)}), one -> one IS NOT NULL)"
+        # No lambda: none may look into another relation, as a test of repeated keys does.
+        return f"array_except(array({', '.join(texts)}), array({self.null('VARCHAR')}))"
 
     def each(self, texts: str, variable: str, sql: str) -> str:
         return f"transform({texts}, {variable} -> {sql})"

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -22,8 +23,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from city_platform.engines.dialect import Dialect
+from city_platform.engines.patterns import engine
 from city_platform.engines.session import EngineDeadline, EngineUnavailable, NotOnSpark
-from city_platform.engines.spark import SparkDialect
+from city_platform.engines.spark import OTHER_RELEASE, SparkDialect
+from city_platform.engines.spark_settings import SparkSettings
 from city_platform.errors import PermanentError
 
 if TYPE_CHECKING:
@@ -39,6 +42,9 @@ _SETTINGS = {
     "spark.sql.execution.arrow.maxRecordsPerBatch": "65536",
 }
 _TRIES = 5
+_HALF_A_DAY, _HALF_DAYS = 43_200, 400 * 365 * 2
+_EARLIEST = int(datetime(1800, 1, 1, tzinfo=UTC).timestamp())
+_SPANS: dict[tuple[str, str], tuple[str, str]] = {}
 _FILES = itertools.count()
 _SQL_TYPES = {
     pa.string(): "VARCHAR",
@@ -57,6 +63,13 @@ _SQL_TYPES = {
 
 class SparkNotInstalled(PermanentError):
     """A Spark server is named, and its client is not installed."""
+
+
+def spark_engine(settings: SparkSettings | None) -> "SparkEngine | None":
+    """The server that the settings name, if they name one."""
+    if settings is None:
+        return None
+    return SparkEngine(settings.url, settings.address, settings.least_rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +147,8 @@ class _Failures:
                 f"Spark at {self.place} cannot be reached, refuses this client or lost the session "
                 f"({_condition(error)}); nothing was published: run it again, or without Spark"
             ) from None
-        raise NotOnSpark(f"Spark cannot compute it: {_condition(error)}") from None
+        own = OTHER_RELEASE.search(str(error))  # what the dialect itself has said; the rest may quote a row
+        raise NotOnSpark(own[0] if own else f"Spark cannot compute it: {_condition(error)}") from None
 
 
 # https://spark.apache.org/docs/latest/sql-error-conditions.html
@@ -190,10 +204,26 @@ class SparkSession:
     def __init__(self, connected: "ConnectSession", failures: _Failures) -> None:
         self._connected = connected
         self._failures = failures
-        self.dialect: Dialect = SparkDialect()
+        self.dialect: Dialect = SparkDialect(self.zone_span)
         # What is the query's own fault is NotOnSpark, and everything else ends the session.
         self.failures: tuple[type[Exception], ...] = ()
         self.interruptions: tuple[type[Exception], ...] = ()
+
+    def zone_span(self, timezone: str) -> tuple[str, str] | None:
+        """The moments between which the server has DuckDB's rules of a time zone, as texts; None for UTC.
+
+        Looked up twice a day from 1800 to 2200, once a server and zone.
+        """
+        if timezone == "UTC":
+            return None
+        known = (self._failures.place, timezone)
+        if known not in _SPANS:
+            zone = self.dialect.text(timezone)
+            local = f"from_utc_timestamp(timestamp_seconds(moment), {zone})"
+            moments = f"SELECT {_EARLIEST} + id * {_HALF_A_DAY} AS moment FROM range({_HALF_DAYS})"
+            there = self.numbers(f"SELECT unix_seconds({local}) - moment FROM ({moments}) ORDER BY moment")
+            _SPANS[known] = _same_rules(there, timezone)
+        return _SPANS[known]
 
     @property
     def version(self) -> str:
@@ -276,6 +306,32 @@ class SparkSession:
         listed = ", ".join(columns)
         members = f"FROM (SELECT {listed} {source} GROUP BY {listed} HAVING count(*) > 1)"
         return self.belongs(columns, columns, members)
+
+
+def _same_rules(there: npt.NDArray[np.int64], timezone: str) -> tuple[str, str]:
+    """The longest span around the year 2000 in which the offsets, of every half day, are DuckDB's."""
+    moments = np.arange(_HALF_DAYS, dtype=np.int64) * _HALF_A_DAY + _EARLIEST
+    local = "epoch(timezone($zone, to_timestamp(moment)))"
+    found = (
+        engine()
+        .cursor()
+        .execute(
+            f"SELECT CAST({local} AS BIGINT) - moment AS ahead "
+            "FROM (SELECT unnest(range($first, $last, $step)) AS moment) ORDER BY moment",
+            {
+                "zone": timezone,
+                "first": _EARLIEST,
+                "last": _EARLIEST + _HALF_DAYS * _HALF_A_DAY,
+                "step": _HALF_A_DAY,
+            },
+        )
+    )
+    differing = moments[np.asarray(found.fetchnumpy()["ahead"], np.int64) != there]
+    middle = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp())
+    low = max([int(one) for one in differing if one < middle], default=_EARLIEST) + _HALF_A_DAY
+    high = min([int(one) for one in differing if one >= middle], default=int(moments[-1])) - _HALF_A_DAY
+    first, last = (datetime.fromtimestamp(one, UTC).strftime("%Y-%m-%d %H:%M:%S+00:00") for one in (low, high))
+    return first, last
 
 
 def renamed(reader: pa.RecordBatchReader, schema: pa.Schema) -> pa.RecordBatchReader:

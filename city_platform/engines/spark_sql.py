@@ -18,7 +18,7 @@ SAME: frozenset[type[exp.Expr]] = frozenset(
         *(exp.Literal, exp.Boolean, exp.Null, exp.Add, exp.Sub, exp.Mul, exp.Neg, exp.Case, exp.If, exp.Coalesce),
         *(exp.Nullif, exp.Count, exp.CountIf, exp.Min, exp.Max, exp.Abs, exp.Year, exp.Month, exp.Day, exp.Date),
         *(exp.Length, exp.StartsWith, exp.Interval, exp.Var, exp.DataType, exp.DataTypeParam, exp.NullSafeEQ),
-        *(exp.NullSafeNEQ, exp.Distinct, exp.Join, exp.Exists),
+        *(exp.NullSafeNEQ, exp.Mod, exp.Distinct, exp.Join, exp.Exists),
     }
 )
 _CASTS = {exp.DataType.Type.DATE, exp.DataType.Type.TIMESTAMPTZ, exp.DataType.Type.TIMESTAMPLTZ}

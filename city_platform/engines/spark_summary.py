@@ -7,6 +7,7 @@ NotOnSpark, and the summary is computed by DuckDB.
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import date
 
 import sqlglot
@@ -40,8 +41,17 @@ _DECIMAL_DIGITS = 18  # a product of two of these fits into Spark's 38 digits wi
 _FORMAT = re.compile(r"\{(?::([+]?0?[0-9]*d))?\}")
 
 
-def summary_for_spark(text: str, columns: Mapping[str, str], report_date: date) -> tuple[str, frozenset[str]]:
-    """The summary in Spark's SQL, and the columns of `trusted` that it reads; raises NotOnSpark.
+@dataclass(frozen=True, slots=True)
+class SparkSummary:
+    """A summary in Spark's SQL, the columns of `trusted` that it reads, and the time zones whose clocks it shows."""
+
+    sql: str
+    columns: frozenset[str]
+    zones: frozenset[str]
+
+
+def summary_for_spark(text: str, columns: Mapping[str, str], report_date: date) -> SparkSummary:
+    """The summary in Spark's SQL; raises NotOnSpark.
 
     `columns` are those of `trusted` with their types in the contract's words.
     """
@@ -59,7 +69,8 @@ def summary_for_spark(text: str, columns: Mapping[str, str], report_date: date) 
             made.type = node.type
             node.replace(made)
     read = {one.name for one in tree.find_all(exp.Column) if one.table == "trusted"}
-    return str(tree.sql("spark", comments=False)), frozenset(read)
+    zones = {one.expressions[1].name for one in tree.find_all(exp.Anonymous) if one.name == "from_utc_timestamp"}
+    return SparkSummary(str(tree.sql("spark", comments=False)), frozenset(read), frozenset(zones))
 
 
 def _words(kind: str) -> str:

@@ -4,7 +4,8 @@
 what the contract calls personal.
 """
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -17,8 +18,8 @@ from city_platform.contracts.model import Classification
 from city_platform.datasets import Dataset
 from city_platform.engines.duckdb import DuckDBSession
 from city_platform.engines.session import NotOnSpark, Session
-from city_platform.engines.spark_connect import renamed
-from city_platform.engines.spark_summary import summary_for_spark
+from city_platform.engines.spark_connect import SparkSession, renamed
+from city_platform.engines.spark_summary import SparkSummary, summary_for_spark
 from city_platform.lake.lake import StagedFile
 from city_platform.lake.manifest import Manifest
 from city_platform.lake.sink import ParquetSink, workspace
@@ -37,6 +38,7 @@ from city_platform.protection.masking import (
     register_pseudonym,
 )
 from city_platform.protection.spreadsheet import escape, escaped
+from city_platform.quality.predicates import family
 
 LAYER = CURATED
 _SUMMARY = "summary"
@@ -66,8 +68,8 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifes
         report_date = _report_date(platform, dataset, partition)
 
         def summarised(engine: Session) -> pa.RecordBatchReader:
-            if isinstance(engine, DuckDBSession):
-                return _here(platform, dataset, checked, report_date, engine)
+            if not isinstance(engine, SparkSession):
+                return _here(platform, dataset, checked, report_date, session)
             return _on_spark(platform, dataset, checked, report_date, engine, session)
 
         def written(engine: Session) -> tuple[pa.Schema, list[StagedFile]]:
@@ -111,13 +113,13 @@ def _here(
 
 
 def _on_spark(
-    platform: Platform, dataset: Dataset, checked: Manifest, report_date: date, spark: Session, here: DuckDBSession
+    platform: Platform, dataset: Dataset, checked: Manifest, report_date: date, spark: SparkSession, here: DuckDBSession
 ) -> pa.RecordBatchReader:
     """The summary's rows, by Spark, under the names and types that DuckDB gives them."""
     contract = dataset.contract
     masked = {column.name: masked_type(column) for column in contract.columns}
-    sql, read = summary_for_spark(dataset.curated_sql, masked, report_date)
-    shown = [column for column in contract.columns if column.name.lower() in read]
+    summary = summary_for_spark(dataset.curated_sql, masked, report_date)
+    shown = [column for column in contract.columns if column.name.lower() in summary.columns]
     if any(map(needs_pseudonym, shown)):
         raise NotOnSpark(
             "the summary reads a pseudonym, made by the dataset's secret, which does not leave this process"
@@ -125,11 +127,23 @@ def _on_spark(
     passed(spark, platform.lake, checked)
     names = {column.name for column in shown} or {contract.columns[0].name}
     spark.select_view(RELATION, masked_select(contract, spark.dialect, PASSED, columns=names))
+    _same_clocks(spark, summary, [one.name for one in shown if family(masked[one.name]) == "timestamptz"])
     here.execute(f"SET VARIABLE {REPORT_DATE} = DATE '{report_date}'")
     nothing = ", ".join(f"CAST(NULL AS {kind}) AS {here.dialect.name(name)}" for name, kind in masked.items())
     here.select_view(RELATION, f"SELECT {nothing} WHERE FALSE")
     schema = here.stream(_query(dataset)).schema
-    return renamed(spark.stream(sql), schema)
+    return renamed(spark.stream(summary.sql), schema)
+
+
+def _same_clocks(spark: SparkSession, summary: SparkSummary, moments: Sequence[str]) -> None:
+    """Raises NotOnSpark where a moment lies beyond what both engines know of the summary's time zones."""
+    for zone, name in itertools.product(sorted(summary.zones), map(spark.dialect.name, moments)):
+        span = spark.zone_span(zone)
+        if span is not None:
+            low, high = (f"TIMESTAMP_LTZ {spark.dialect.text(one)}" for one in span)
+            ((beyond,),) = spark.rows(f"SELECT count_if({name} < {low} OR {name} >= {high}) FROM {RELATION}")
+            if beyond:
+                raise NotOnSpark(f"{beyond:,} moments lie where Spark has the rules of {zone} of another release")
 
 
 def _query(dataset: Dataset) -> str:
