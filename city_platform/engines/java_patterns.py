@@ -37,7 +37,10 @@ class JavaPattern:
 def java_pattern(pattern: str) -> JavaPattern:
     """The same pattern in Java's words; raises NotOnSpark where that is not sure. It has to be one that RE2 takes."""
     reader = _Reader(pattern)
-    written, empty = reader.alternatives()
+    try:
+        written, empty = reader.alternatives()
+    except IndexError:
+        raise reader.refusal("something without its end") from None
     if reader.place < len(pattern):
         raise reader.refusal("a parenthesis")
     # (?d): `.` stops at a line feed alone. Flags of letters' cases are Unicode's with (?u).

@@ -25,8 +25,8 @@ NUMBERS = [
     *("-inf", "1e400", "-1e400", "1e-400", "2147483648", "-2147483648", "9223372036854775808", "1" * 40, ".5", "5.e2"),
     *("0.005", "0.015", "1.005", "-2.675", "99999999999.995", "123456789012345678901", "1e10", "1.5e-3", "--5", "5-"),
     *(
-        "１２",
-        "٣",
+        "\uff11\uff12",
+        "\u0663",
         "0.1000000000000000055511151231257827",
         "4.9e-324",
         "1.7976931348623157e308",
@@ -62,8 +62,8 @@ TEXTS = [
         "\x0b",
         "é",
         "ß",
-        "İ",
-        "ı",
+        "\u0130",
+        "\u0131",
         "ΑΣ ΑΣ",
         "ﬁ",
         "ǆ",
@@ -261,17 +261,17 @@ def test_whatever_the_text(sessions: Sessions, folder: Path, texts: list[str], n
 
 @pytest.mark.parametrize("text", sorted(OTHER_RULES))
 def test_moments_of_another_release_of_time_zones_are_refused(sessions: Sessions, folder: Path, text: str) -> None:
-    here, spark = sessions
-    given_texts(folder, spark, [text], f"zone{sorted(OTHER_RULES).index(text)}")
-    given_texts(folder, here, [text], f"zone{sorted(OTHER_RULES).index(text)}")
     relation = f"zone{sorted(OTHER_RULES).index(text)}"
+    for session in sessions:
+        given_texts(folder, session, [text], relation)
     both = tuple(one.dialect.parse_timestamp("x", ZONE) for one in sessions)
+    refusals, found = [], []
     try:
         found = compared(sessions, both, relation)
     except NotOnSpark as refusal:
-        assert ZONE in str(refusal)
-    else:
-        assert different([text], found) == []
+        refusals.append(str(refusal))
+    assert different([text], found) == []
+    assert all(ZONE in one for one in refusals)
 
 
 def test_patterns_match_the_same(sessions: Sessions, folder: Path) -> None:
