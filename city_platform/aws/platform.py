@@ -8,18 +8,24 @@ from city_platform.aws.catalog import GlueCatalog, glue_client
 from city_platform.aws.keys import KmsKeyService, kms_client
 from city_platform.aws.notifier import SnsNotifier, sns_client
 from city_platform.aws.settings import AwsSettings
-from city_platform.aws.spark import EmrServerlessSession, emr_serverless_client
 from city_platform.aws.store import S3ObjectStore
+from city_platform.engines.spark_settings import SparkSettings
 from city_platform.lake.lake import Lake
 from city_platform.layers.platform import Platform
 from city_platform.ports import Clock
 
 if TYPE_CHECKING:
     from city_platform.engines.duckdb import DuckDBEngine
-    from city_platform.engines.spark_connect import SparkEngine
 
 
-def aws_platform(home: Path, settings: AwsSettings, clock: Clock, *, threads: int | None = None) -> Platform:
+def aws_platform(
+    home: Path,
+    settings: AwsSettings,
+    clock: Clock,
+    *,
+    threads: int | None = None,
+    spark: SparkSettings | None = None,
+) -> Platform:
     """The adapters of one AWS deployment; `home` is the folder of this machine for caches and unfinished files."""
 
     def open_engine() -> "DuckDBEngine":
@@ -37,20 +43,8 @@ def aws_platform(home: Path, settings: AwsSettings, clock: Clock, *, threads: in
         clock=clock,
         notifier=SnsNotifier(settings.alerts_topic, lambda: sns_client(settings.region, settings.endpoint)),
         catalog=GlueCatalog(lambda: glue_client(settings.region, settings.endpoint)),
-        spark=_spark_engine(settings) if settings.spark else None,
+        spark=spark.engine() if spark else None,
     )
-
-
-def _spark_engine(settings: AwsSettings) -> "SparkEngine | None":
-    from city_platform.engines.spark_connect import SparkEngine, spark_engine
-
-    spark = settings.spark
-    if spark is None or spark.is_server:
-        return spark_engine(spark)
-    session = EmrServerlessSession(
-        spark.address, settings.spark_role, lambda: emr_serverless_client(settings.region, settings.endpoint)
-    )
-    return SparkEngine(session.address, f"EMR Serverless application {spark.address}", spark.least_rows)
 
 
 def s3_config(region: str, endpoint: str | None) -> dict[str, Any]:

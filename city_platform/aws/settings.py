@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from city_platform.engines.spark_settings import SparkSettings
 from city_platform.errors import PermanentError
 from city_platform.lake.zones import Zone
 
@@ -13,7 +12,6 @@ REGION = "AWS_REGION"
 TRAFFIC_TABLE = "CITY_PLATFORM_TRAFFIC_TABLE"
 TRAFFIC_STREAM = "CITY_PLATFORM_TRAFFIC_STREAM"
 EVENT_BUS = "CITY_PLATFORM_EVENT_BUS"
-SPARK_ROLE = "CITY_PLATFORM_SPARK_ROLE"
 
 
 class IncompleteSettings(PermanentError):
@@ -22,35 +20,23 @@ class IncompleteSettings(PermanentError):
 
 @dataclass(frozen=True, slots=True)
 class AwsSettings:
-    """The lake's buckets, the SNS topic that people listen to, the region; `endpoint` only where AWS is emulated.
-
-    `spark` computes partitions of many rows, if it is named; `spark_role` is the ARN of what it reads as.
-    """
+    """The lake's buckets, the SNS topic that people listen to, the region; `endpoint` only where AWS is emulated."""
 
     buckets: Mapping[Zone, str]
     alerts_topic: str
     region: str
     endpoint: str | None = None
-    spark: SparkSettings | None = None
-    spark_role: str = ""
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> "AwsSettings":
-        """Raises IncompleteSettings, InvalidSparkSettings.
-
-        Credentials are not among them: they come as AWS clients find them.
-        """
+        """Raises IncompleteSettings. Credentials are not among them: they come as AWS clients find them."""
         needed = {name: f"the bucket of the lake's {zone} zone" for zone, name in BUCKETS.items()}
         needed[ALERTS_TOPIC] = "the ARN of the SNS topic for alerts"
         missing = [f"{name} ({what})" for name, what in needed.items() if not environ.get(name)]
         region = environ.get(REGION) or environ.get("AWS_DEFAULT_REGION")
         if not region:
             missing.append(f"{REGION} (the region of all)")
-        spark = SparkSettings.of(environ, applications=True)
-        role = environ.get(SPARK_ROLE, "")
-        if spark is not None and not spark.is_server and not role:
-            missing.append(f"{SPARK_ROLE} (the ARN of the role that Spark reads the lake as)")
         if missing or region is None:
             raise IncompleteSettings(f"a deployment on AWS needs in its environment: {', '.join(missing)}")
         buckets = {zone: environ[name] for zone, name in BUCKETS.items()}
-        return cls(buckets, environ[ALERTS_TOPIC], region, environ.get("AWS_ENDPOINT_URL") or None, spark, role)
+        return cls(buckets, environ[ALERTS_TOPIC], region, environ.get("AWS_ENDPOINT_URL") or None)

@@ -8,11 +8,12 @@ Every `sql` argument and result is a SQL expression; names and values from outsi
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
-
-from sqlglot import exp
+from typing import TYPE_CHECKING, Protocol
 
 from city_platform.engines.shapes import Shape, shape_of, whole
+
+if TYPE_CHECKING:
+    from sqlglot import exp
 
 # What the platform calls white space: a regular expression's \\s leaves out the no-break space of copied web pages.
 WHITESPACE = (" ", "\t", "\n", "\r", "\u00a0")
@@ -81,10 +82,10 @@ class Dialect(Protocol):
     def different_numbers(self, sql: str, least: int, greatest: int) -> str: ...
     def kept_query(self, name: str, query: str) -> str: ...
     @property
-    def sql_of(self) -> Callable[[exp.Expr], str]: ...
+    def sql_of(self) -> "Callable[[exp.Expr], str]": ...
 
 
-def duckdb_sql(tree: exp.Expr) -> str:
+def duckdb_sql(tree: "exp.Expr") -> str:
     """SQL as DuckDB reads it."""
     return str(tree.sql("duckdb"))
 
@@ -392,6 +393,6 @@ class DuckDBDialect:
         return f"{name} AS MATERIALIZED ({query})"
 
     @property
-    def sql_of(self) -> Callable[[exp.Expr], str]:
+    def sql_of(self) -> "Callable[[exp.Expr], str]":
         """Writes what stewards wrote."""
         return duckdb_sql

@@ -26,7 +26,6 @@ from city_platform.engines.dialect import Dialect
 from city_platform.engines.patterns import engine
 from city_platform.engines.session import EngineDeadline, EngineUnavailable, NotOnSpark
 from city_platform.engines.spark import OTHER_RELEASE, SparkDialect
-from city_platform.engines.spark_settings import SparkSettings
 from city_platform.errors import PermanentError
 
 if TYPE_CHECKING:
@@ -63,13 +62,6 @@ _SQL_TYPES = {
 
 class SparkNotInstalled(PermanentError):
     """A Spark server is named, and its client is not installed."""
-
-
-def spark_engine(settings: SparkSettings | None) -> "SparkEngine | None":
-    """The server that the settings name, if they name one."""
-    if settings is None:
-        return None
-    return SparkEngine(settings.url, settings.address, settings.least_rows)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from city_platform.errors import PermanentError
+
+if TYPE_CHECKING:
+    from city_platform.engines.spark_connect import SparkEngine
 
 SPARK = "CITY_PLATFORM_SPARK"
 SPARK_ROWS = "CITY_PLATFORM_SPARK_ROWS"
@@ -19,7 +23,7 @@ class InvalidSparkSettings(PermanentError):
 
 @dataclass(frozen=True, slots=True)
 class SparkSettings:
-    """A Spark Connect server as `sc://host:port`, or on AWS an application of EMR Serverless by its id.
+    """A Spark Connect server as `sc://host:port`, and from how many rows of a partition it is asked.
 
     `address` holds no token: that comes in a variable of its own, so that the address can be shown.
     """
@@ -29,11 +33,8 @@ class SparkSettings:
     token: str | None = None
 
     @classmethod
-    def of(cls, environ: Mapping[str, str], *, applications: bool = False) -> "SparkSettings | None":
-        """None where no Spark is named. `applications`: an id of EMR Serverless may stand for the address.
-
-        Raises InvalidSparkSettings with all mistakes.
-        """
+    def of(cls, environ: Mapping[str, str]) -> "SparkSettings | None":
+        """None where no Spark is named. Raises InvalidSparkSettings with all mistakes."""
         address = environ.get(SPARK, "").strip()
         if not address:
             return None
@@ -43,17 +44,17 @@ class SparkSettings:
             problems.append(f"{SPARK_ROWS}={rows!r} is no number of rows: write one as 20000000")
         if "token=" in address.lower() or "@" in address:
             problems.append(f"{SPARK} holds a secret: leave it out and set {SPARK_TOKEN}")
-        elif not (applications and address.isascii() and address.isalnum()) and not _is_server(address):
-            also = ", or the id of an EMR Serverless application" if applications else ""
-            problems.append(f"{SPARK}={address!r} is no address: write one as sc://host:15002{also}")
+        elif not _is_server(address):
+            problems.append(f"{SPARK}={address!r} is no address: write one as sc://host:15002")
         if problems:
             raise InvalidSparkSettings("; ".join(problems))
         return cls(address, int(rows), environ.get(SPARK_TOKEN) or None)
 
-    @property
-    def is_server(self) -> bool:
-        """Whether a server is named, and no application."""
-        return self.address.startswith("sc://")
+    def engine(self) -> "SparkEngine":
+        """What asks the server. Opens no connection."""
+        from city_platform.engines.spark_connect import SparkEngine
+
+        return SparkEngine(self.url, self.address, self.least_rows)
 
     def url(self) -> str:
         """The address with its token, which is sent over TLS alone."""

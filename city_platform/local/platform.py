@@ -16,7 +16,6 @@ from city_platform.ports import Clock
 
 if TYPE_CHECKING:
     from city_platform.engines.duckdb import DuckDBEngine
-    from city_platform.engines.spark_connect import SparkEngine
 
 
 def local_platform(
@@ -39,14 +38,8 @@ def local_platform(
         clock=time,
         notifier=FileNotifier(home / "notifications.jsonl", time),
         catalog=StoredCatalog(store),
-        spark=_spark_engine(spark) if spark else None,
+        spark=spark.engine() if spark else None,
     )
-
-
-def _spark_engine(settings: SparkSettings) -> "SparkEngine | None":
-    from city_platform.engines.spark_connect import spark_engine
-
-    return spark_engine(settings)
 
 
 def local_key_service(home: Path) -> LocalKeyService:

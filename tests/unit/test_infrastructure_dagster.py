@@ -84,6 +84,7 @@ LEFT = {
     "CITY_PLATFORM_HOME",  # the image says it
     "CITY_PLATFORM_PORTAL",  # the contracts name theirs
     "CITY_PLATFORM_REPLICA",  # S3 copies
+    "CITY_PLATFORM_SPARK", "CITY_PLATFORM_SPARK_ROWS", "CITY_PLATFORM_SPARK_TOKEN",  # no stack makes a server of Spark
     "CITY_PLATFORM_TABLES",  # the API and functions of incidents
 }  # fmt: skip
 

@@ -1,25 +1,21 @@
-"""What Spark is asked, without Spark: patterns in Java's words, what is refused, settings, EMR Serverless."""
+"""What Spark is asked, without Spark: patterns in Java's words, what is refused, settings."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlglot import parse_one
 
-from city_platform.aws.settings import AwsSettings, IncompleteSettings
-from city_platform.aws.spark import EmrServerlessSession, SparkRefused
 from city_platform.datasets import load_dataset
 from city_platform.deployment import open_platform
 from city_platform.engines.duckdb import DuckDBEngine
 from city_platform.engines.java_patterns import java_pattern
-from city_platform.engines.session import EngineUnavailable, NotOnSpark, Session
+from city_platform.engines.session import NotOnSpark, Session
 from city_platform.engines.spark import SparkDialect
 from city_platform.engines.spark_settings import LEAST_ROWS, InvalidSparkSettings, SparkSettings
 from city_platform.engines.spark_sql import spark_sql
@@ -27,7 +23,7 @@ from city_platform.engines.spark_summary import summary_for_spark
 from city_platform.layers.computing import computed
 from city_platform.local.platform import local_platform
 from city_platform.protection.masking import masked_type
-from tests.town import ROOT, one_bucket
+from tests.town import ROOT
 
 # Read with RE2's meaning; and a text that Java alone would judge otherwise.
 WRITTEN = [
@@ -195,78 +191,3 @@ def test_wrong_settings_are_told_all_at_once(address: str, rows: str, said: str)
     with pytest.raises(InvalidSparkSettings, match=said) as told:
         SparkSettings.of({"CITY_PLATFORM_SPARK": address, "CITY_PLATFORM_SPARK_ROWS": rows})
     assert "hidden" not in str(told.value)
-
-
-def test_an_application_on_aws_needs_its_role() -> None:
-    environ = one_bucket("b") | {
-        "CITY_PLATFORM_ALERTS_TOPIC": "arn:aws:sns:ca-central-1:1:t",
-        "AWS_REGION": "ca-central-1",
-    }
-    environ["CITY_PLATFORM_SPARK"] = "00fabcdef123"
-    with pytest.raises(IncompleteSettings, match="CITY_PLATFORM_SPARK_ROLE"):
-        AwsSettings.of(environ)
-    found = AwsSettings.of(environ | {"CITY_PLATFORM_SPARK_ROLE": "arn:aws:iam::1:role/r"})
-    assert found.spark is not None
-    assert not found.spark.is_server
-
-
-class Emr:
-    """EMR Serverless as its API says: a session starts after two looks."""
-
-    def __init__(self, states: list[str], refuse: str = "") -> None:
-        self.states, self.refuse = states, refuse
-        self.calls: list[str] = []
-
-    def start_session(self, **given: Any) -> Mapping[str, Any]:
-        self.calls.append("start")
-        assert given["executionRoleArn"] == "arn:role"
-        if self.refuse:
-            raise ClientError({"Error": {"Code": self.refuse}}, "StartSession")
-        return {"sessionId": "s1"}
-
-    def get_session(self, **given: Any) -> Mapping[str, Any]:
-        assert given == {"applicationId": "app", "sessionId": "s1"}
-        return {"session": {"state": self.states.pop(0) if len(self.states) > 1 else self.states[0]}}
-
-    def get_session_endpoint(self, **_: Any) -> Mapping[str, Any]:
-        self.calls.append("endpoint")
-        return {"endpoint": "https://abc.emr-serverless.example", "authToken": "hidden"}
-
-    def terminate_session(self, **_: Any) -> None:
-        self.calls.append("terminate")
-
-
-def emr_session(client: Emr) -> EmrServerlessSession:
-    return EmrServerlessSession("app", "arn:role", lambda: client, lambda _: None)
-
-
-def test_a_session_is_begun_once_and_ended() -> None:
-    client = Emr(["SUBMITTED", "STARTING", "STARTED"])
-    session = emr_session(client)
-    address = "sc://abc.emr-serverless.example:443/;use_ssl=true;x-aws-proxy-auth=hidden"
-    assert [session.address(), session.address()] == [address, address]
-    session.end()
-    session.end()
-    assert client.calls == ["start", "endpoint", "endpoint", "terminate"]
-
-
-def test_a_session_that_ended_is_begun_anew() -> None:
-    client = Emr(["STARTED", "TERMINATED", "STARTED"])
-    session = emr_session(client)
-    session.address()
-    session.address()
-    assert client.calls == ["start", "endpoint", "start", "endpoint"]
-    session.end()
-
-
-def test_a_session_that_fails_is_tried_again_by_the_next_run() -> None:
-    with pytest.raises(EngineUnavailable, match="did not start"):
-        emr_session(Emr(["STARTING", "FAILED"])).address()
-
-
-@pytest.mark.parametrize(
-    ("code", "kind"), [("AccessDeniedException", SparkRefused), ("ThrottlingException", EngineUnavailable)]
-)
-def test_what_aws_refuses_is_typed(code: str, kind: type[Exception]) -> None:
-    with pytest.raises(kind, match=code):
-        emr_session(Emr(["STARTED"], refuse=code)).address()
