@@ -3,11 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import (
-    UnresolvedAssetJobDefinition,  # what the public define_asset_job returns has no public name
-)
 
 from assets.graph import asset_key, markdown_list, markdown_table, typed_failures
+from assets.jobs import UnresolvedAssetJobDefinition
 from city_platform.catalog.describe import LAYERS
 from city_platform.catalog.views import KEY as VIEWS
 from city_platform.datasets import Dataset

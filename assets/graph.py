@@ -15,6 +15,7 @@ from city_platform.lake.lake import Lake
 from city_platform.lake.manifest import Manifest
 from city_platform.layers import exported
 from city_platform.layers.cleaned import recipe_of
+from city_platform.layers.freshness import LAYERS
 from city_platform.layers.platform import Platform
 from city_platform.markdown import table
 from resources.openlineage import lineage_events
@@ -94,6 +95,21 @@ def analysis_spec(
     """A table that is made of all partitions together, or of none: it has no partition itself."""
     spec = _spec(dataset, name, description, kinds or {"duckdb", "parquet"}, "public")
     return spec.replace_attributes(deps=[asset_key(dataset, one) for one in upstream])
+
+
+def lake_spec(
+    datasets: Sequence[Dataset], name: str, description: str, *, classification: str, cadence: str
+) -> dg.AssetSpec:
+    """`[lake, NAME]`: one for all that the layers of all datasets hold, without partitions."""
+    return dg.AssetSpec(
+        key=dg.AssetKey(["lake", name]),
+        deps=[asset_key(dataset, layer.LAYER) for dataset in datasets for layer in LAYERS],
+        description=description,
+        group_name="lake",
+        owners=sorted({dataset.contract.owner for dataset in datasets}),
+        kinds={"parquet"},
+        tags={"layer": name, "classification": classification, "cadence": cadence, "domain": "governance"},
+    )
 
 
 def _spec(dataset: Dataset, name: str, description: str, kinds: set[str], classification: str) -> dg.AssetSpec:

@@ -62,9 +62,12 @@ def landing_requests(
     What cannot even be asked for is set aside.
     """
     for dataset, file in drop_folder.waiting(folder, datasets, now):
-        if drop_folder.set_aside(platform, dataset, file):
+        try:
+            if drop_folder.set_aside(platform, dataset, file):
+                continue
+            facts = file.stat()
+        except FileNotFoundError:  # a run has taken it since the folder was listed
             continue
-        facts = file.stat()
         yield dg.RunRequest(
             run_key=f"{dataset.name}/{file.name}/{facts.st_size}/{facts.st_mtime_ns}" + (f"/{tick}" if tick else ""),
             job_name=JOB,

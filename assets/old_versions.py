@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import (
-    UnresolvedAssetJobDefinition,  # what the public define_asset_job returns has no public name
-)
 
-from assets.graph import asset_key, markdown_table, typed_failures
+from assets.graph import lake_spec, markdown_table, typed_failures
+from assets.jobs import UnresolvedAssetJobDefinition
 from city_platform.datasets import Dataset
-from city_platform.layers import freshness, old_versions
+from city_platform.layers import old_versions
 from resources.platform import PlatformResource
 
 KEY = dg.AssetKey(["lake", "old_versions"])
@@ -17,15 +15,13 @@ KEY = dg.AssetKey(["lake", "old_versions"])
 
 def old_versions_asset(datasets: Sequence[Dataset]) -> dg.AssetsDefinition:
     """`[lake, old_versions]`: one for the whole lake, without partitions; a run prunes it."""
-    spec = dg.AssetSpec(
-        key=KEY,
-        deps=[asset_key(dataset, layer.LAYER) for dataset in datasets for layer in freshness.LAYERS],
-        description="The earlier versions of everything in the lake. A run removes the files of those that nothing "
+    spec = lake_spec(
+        datasets,
+        "old_versions",
+        "The earlier versions of everything in the lake. A run removes the files of those that nothing "
         "needs any more, as each contract says (`keepVersions`, `keepDays`), and what killed runs left behind.",
-        group_name="lake",
-        owners=sorted({dataset.contract.owner for dataset in datasets}),
-        kinds={"parquet"},
-        tags={"layer": "old_versions", "classification": "internal", "cadence": "daily", "domain": "governance"},
+        classification="internal",
+        cadence="daily",
     )
 
     @dg.multi_asset(name="__".join(KEY.path), specs=[spec])

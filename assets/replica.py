@@ -4,12 +4,11 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from assets.graph import asset_key, markdown_table, typed_failures
+from assets.graph import lake_spec, markdown_list, markdown_table, typed_failures
 from assets.jobs import UnresolvedAssetJobDefinition
 from assets.old_versions import KEY as OLD_VERSIONS
 from city_platform.datasets import Dataset
 from city_platform.lake.replica import ALLOWED_LAG, Verdict, Verification
-from city_platform.layers import freshness
 from resources.platform import PlatformResource
 
 KEY = dg.AssetKey(["lake", "replica"])
@@ -20,16 +19,14 @@ _SHOWN = 50
 
 def replica_asset(datasets: Sequence[Dataset]) -> dg.AssetsDefinition:
     """`[lake, replica]`: one for the whole lake, without partitions; a run brings it up to date."""
-    spec = dg.AssetSpec(
-        key=KEY,
-        deps=[OLD_VERSIONS, *(asset_key(dataset, layer.LAYER) for dataset in datasets for layer in freshness.LAYERS)],
-        description="A copy of everything in the lake, in the folder that `CITY_PLATFORM_REPLICA` names. On AWS S3 "
+    spec = lake_spec(
+        datasets,
+        "replica",
+        "A copy of everything in the lake, in the folder that `CITY_PLATFORM_REPLICA` names. On AWS S3 "
         "copies the buckets into another region, and only the check is run.",
-        group_name="lake",
-        owners=sorted({dataset.contract.owner for dataset in datasets}),
-        kinds={"parquet"},
-        tags={"layer": "replica", "classification": "personal", "cadence": "continuous", "domain": "governance"},
-    )
+        classification="personal",
+        cadence="continuous",
+    ).merge_attributes(deps=[OLD_VERSIONS])
 
     @dg.multi_asset(name="__".join(KEY.path), specs=[spec])
     def replicate(platform: PlatformResource) -> dg.MaterializeResult[None]:
@@ -39,7 +36,7 @@ def replica_asset(datasets: Sequence[Dataset]) -> dg.AssetsDefinition:
             raise dg.Failure(
                 description=f"{len(done.damaged)} files of the lake are not what their manifests say, and were not "
                 "copied: `city-platform lake replica restore` brings back what is removed, make the others again",
-                metadata={"damaged": dg.MetadataValue.md(_listed(done.damaged))},
+                metadata={"damaged": dg.MetadataValue.md(markdown_list(done.damaged[:_SHOWN]))},
                 allow_retries=False,
             )
         return dg.MaterializeResult(
@@ -76,8 +73,10 @@ def replica_check() -> dg.AssetChecksDefinition:
                 "objects": dg.MetadataValue.int(found.compared.objects),
                 **{kind: dg.MetadataValue.int(count) for kind, count in found.counts.items()},
                 "files read": dg.MetadataValue.int(found.sampled.files),
-                "damaged": dg.MetadataValue.md(_listed(found.sampled.damaged)),
-                "overdue": dg.MetadataValue.md(_listed([f"{one.kind}: {one.key}" for one in found.overdue])),
+                "damaged": dg.MetadataValue.md(markdown_list(found.sampled.damaged[:_SHOWN])),
+                "overdue": dg.MetadataValue.md(
+                    markdown_list([f"{one.kind}: {one.key}" for one in found.overdue][:_SHOWN])
+                ),
                 "behind": dg.MetadataValue.md(_behind(found)),
             },
         )
@@ -121,7 +120,3 @@ def _behind(found: Verification) -> str:
             for zone, one in found.lags.items()
         ]
     )
-
-
-def _listed(keys: Sequence[str]) -> str:
-    return "\n".join(f"- {one}" for one in keys[:_SHOWN]) or "none"

@@ -82,9 +82,6 @@ def parse(name: str, text: str) -> Lesson:
     questions = list(_questions(name, text))
     if not questions:
         raise _invalid(name, text, 0, "asks nothing", "write '**1.** QUESTION' and its answer's comment")
-    for place, one in enumerate(questions, 1):
-        if one.number != place:
-            raise _invalid(name, text, text.index(one.text), f"question {place} has the number {one.number}", "count")
     return Lesson(name, title[2:].strip(), audience["role"], int(audience["minutes"]), text, questions)
 
 
@@ -116,7 +113,9 @@ def _plain(text: str) -> str:
 
 
 def _questions(name: str, text: str) -> Iterator[Question]:
-    for found in _QUESTION.finditer(text):
+    for place, found in enumerate(_QUESTION.finditer(text), 1):
+        if int(found["number"]) != place:
+            raise _invalid(name, text, found.start(), f"question {place} has the number {found['number']}", "count")
         answer = _ANSWER.fullmatch(found["answer"] or "")
         if answer is None:
             remedy = "below it write '<!-- answer', the command, the expression and '-->', a line each"

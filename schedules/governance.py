@@ -7,14 +7,13 @@ from collections.abc import Iterator
 import dagster as dg
 
 from assets.jobs import UnresolvedAssetJobDefinition
-from city_platform.contracts.partitions import Granularity
 from city_platform.datasets import Dataset
 from city_platform.layers import quality_checked
+from city_platform.layers.scorecard import weekly
 from resources.platform import PlatformResource
 from schedules.clock import TIMEZONE, scheduled
 
 CRON, SCORECARD_CRON = "0 5 * * 1", "0 6 * * 1"
-HOURS = 24  # of a dataset by the hour the newest: a week has more than a weekend could judge again
 
 
 def governance_schedule(dataset: Dataset, job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
@@ -32,7 +31,7 @@ def governance_schedule(dataset: Dataset, job: UnresolvedAssetJobDefinition) -> 
     def weekly_governance(context: dg.ScheduleEvaluationContext, platform: PlatformResource) -> Iterator[dg.RunRequest]:
         lake = platform.open().lake
         known = lake.partitions(quality_checked.UPSTREAM, dataset.name)
-        for partition in known[-HOURS:] if dataset.contract.partitioning.granularity is Granularity.HOUR else known:
+        for partition in weekly(dataset, known):
             yield dg.RunRequest(
                 run_key=f"{context.scheduled_execution_time.isoformat()}/{partition}",
                 partition_key=partition,

@@ -21,6 +21,6 @@ def unchanged(request: Request, etag: str, modified: datetime | None = None) -> 
         return False
     try:
         seen = parsedate_to_datetime(since)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter of a zone that no number of hours is
         return False
     return modified.replace(microsecond=0) <= (seen if seen.tzinfo else seen.replace(tzinfo=UTC))

@@ -49,17 +49,20 @@ class _Kept:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._made_at: datetime | None = None
-        self._body: Sequence[str] = ()
+        self._made: tuple[datetime, Sequence[str]] | None = None
 
     def body(self, desk: Desk) -> tuple[datetime, Sequence[str]]:
-        """When it was made, and its parts. Raises the store's errors."""
-        with self._lock:
+        """When it was made, and its parts: while somebody makes it anew, the one before. Raises the store's errors."""
+        kept = self._made
+        if not self._lock.acquire(blocking=kept is None) and kept is not None:
+            return kept
+        try:
             now = desk.clock.now()
-            if self._made_at is None or not timedelta() <= now - self._made_at < _FRESH:
-                self._body = list(_content(desk, now))
-                self._made_at = now
-            return self._made_at, self._body
+            if self._made is None or not timedelta() <= now - self._made[0] < _FRESH:
+                self._made = now, list(_content(desk, now))
+            return self._made
+        finally:
+            self._lock.release()
 
 
 def router() -> APIRouter:

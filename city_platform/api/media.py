@@ -17,7 +17,7 @@ from city_platform.api.limits import address_of
 from city_platform.api.problems import Problem
 from city_platform.api.requests import MediaRequest, read
 from city_platform.incidents.identity import is_incident_id, new_incident_id
-from city_platform.incidents.model import PICTURES, Incident, Media
+from city_platform.incidents.model import INCOMING, PICTURES, Incident, Media
 from city_platform.incidents.pictures import BYTES_LIMIT, redrawn
 from city_platform.incidents.report import Fault, InvalidRequest
 from city_platform.incidents.repository import AlreadyDone
@@ -71,8 +71,12 @@ def picture(incident_id: str, name: str, desk: TheDesk, actor: Who) -> Response:
     media = next((one for one in incident.media if media_id(one) == name and name in shown), None)
     if media is None:
         raise IncidentNotFound("there is no such picture")
+    try:
+        data = desk.store.get(media.key)
+    except ObjectNotFound as error:  # it is being removed at a person's request
+        raise IncidentNotFound("there is no such picture") from error
     headers = {"Cache-Control": "private, max-age=300", "Content-Disposition": "inline", "Vary": "Authorization"}
-    return Response(desk.store.get(media.key), headers=headers, media_type=media.content_type)
+    return Response(data, headers=headers, media_type=media.content_type)
 
 
 @router.post(
@@ -171,4 +175,4 @@ async def receive(token: str, request: Request, desk: TheDesk) -> Response:
 
 
 def _incoming(incident_id: str, name: str) -> str:
-    return f"incidents/incoming/{incident_id}/{name}"
+    return f"{INCOMING}/{incident_id}/{name}"

@@ -24,6 +24,7 @@ from city_platform.incidents.reference import Attribute, AttributeType, Category
 from city_platform.incidents.report import Fault, InvalidRequest
 from city_platform.incidents.roles import ANONYMOUS, Actor
 from city_platform.incidents.service import IncidentNotFound
+from city_platform.incidents.views import public_view
 from city_platform.pages import escape
 
 _STYLE = """\
@@ -145,14 +146,16 @@ def done(incident_id: str, desk: TheDesk, _: Who) -> Response:
     except IncidentNotFound:
         return problem_page(Problem(404, "not-found", "There is no such report, or not everybody may see it."))
     reference = desk.service.reference
+    shown = public_view(incident, reference)
+    category = reference.categories.get(shown.category)
     body = [
         "<p>Your report has been received. Its number is</p>",
-        f'<p class="ref"><a href="/incidents/{incident.public_ref}">{incident.public_ref}</a></p>',
+        f'<p class="ref"><a href="/incidents/{shown.public_ref}">{shown.public_ref}</a></p>',
         "<p>Keep it: with it you find out what becomes of your report.</p>",
-        f"<p>{escape(reference.categories[incident.category].name)}: <bdi>{escape(incident.title)}</bdi></p>",
+        f"<p>{escape(category.name if category else shown.category)}: <bdi>{escape(shown.title)}</bdi></p>",
     ]
-    if incident.expected_at is not None:
-        day = incident.expected_at.astimezone(reference.zone)
+    if shown.expected_at is not None:
+        day = shown.expected_at.astimezone(reference.zone)
         body.append(f"<p>It should be dealt with by <strong>{day:%A}, {day.day} {day:%B %Y}</strong>.</p>")
     return html_response(site_page("Thank you", [*body, _back()], _STYLE, _script(_SENT)))
 

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 _AT_ONCE = 1000  # metrics of one PutMetricData; a megabyte is far off with names as ours
 
 
-def cloudwatch_client(region: str | None = None, endpoint_url: str | None = None) -> "CloudWatchClient":
+def cloudwatch_client(region: str | None = None) -> "CloudWatchClient":
     """A client whose calls end: 3 s to connect, 10 s to answer, at most five attempts."""
     settings = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 5})
-    return boto3.client("cloudwatch", region_name=region, endpoint_url=endpoint_url, config=settings)
+    return boto3.client("cloudwatch", region_name=region, config=settings)
 
 
 class CloudWatchMetrics:

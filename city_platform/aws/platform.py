@@ -18,21 +18,14 @@ if TYPE_CHECKING:
     from city_platform.engines.duckdb import DuckDBEngine
 
 
-def aws_platform(
-    home: Path,
-    settings: AwsSettings,
-    clock: Clock,
-    *,
-    threads: int | None = None,
-    spark: SparkSettings | None = None,
-) -> Platform:
+def aws_platform(home: Path, settings: AwsSettings, clock: Clock, *, spark: SparkSettings | None = None) -> Platform:
     """The adapters of one AWS deployment; `home` is the folder of this machine for caches and unfinished files."""
 
     def open_engine() -> "DuckDBEngine":
         from city_platform.engines.duckdb import DuckDBEngine
 
         cache = home / "cache"
-        return DuckDBEngine(cache / "scratch" / "engine", (cache,), threads=threads or os.cpu_count() or 2)
+        return DuckDBEngine(cache / "scratch" / "engine", (cache,), threads=os.cpu_count() or 2)
 
     return Platform(
         lake=Lake(

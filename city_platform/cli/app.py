@@ -18,6 +18,7 @@ from city_platform.cli.lake import app as lake_app
 from city_platform.cli.lessons import app as lessons_app
 from city_platform.cli.open311 import app as open311_app
 from city_platform.cli.open_data import app as open_data_app
+from city_platform.cli.options import Home, Json
 from city_platform.cli.profile import app as profile_app
 from city_platform.cli.quality import app as quality_app
 from city_platform.cli.questions import app as questions_app
@@ -61,11 +62,6 @@ app.add_typer(lessons_app, name="lessons")
 
 DEMO_YEARS = (2022, 2023, 2024)
 
-Home = Annotated[
-    Path | None,
-    typer.Option("--home", help="Where data lives. Default: CITY_PLATFORM_HOME, else .city-platform in the checkout."),
-]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output instead of tables.")]
 DatasetName = Annotated[str, typer.Option("--dataset", "-d", help="The dataset's name, as `datasets list` shows it.")]
 
 
@@ -100,6 +96,7 @@ def demo(
             with progress(session) as bars:
                 bar = bars.add_task(f"generating {file.name}", total=rows)
                 generate(name, file, rows, seed, DEMO_YEARS, progress=advancing(bars, bar))
+            file.chmod(0o600)  # made up, but of the home as all else
             landings, refusals = land_files(session, platform, dataset, [file])
             if refusals:
                 session.fail(REFUSED, refusals[0].why)
@@ -240,7 +237,9 @@ def status(home: Home = None, as_json: Json = False) -> None:
 
 
 @app.command(epilog="Example: city-platform up --port 3000")
-def up(port: Annotated[int, typer.Option(min=1, max=65535)] = 3000, home: Home = None) -> None:
+def up(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Of the web interface.")] = 3000, home: Home = None
+) -> None:
     """Start Dagster's web interface and daemon on this machine's loopback address."""
     from city_platform.orchestration import orchestrator
 

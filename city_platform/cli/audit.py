@@ -1,16 +1,13 @@
 """`city-platform audit`: who decided what, and whether that record can be believed."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from city_platform.cli.options import Home, Json
 from city_platform.cli.session import FAILED, OK, USAGE, Session, local
 
 app = typer.Typer(help="The audit log: who decided what, when and why.", no_args_is_help=True)
-
-Home = Annotated[Path | None, typer.Option("--home", help="Where data lives, as for the other commands.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 
 
 @app.command(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from city_platform.cli.options import Actor, Home, Json, Reason
 from city_platform.cli.session import CHECKOUT, FAILED, OK, USAGE, Session
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ app = typer.Typer(
     help="The tables of the lake: find them, read about them, keep them up to date.", no_args_is_help=True
 )
 
-Home = Annotated[Path | None, typer.Option("--home", help="Where data lives, as for the other commands.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output instead of tables.")]
 Table = Annotated[str, typer.Argument(metavar="TABLE", help="As `catalog list` shows it: curated.parking_tickets.")]
 
 
@@ -42,15 +41,12 @@ def refresh(home: Home = None, as_json: Json = False) -> None:
 )
 def approve(
     table: Table,
-    actor: Annotated[
-        str, typer.Option(envvar="CITY_PLATFORM_ACTOR", help="The role account that decides: a data steward.")
-    ],
-    reason: Annotated[str, typer.Option(help="Why, without anything personal; it stands in the audit log.")],
+    actor: Actor,
+    reason: Reason,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Let a table's breaking changes, removed columns and other types, happen."""
-    from city_platform.governance.roles import NotEntitled
     from city_platform.layers import catalog
 
     session = Session.start(home, as_json=as_json)
@@ -60,7 +56,7 @@ def approve(
             found = catalog.approve(
                 session.platform(), datasets, table, actor=actor.strip(), account=session.account(), reason=reason
             )
-        except (catalog.UnknownTable, NotEntitled) as error:
+        except catalog.UnknownTable as error:
             session.fail(USAGE, str(error))
     _report(session, found)
 

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from city_platform.cli.options import Home, Json
 from city_platform.cli.session import Session, local
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ def changes(
     dataset: Annotated[str, typer.Argument(help="The dataset's name, as `datasets list` shows it.")],
     partition: Annotated[str | None, typer.Argument(help="A year, day or hour. Default: all.")] = None,
     rows: Annotated[int, typer.Option(min=0, max=10_000, help="Changed rows to show of each partition.")] = 0,
-    home: Annotated[Path | None, typer.Option("--home", help="Where data lives, as for the other commands.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of tables.")] = False,
+    home: Home = None,
+    as_json: Json = False,
 ) -> None:
     """Show what changed in the cleaned rows since the version before: inserted, updated and deleted rows.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from city_platform.cli.options import Json
 from city_platform.cli.session import CHECKOUT, FAILED, OK, REFUSED, USAGE, Session, size
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ StackNames = Annotated[
 Folder = Annotated[Path, typer.Option("--infrastructure", help="The folder of templates and parameters.")]
 Packages = Annotated[Path, typer.Option("--packages", help="Where `deploy package` wrote, and the others read.")]
 Role = Annotated[str | None, typer.Option("--role", help="The ARN of a role of the environment's account to take on.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 
 FOLDER, DIST = CHECKOUT / "infrastructure", CHECKOUT / "dist"
 
@@ -161,6 +161,7 @@ def smoke(
 
     from city_platform.infrastructure.smoke import TIMEOUT_S
     from city_platform.infrastructure.smoke import smoke as check
+    from city_platform.infrastructure.stacks import aws_errors
 
     session = Session.start(None, as_json=as_json)
     with session.errors():
@@ -169,12 +170,15 @@ def smoke(
         region = deployment.environment.file.region
 
         def services(cluster: str) -> list[Any]:
-            ecs = connect("ecs", region)
-            arns = ecs.list_services(cluster=cluster)["serviceArns"]
-            return list(ecs.describe_services(cluster=cluster, services=arns)["services"]) if arns else []
+            with aws_errors(cluster):
+                ecs = connect("ecs", region)
+                arns = ecs.list_services(cluster=cluster)["serviceArns"]
+                return list(ecs.describe_services(cluster=cluster, services=arns)["services"]) if arns else []
 
         def has_value(secret: str) -> bool:
-            return bool(connect("secretsmanager", region).describe_secret(SecretId=secret).get("VersionIdsToStages"))
+            with aws_errors(secret):
+                found = connect("secretsmanager", region).describe_secret(SecretId=secret)
+            return bool(found.get("VersionIdsToStages"))
 
         with httpx2.Client(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False) as client:
             exports = deployment.stacks.exports(region)

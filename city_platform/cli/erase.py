@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from uuid import uuid4
 
 import typer
 
+from city_platform.cli.options import Actor, Home, Json
 from city_platform.cli.quality import at_the_desk
 from city_platform.cli.session import FAILED, OK, USAGE, Session
 
@@ -44,15 +44,15 @@ KEPT = (
     "city-platform erase --subject 3f1c… --actor service-desk-steward --reason 'Request 17' --confirm 9f86d081884c"
 )
 def erase(
-    actor: Annotated[str, typer.Option(envvar="CITY_PLATFORM_ACTOR", help="The data steward who answers for it.")],
+    actor: Actor,
     reason: Annotated[str, typer.Option(help="Why, for the audit log: the request's number, not the person's name.")],
     subject: Annotated[list[str] | None, typer.Option(help="The subject of the person's tokens; repeatable.")] = None,
     email: Annotated[str | None, typer.Option(help="The address the person left with their reports.")] = None,
     confirm: Annotated[
         str | None, typer.Option(help="Do it: the reference that the same request printed without this option.")
     ] = None,
-    home: Annotated[Path | None, typer.Option("--home", help="Where data lives, as for the other commands.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    home: Home = None,
+    as_json: Json = False,
 ) -> None:
     """Remove whoever reported incidents: contact, name, words and pictures, in the store and in all of the lake.
 

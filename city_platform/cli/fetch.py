@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from city_platform.cli.options import Home, Json
 from city_platform.cli.session import FAILED, OK, REFUSED, TRY_AGAIN, USAGE, Session, size
 
 if TYPE_CHECKING:
@@ -80,8 +80,8 @@ def fetch(
         str | None,
         typer.Option(help="Another portal instead of the contracts' hosts. Default: CITY_PLATFORM_PORTAL."),
     ] = None,
-    home: Annotated[Path | None, typer.Option("--home", help="Where data lives, as for the other commands.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of tables.")] = False,
+    home: Home = None,
+    as_json: Json = False,
 ) -> None:
     """Fetch what changed on the portal, and bring the partitions it touches up to date.
 

@@ -4,12 +4,12 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from uuid import uuid4
 
 import typer
 
+from city_platform.cli.options import Home, Json
 from city_platform.cli.session import FAILED, OK, USAGE, Session, local
 from city_platform.cli.simulate import app as simulate_app
 
@@ -22,8 +22,6 @@ dlq = typer.Typer(help="What could not go to the lake: records that are poison, 
 app.add_typer(simulate_app)
 app.add_typer(dlq, name="dlq")
 
-Home = Annotated[Path | None, typer.Option("--home", help="Where data lives, as for the other commands.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")]
 
 READER = "lake"
@@ -31,6 +29,7 @@ _OVERDUE = {
     "rejected": "requests for information rejected that nobody answered",
     "anonymised": "incidents closed long ago without their reporters now",
     "removed": "incidents removed whose time was over",
+    "uploads": "pictures removed that were uploaded and never added",
 }
 _IDLE = 0.5  # seconds between looks at a stream that had nothing
 
@@ -48,9 +47,9 @@ def process(
     """Take changes of incidents from this machine's store to the lake, alerting to critical ones on the way.
 
     What the stream's function and the export's state machine do on AWS. With each export it rejects what waits for
-    information that nobody gave for two weeks, removes reporters and contact data from what was closed long ago, and
-    then the incidents themselves, as the city's reference says. SIGTERM and Ctrl-C end it between two steps; killed at
-    any moment, the next one goes on where it was.
+    information that nobody gave for two weeks, removes reporters and contact data from what was closed long ago,
+    and then the incidents themselves, as the city's reference says, and pictures that nobody added in a day.
+    SIGTERM and Ctrl-C end it between two steps; killed at any moment, the next one goes on where it was.
     """
     from city_platform.errors import TransientError
     from city_platform.incidents.export import export_once
@@ -156,7 +155,7 @@ def local_path(session: Session) -> "tuple[IncidentPath, EventSourceMapping, Cal
     """The path, what brings it the stream, and what deals with whatever is overdue and counts it as _OVERDUE says."""
     from city_platform.deployment import deployment
     from city_platform.deployment.incidents import open_incident_service
-    from city_platform.incidents.retention import AT_ONCE, anonymise
+    from city_platform.incidents.retention import AT_ONCE, anonymise, drop_uploads
     from city_platform.incidents.unanswered import reject_unanswered
     from city_platform.local.clock import SystemClock
     from city_platform.local.incident_stream import SqliteIncidentStream
@@ -165,7 +164,7 @@ def local_path(session: Session) -> "tuple[IncidentPath, EventSourceMapping, Cal
 
     if deployment(os.environ) != "local":
         session.fail(USAGE, "on AWS the stream's function and the export's state machine do this: there is none to run")
-    path = _open(session)
+    path, store = _open(session), session.platform().lake.store
     clock = SystemClock()
     repository = SqliteIncidentRepository(session.home / "incidents" / "incidents.sqlite", clock)
     service = open_incident_service(session.platform(), repository)
@@ -181,6 +180,7 @@ def local_path(session: Session) -> "tuple[IncidentPath, EventSourceMapping, Cal
             rejected=len(reject_unanswered(service, repository, clock.now())),
             anonymised=anonymise(repository, clock.now()),
             removed=repository.expire(AT_ONCE),
+            uploads=drop_uploads(store, clock.now()),
         )
 
     return path, mapping, see_to_overdue

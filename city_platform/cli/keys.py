@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from city_platform.cli.quality import DatasetName, Home, Json
+from city_platform.cli.options import DatasetName, Home, Json
 from city_platform.cli.session import USAGE, Session
 from city_platform.contracts.model import Classification
 from city_platform.deployment import deployment
@@ -108,13 +108,13 @@ def retire(dataset: DatasetName, home: Home = None, as_json: Json = False) -> No
             session.out.print(f"{key}: {count} older versions destroyed", highlight=False, soft_wrap=True)
 
 
-@app.command()
+@app.command(epilog="Example: city-platform keys disable alias/city-platform/parking_tickets/personal")
 def disable(key: KeyName, home: Home = None, as_json: Json = False) -> None:
     """Stop all use of a key, until it is enabled again."""
     _switch(Session.start(home, as_json=as_json), key, enabled=False)
 
 
-@app.command()
+@app.command(epilog="Example: city-platform keys enable alias/city-platform/parking_tickets/personal")
 def enable(key: KeyName, home: Home = None, as_json: Json = False) -> None:
     """Allow the use of a disabled key again."""
     _switch(Session.start(home, as_json=as_json), key, enabled=True)
@@ -123,10 +123,19 @@ def enable(key: KeyName, home: Home = None, as_json: Json = False) -> None:
 def _switch(session: Session, key: str, *, enabled: bool) -> None:
     with session.errors():
         keys, account = session.local_keys(), session.account()
-        (keys.enable if enabled else keys.disable)(key)
+        log, action = session.platform().audit, "enable key" if enabled else "disable key"
+
+        def record() -> None:
+            log.append(actor=account, account=account, action=action, facts={"key": key})
+
+        if enabled:
+            keys.current(key)  # a name of no key is no decision
+            record()
+            keys.enable(key)
+        else:  # whoever must stop its use is not kept from it by a log that does not verify
+            keys.disable(key)
+            record()
         state = next(one for one in keys.keys() if one.name == key)  # noqa: SIM118 -- not a mapping
-        action = "enable key" if enabled else "disable key"
-        session.platform().audit.append(actor=account, account=account, action=action, facts={"key": key})
     session.result({"key": state.name, "version": state.version, "enabled": state.enabled})
     if not session.as_json:
         session.out.print(f"{key}: version {state.version}, {'enabled' if state.enabled else 'disabled'}")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from city_platform.cli.quality import Actor, DatasetName, Home, Json, Reason, Year, at_the_desk
+from city_platform.cli.options import Actor, DatasetName, Home, Json, Partition, Reason
+from city_platform.cli.quality import at_the_desk
 from city_platform.cli.replica import app as replica_app
 from city_platform.cli.session import USAGE, Session, local, size
 
@@ -58,7 +59,7 @@ def versions(
 )
 def restore(
     dataset: DatasetName,
-    partition: Year,
+    partition: Partition,
     version: Annotated[str, typer.Argument(help="Sixteen digits, as `lake versions` shows them.")],
     actor: Actor,
     reason: Reason,

@@ -2,13 +2,13 @@
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from city_platform.cli.options import Home, Json
 from city_platform.cli.session import CHECKOUT, FAILED, OK, USAGE, Session
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ FOLDER = CHECKOUT / "docs" / "lessons"
 app = typer.Typer(help="Lessons by role, worked through on this machine.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="LESSON", help="Its name, as `lessons list` shows it.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 
 
 @app.command("list", epilog="Example: city-platform lessons list")
@@ -59,11 +58,12 @@ def show(lesson: Name, as_json: Json = False) -> None:
     epilog="Examples: city-platform lessons check data-engineer\n\ncity-platform lessons check data-engineer 2=311"
 )
 def check(
+    context: typer.Context,
     lesson: Name,
     answers: Annotated[
         list[str] | None, typer.Argument(metavar="[NUMBER=ANSWER]...", help="Default: each question is asked.")
     ] = None,
-    home: Annotated[Path | None, typer.Option("--home", help="Where data lives, as for the other commands.")] = None,
+    home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Compare answers with what this machine's platform says now. Exit code 1 where one is not right yet.
@@ -79,7 +79,7 @@ def check(
         if question.number in given or not answers:
             answer = given.get(question.number) or typer.prompt(f"{question.number}. {question.text}", err=True)
             if question.command not in told:
-                told[question.command] = _ask(session, question)
+                told[question.command] = _ask(session, context.find_root().command, question)
             outcomes.append(_judged(question, answer, told[question.command]))
             if not as_json:
                 session.out.print(_line(outcomes[-1]), highlight=False)
@@ -118,14 +118,12 @@ def _given(session: Session, lesson: "Lesson", answers: Sequence[str]) -> Mappin
     return given
 
 
-def _ask(session: Session, question: "Question") -> Mapping[str, Any]:
+def _ask(session: Session, commands: Callable[..., Any], question: "Question") -> Mapping[str, Any]:
     """What the question's command tells machines, run within this process on the same home."""
-    from city_platform.cli.app import app as platform_app
-
     said, code = io.StringIO(), OK
     try:
         with redirect_stdout(said):
-            platform_app([*question.command, "--home", str(session.home), "--json"], standalone_mode=False)
+            commands([*question.command, "--home", str(session.home), "--json"], standalone_mode=False)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else FAILED
     told: Mapping[str, Any] = json.loads(said.getvalue().splitlines()[-1])

@@ -1,10 +1,10 @@
 """`city-platform open311`: who may send requests."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from city_platform.cli.options import Home, Json
 from city_platform.cli.session import OK, USAGE, Session, local
 
 if TYPE_CHECKING:
@@ -13,9 +13,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Open311: the interface for applications of many cities.", no_args_is_help=True)
 keys_app = typer.Typer(help="Keys of applications that send requests.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
-
-Home = Annotated[Path | None, typer.Option("--home", help="Where data lives, as for the other commands.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output instead of tables.")]
 
 
 @keys_app.command(epilog="Example: city-platform open311 keys create 'Street reporter for Android'")

@@ -1,16 +1,11 @@
 """`city-platform open-data`: what everybody may download."""
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
+from city_platform.cli.options import Home, Json
 from city_platform.cli.session import OK, Session, size
 
 app = typer.Typer(help="Open data: files for everybody.", no_args_is_help=True)
-
-Home = Annotated[Path | None, typer.Option("--home", help="Where data lives, as for the other commands.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output instead of tables.")]
 
 
 @app.command(epilog="Example: city-platform open-data publish")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from city_platform.cli.options import Home
 from city_platform.cli.session import OK, REFUSED, USAGE, Session
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def profile(
     timezone: Annotated[
         str, typer.Option(help="For a file: the zone of its times without an offset.")
     ] = "America/Vancouver",
-    home: Annotated[Path | None, typer.Option("--home", help="Where data lives, as for the other commands.")] = None,
+    home: Home = None,
     as_json: Annotated[bool, typer.Option("--json", help="The whole profile as one JSON object.")] = False,
 ) -> None:
     """Show rows, columns, missing and invalid cells, duplicates, types, values and outliers.

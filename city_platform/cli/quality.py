@@ -2,14 +2,15 @@
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 from zoneinfo import ZoneInfo
 
 import typer
 
+from city_platform.cli.options import Actor, DatasetName, Home, Json, Partition, Reason
 from city_platform.cli.session import FAILED, OK, USAGE, Session, gate, local
 
 if TYPE_CHECKING:
@@ -27,19 +28,6 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-DatasetName = Annotated[str, typer.Argument(metavar="DATASET", help="The dataset's name.")]
-Year = Annotated[str, typer.Argument(metavar="PARTITION", help="The year, day or hour, as `status` shows it.")]
-Actor = Annotated[
-    str,
-    typer.Option(
-        envvar="CITY_PLATFORM_ACTOR", help="The role account that decides: a data steward of the contract's team."
-    ),
-]
-Reason = Annotated[str, typer.Option(help="Why, in 10 to 500 characters, without anything personal.")]
-Home = Annotated[Path | None, typer.Option("--home", help="Where data lives, as for the other commands.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output instead of tables.")]
-
-_Decision = TypeVar("_Decision")
 _DURATION = re.compile(r"([1-9][0-9]{0,3})(m|h|d|w)")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -89,7 +77,7 @@ def review(
 )
 def waive(
     dataset: DatasetName,
-    partition: Year,
+    partition: Partition,
     rule: Annotated[list[str], typer.Option("--rule", "-r", help="A rule that closes the gate; repeatable.")],
     expires: Annotated[
         str,
@@ -114,7 +102,7 @@ def waive(
         verdict = quality_checked.verdict_of(checked)
         if verdict is None:
             session.fail(FAILED, f"{dataset} {partition} has no verdict: run its quality_checked layer first")
-        waiver = _entitled(session, lambda: desk.waive(verdict, rule, reason, until))
+        waiver = desk.waive(verdict, rule, reason, until)
         standing = gated.gate(platform, chosen, partition)
     session.result({"waiver": to_json(waiver), "gate": standing.word if standing else None})
     if not as_json:
@@ -133,7 +121,7 @@ def waive(
     "--reason 'The extract is of the test system'"
 )
 def reject(
-    dataset: DatasetName, partition: Year, actor: Actor, reason: Reason, home: Home = None, as_json: Json = False
+    dataset: DatasetName, partition: Partition, actor: Actor, reason: Reason, home: Home = None, as_json: Json = False
 ) -> None:
     """Hold the newest version of the data back for good, whatever the rules say. It cannot be taken back."""
     from city_platform.governance.decisions import to_json
@@ -143,7 +131,7 @@ def reject(
     with session.errors():
         _, platform, desk = at_the_desk(session, dataset, actor)
         newest = platform.lake.require(cleaned.LAYER, dataset, partition)
-        rejection = _entitled(session, lambda: desk.reject(partition, newest.version, reason))
+        rejection = desk.reject(partition, newest.version, reason)
     session.result({"rejection": to_json(rejection)})
     if not as_json:
         session.out.print(
@@ -158,7 +146,7 @@ def reject(
     "--reason 'The recipe was corrected'"
 )
 def release(
-    dataset: DatasetName, partition: Year, actor: Actor, reason: Reason, home: Home = None, as_json: Json = False
+    dataset: DatasetName, partition: Partition, actor: Actor, reason: Reason, home: Home = None, as_json: Json = False
 ) -> None:
     """Evaluate the rules again, and publish what waits behind the gate if it opens."""
     from city_platform.cli.work import progress
@@ -169,7 +157,7 @@ def release(
     session = Session.start(home, as_json=as_json)
     with session.errors():
         chosen, platform, desk = at_the_desk(session, dataset, actor)
-        _entitled(session, lambda: desk.require_role(Action.RELEASE, partition))
+        desk.require_role(Action.RELEASE, partition)
         checked_reason(reason)
         platform.lake.require(cleaned.LAYER, dataset, partition)
         wanted = {*freshness.outdated(platform, chosen, partition), quality_checked.LAYER, *freshness.GATED}
@@ -202,7 +190,7 @@ def release(
 )
 def propose(
     dataset: DatasetName,
-    partition: Year,
+    partition: Partition,
     step: Annotated[str, typer.Option(help="One recipe step as JSON, or @FILE that holds it.")],
     actor: Actor,
     reason: Reason,
@@ -226,9 +214,9 @@ def propose(
     session = Session.start(home, as_json=as_json)
     with session.errors():
         chosen, platform, desk = at_the_desk(session, dataset, actor)
-        _entitled(session, lambda: desk.require_role(Action.PROPOSE, partition))
+        desk.require_role(Action.PROPOSE, partition)
         checked_reason(reason)
-        proposed = proposal.propose(chosen, _read_step(session, step), before)
+        proposed = proposal.propose(chosen, session.text(Path(step[1:])) if step.startswith("@") else step, before)
         digest = hashlib.sha256(proposed.patch.encode()).hexdigest()
         patch = out or session.home / "proposals" / f"{dataset}-{partition}-{digest[:12]}.patch"
         if patch.exists() and patch.read_bytes() != proposed.patch.encode():
@@ -307,28 +295,6 @@ def at_the_desk(session: Session, dataset: str, actor: str) -> "tuple[Dataset, P
 
     chosen, platform = session.dataset(dataset), session.platform()
     return chosen, platform, Desk(platform.audit, chosen.contract, actor.strip(), session.account())
-
-
-def _entitled(session: Session, decide: Callable[[], _Decision]) -> _Decision:
-    """The decision; a missing role is a wrong call, whoever tries again."""
-    from city_platform.governance.roles import NotEntitled
-
-    try:
-        return decide()
-    except NotEntitled as error:
-        session.fail(USAGE, str(error))
-
-
-def _read_step(session: Session, step: str) -> str:
-    """The step's JSON, from the option or from the file it names."""
-    if not step.startswith("@"):
-        return step
-    file = Path(step[1:])
-    try:
-        with file.open("rb") as source:
-            return source.read(1_000_000).decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        session.fail(USAGE, f"{file} cannot be read as a step: {type(error).__name__}")
 
 
 def _say_gate(session: Session, standing: "Standing | None") -> None:

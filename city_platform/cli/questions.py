@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from city_platform.cli.options import Home, Json
 from city_platform.cli.session import OK, USAGE, Session
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ def questions(
     ] = None,
     charts: Annotated[Path | None, typer.Option("--charts", help="Write the charts as PNG to this folder.")] = None,
     athena: Annotated[bool, typer.Option("--athena", help="Print the questions in Athena's SQL; answer none.")] = False,
-    home: Annotated[Path | None, typer.Option("--home", help="Where data lives, as for the other commands.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    home: Home = None,
+    as_json: Json = False,
 ) -> None:
     """Answer the questions in the datasets' folders from the trusted rows of all years, and keep the answers."""
     from city_platform.layers.questions import materialize

@@ -8,20 +8,19 @@ from typing import Annotated, Any
 
 import typer
 
+from city_platform.cli.options import DatasetName, Home, Json
 from city_platform.cli.session import REFUSED, USAGE, Session, local
 
 app = typer.Typer(
     help="The datasets' cleaning recipes and their published versions; any recipe run on a file.", no_args_is_help=True
 )
 
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output instead of tables.")]
-Name = Annotated[str, typer.Argument(help="The dataset's name, as `datasets list` shows it.")]
 _VERSIONS = "1.0, 2.0 …, LATEST_WORKING (recipe.json) or LATEST_PUBLISHED."
 
 
 @app.command("publish", epilog='Example: city-platform recipes publish parking_tickets -m "Unify statuses"')
 def publish_recipe(
-    dataset: Name,
+    dataset: DatasetName,
     description: Annotated[str, typer.Option("--description", "-m", help="What the version changes, and why.")],
     as_json: Json = False,
 ) -> None:
@@ -58,7 +57,7 @@ def apply_to_file(
     timezone: Annotated[
         str, typer.Option(help="Without a dataset: the zone of times without an offset.")
     ] = "America/Vancouver",
-    home: Annotated[Path | None, typer.Option("--home", help="Where data lives, as for the other commands.")] = None,
+    home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Run a recipe on a file and write the result, as a DataBrew recipe job does; the lake stays as it is.
@@ -169,7 +168,7 @@ def list_recipes(
 
 @app.command("show", epilog="Example: city-platform recipes show parking_tickets --version 1.0")
 def show_recipe(
-    dataset: Name,
+    dataset: DatasetName,
     version: Annotated[str, typer.Option(help=_VERSIONS)] = "LATEST_WORKING",
     as_json: Json = False,
 ) -> None:
@@ -189,7 +188,7 @@ def show_recipe(
 
 @app.command("diff", epilog="Example: city-platform recipes diff parking_tickets 1.0 2.0")
 def diff_recipes(
-    dataset: Name,
+    dataset: DatasetName,
     before: Annotated[str, typer.Argument(help=_VERSIONS)] = "LATEST_PUBLISHED",
     after: Annotated[str, typer.Argument(help=_VERSIONS)] = "LATEST_WORKING",
     as_json: Json = False,

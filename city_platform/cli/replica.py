@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from city_platform.cli.quality import Home, Json
+from city_platform.cli.options import Home, Json
 from city_platform.cli.session import FAILED, OK, REFUSED, USAGE, Session, size
 
 if TYPE_CHECKING:

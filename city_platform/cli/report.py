@@ -83,12 +83,10 @@ def _partition(platform: Platform, dataset: Dataset, partition: str, decisions: 
 
 def rejects(platform: Platform, datasets: Sequence[Dataset]) -> Mapping[str, Mapping[str, int]]:
     """For each dataset the lines that could not be read and the rows of no partition, over all sources."""
+    landed = {dataset.name: landing.sources(platform.lake, dataset.name) for dataset in datasets}
     return {
-        dataset.name: {
-            "unreadable": sum(source.unreadable for source in landing.sources(platform.lake, dataset.name)),
-            "unplaced": sum(source.unplaced for source in landing.sources(platform.lake, dataset.name)),
-        }
-        for dataset in datasets
+        name: {word: sum(getattr(one, word) for one in sources) for word in ("unreadable", "unplaced")}
+        for name, sources in landed.items()
     }
 
 

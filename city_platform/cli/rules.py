@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from city_platform.cli.options import DatasetName, Home, Json
 from city_platform.cli.session import FAILED, OK, REFUSED, USAGE, Session
 
 if TYPE_CHECKING:
@@ -21,11 +22,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Rules: find what does not say what was meant, explain, try on a file.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(metavar="DATASET", help="The dataset's name, as `datasets list` shows it.")]
 AnyName = Annotated[str | None, typer.Argument(metavar="[DATASET]", help="The dataset's name. Without it: all.")]
 Rules = Annotated[Path | None, typer.Option("--rules", help="Another ruleset, instead of those in the folder.")]
-Home = Annotated[Path | None, typer.Option("--home", help="Where data lives, as for the other commands.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output instead of tables.")]
 
 _COLOURS = {"PASS": "green", "FAIL": "red", "WARN": "yellow", "ERROR": "red bold"}
 _WORST = ("WARN", "PASS", "FAIL", "ERROR")  # a partition without anything to judge says least
@@ -77,7 +75,7 @@ def lint_rules(
 
 
 @app.command(epilog="Example: city-platform rules explain business_licences")
-def explain(dataset: Name, rules: Rules = None, as_json: Json = False) -> None:
+def explain(dataset: DatasetName, rules: Rules = None, as_json: Json = False) -> None:
     """Say what each rule demands in one sentence, and what happens where it is not met."""
     from city_platform.quality.declared import declared_rules
 
@@ -121,7 +119,7 @@ def explain(dataset: Name, rules: Rules = None, as_json: Json = False) -> None:
     "city-platform rules test business_licences licences.csv.gz --rules draft.dqdl --failed failed.csv",
 )
 def try_on_file(
-    dataset: Name,
+    dataset: DatasetName,
     file: Annotated[Path, typer.Argument(help="CSV, JSON lines or xlsx, also gzipped, as the source publishes it.")],
     rules: Rules = None,
     rows: Annotated[int, typer.Option(min=0, max=1000, help="How many failed rows of each partition to show.")] = 5,

@@ -1,11 +1,11 @@
 """The API on this machine: serving it, and tokens to try it with."""
 
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from city_platform.cli.options import Home, Json
 from city_platform.cli.session import OK, REFUSED, USAGE, Session
 from city_platform.errors import InvalidDefinition
 
@@ -16,10 +16,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-Home = Annotated[
-    Path | None,
-    typer.Option("--home", help="Where data lives. Default: CITY_PLATFORM_HOME, else .city-platform in the checkout."),
-]
 LONGEST_HOURS = 24.0
 BACKLOG = 4096  # connections that wait to be taken
 PUBLISH_SECONDS = 600.0  # how old the downloads of incidents may be
@@ -108,7 +104,7 @@ def token(
     hours: Annotated[float, typer.Option(min=0.01, max=LONGEST_HOURS, help="How long it is good.")] = 8.0,
     rotate: Annotated[bool, typer.Option(help="Sign with a fresh key from now on.")] = False,
     home: Home = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Print a token for the API on this machine. Its keys are made at the first use, for their owner alone.
 

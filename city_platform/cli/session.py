@@ -83,12 +83,12 @@ class Session:
         return known[name]
 
     def text(self, file: Path) -> str:
-        """A definition's file as text, line ends as LF; ends the command where it is none."""
+        """A file that a person writes as text, line ends as LF; ends the command where it is none."""
         try:
             with file.open("rb") as reader:
                 data = reader.read(MOST_BYTES + 1)
             if len(data) > MOST_BYTES:
-                self.fail(REFUSED, f"{file} is larger than {MOST_BYTES:,} bytes: rulesets and recipes are small")
+                self.fail(REFUSED, f"{file} is larger than {MOST_BYTES:,} bytes: what people write is small")
             return data.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
         except OSError as error:
             self.fail(REFUSED, f"{file} cannot be read: {error.strerror}")
@@ -117,11 +117,16 @@ class Session:
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Turns the platform's errors into a message and an exit code; anything else is a defect and shows itself."""
+        """Turns the platform's errors into a message and an exit code; anything else is a defect and shows itself.
+
+        A missing role is a wrong call, whoever tries again.
+        """
         try:
             yield
         except PermanentError as error:
-            self.fail(REFUSED, str(error))
+            from city_platform.governance.roles import NotEntitled
+
+            self.fail(USAGE if isinstance(error, NotEntitled) else REFUSED, str(error))
         except TransientError as error:
             self.fail(TRY_AGAIN, str(error))
         except CityPlatformError as error:

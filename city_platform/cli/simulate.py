@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import typer
 
+from city_platform.cli.options import Json
 from city_platform.cli.session import FAILED, OK, USAGE, Session, seconds
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def simulate(
     url: Annotated[str, typer.Option(help="Where the API listens: this machine only.")] = "http://127.0.0.1:8000",
     seed: Annotated[int, typer.Option(help="The same seed, the same reports.")] = 0,
     home: Annotated[Path | None, typer.Option("--home", help="The API's. Its keys sign the citizens' tokens.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Report made-up incidents to the API that `city-platform serve --rate-limit 0` runs on this machine.
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from city_platform.cli.options import Json
 from city_platform.cli.session import CHECKOUT, FAILED, OK, Session
 
 TEMPLATE = CHECKOUT / "infrastructure" / "analytics.yaml"
@@ -16,7 +17,7 @@ def write_template(
     check: Annotated[
         bool, typer.Option("--check", help="Change nothing; exit code 1 where the file is not as it would be written.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Write into the template the tables, rulesets, DataBrew projects, queries and dashboards of the datasets."""
     from city_platform.deployment.analytics.template import analytics_template

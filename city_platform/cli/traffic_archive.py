@@ -4,11 +4,11 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from city_platform.cli.options import Home, Json
 from city_platform.cli.session import OK, USAGE, Session
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ _AGAIN = 5.0  # seconds until the next try after the world outside failed
 def archive(
     once: Annotated[bool, typer.Option("--once", help="Until nothing waits, then end.")] = False,
     every: Annotated[float, typer.Option(min=1, max=3_600, help="Seconds from one file an hour to the next.")] = 60.0,
-    home: Annotated[Path | None, typer.Option("--home", help="Where data lives, as for the other commands.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    home: Home = None,
+    as_json: Json = False,
 ) -> None:
     """Take every valid reading of the stream to the lake, late ones too, into the hour it was measured in.
 

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from city_platform.cli.session import FAILED, OK, REFUSED, USAGE, Session
+from city_platform.cli.options import Json
+from city_platform.cli.session import FAILED, OK, USAGE, Session
 
 app = typer.Typer()
 MOST_UPDATES_S, MOST_SENSORS, MOST_ZONES = 10_000_000.0, 10_000_000, 100_000
@@ -30,7 +31,7 @@ def cost(
     zones: Annotated[int, typer.Option(min=1, max=MOST_ZONES, help="Zones they stand in.")] = 500,
     limit: Annotated[float, typer.Option(min=0, help="Exit code 1 where a month costs more USD.")] = 1000,
     prices: Annotated[Path | None, typer.Option(help="Another price table; default: the package's.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Estimate the monthly AWS bill, line by line, and hold it against a limit."""
     from dataclasses import asdict
@@ -42,10 +43,7 @@ def cost(
     if zones > sensors:
         session.fail(USAGE, f"{zones} zones need as many sensors at least, not {sensors}")
     with session.errors():
-        try:
-            table = read_prices(prices.read_text(encoding="utf-8") if prices else None)
-        except (OSError, UnicodeDecodeError) as error:
-            session.fail(REFUSED, f"{prices} cannot be read: {error}")
+        table = read_prices(session.text(prices) if prices else None)
         load = Load(rate, sensors, zones)
         bills = {name: estimate(name, load, table) for name in DESIGNS}
     bill = bills[design.value]

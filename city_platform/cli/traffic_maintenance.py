@@ -1,11 +1,11 @@
 """`city-platform traffic maintenance`: say on which sensors somebody works, so that nobody is told of their silence."""
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from city_platform.cli.options import Home, Json
 from city_platform.cli.session import OK, USAGE, Session, local
 
 app = typer.Typer()
@@ -20,8 +20,8 @@ def maintenance(
     sensors: Annotated[list[str] | None, typer.Argument(help="Sensors such as s-00012; none: only list.")] = None,
     hours: Annotated[float, typer.Option(min=0.1, max=_LONGEST_HOURS, help="For so long from now.")] = 4.0,
     over: Annotated[bool, typer.Option("--over", help="The work on these sensors is done.")] = False,
-    home: Annotated[Path | None, typer.Option("--home", help="Where data lives, as for the other commands.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    home: Home = None,
+    as_json: Json = False,
 ) -> None:
     """Say on which sensors somebody works: their silence is not told, and their zones do not miss them."""
     from city_platform.deployment.alerts import open_routes

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from city_platform.cli.options import Home, Json
 from city_platform.cli.session import FAILED, OK, USAGE, Session, local, size
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ app = typer.Typer()
 dlq = typer.Typer(help="Readings and records that were refused, with their reasons.", no_args_is_help=True)
 app.add_typer(dlq, name="dlq")
 
-Home = Annotated[Path | None, typer.Option("--home", help="Where data lives, as for the other commands.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 
 _IDLE = 0.1  # seconds between looks at a stream that had nothing
 _AGAIN = 5.0  # seconds before another attempt at what does not answer

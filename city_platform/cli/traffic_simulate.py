@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from city_platform.cli.options import Json
 from city_platform.cli.session import FAILED, OK, REFUSED, USAGE, Session, seconds
 from city_platform.cli.traffic_gateway import PORT
 
@@ -45,7 +46,7 @@ def simulate(
     seed: Annotated[int, typer.Option(min=0, max=2**62, help="The same seed and second, the same readings.")] = SEED,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Where the broker listens on this machine.")] = PORT,
     home: Annotated[Path | None, typer.Option("--home", help="The broker's: its keys sign the gateways'.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Publish what the city's sensors measure, at QoS 1 over TLS, to the broker that `traffic gateway` runs.
 

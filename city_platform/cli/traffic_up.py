@@ -7,17 +7,18 @@ from typing import Annotated
 
 import typer
 
+from city_platform.cli.options import Home
 from city_platform.cli.session import Session
 
 app = typer.Typer()
 
 
-@app.command(epilog="Example: city-platform traffic up, and beside it: city-platform traffic simulate --for 60s")
+@app.command(epilog="Examples: city-platform traffic up\n\ncity-platform traffic simulate --for 60s")
 def up(
     broker: Annotated[str, typer.Option(help="amqtt, or mosquitto where it is installed.")] = "amqtt",
     broker_port: Annotated[int, typer.Option(min=1, max=65535, help="Where the broker listens.")] = 8883,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Of the live page and the API.")] = 8000,
-    home: Annotated[Path | None, typer.Option("--home", help="Where data lives, as for the other commands.")] = None,
+    home: Home = None,
 ) -> None:
     """Start broker and gateway, worker, watcher, archive and live page, until Ctrl-C or SIGTERM.
 

@@ -5,11 +5,11 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from city_platform.cli.options import Home, Json
 from city_platform.cli.session import FAILED, OK, USAGE, Session, local
 from city_platform.ports import BusEvent
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-Home = Annotated[Path | None, typer.Option("--home", help="Where data lives, as for the other commands.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 
 _AT_ONCE = 100  # events a channel takes before the next one has its turn
 _WORDS = {

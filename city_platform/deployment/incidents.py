@@ -162,7 +162,7 @@ def open_incident_path(home: Path, platform: "Platform", environ: Mapping[str, s
         bus=bus,
         clock=platform.clock,
         reference=open_reference(environ),
-        link=lambda incident_id: f"{page}/v1/incidents/{incident_id}",
+        link=lambda incident_id: f"{page}/incidents/{incident_id}",
         holder=uuid4().hex,
     )
     letters = DeadLetters(dead, store)

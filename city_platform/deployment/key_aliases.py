@@ -9,6 +9,7 @@ from pathlib import Path
 
 from city_platform.contracts.model import Classification
 from city_platform.datasets import load_datasets
+from city_platform.deployment.cloudformation import IDENTITY
 from city_platform.protection.classification import master_key
 
 _HEAD = """\
@@ -19,15 +20,6 @@ Description: >-
   classification. Deployed after keys.yaml, and after replica.yaml in its region, so that names lead to the same key
   material there. Aliases hold no environment, hence one environment an account and region.
 
-Parameters:
-  Environment:
-    Type: String
-    AllowedValues: [dev, staging, prod]
-  Project:
-    Type: String
-    Default: city-platform
-
-Resources:
 """
 _ALIAS = """\
   {name}:
@@ -41,7 +33,7 @@ _ALIAS = """\
 def template(datasets: Iterable[str]) -> str:
     """The template for datasets of these names. CloudFormation takes 500 resources, KMS 50 aliases a key."""
     protected = (Classification.INTERNAL, Classification.PERSONAL)
-    return _HEAD + "".join(
+    return f"{_HEAD}{IDENTITY}\nResources:\n" + "".join(
         _ALIAS.format(
             name="".join(part.title() for part in (*dataset.split("_"), one.value)),
             alias=master_key(dataset, one),

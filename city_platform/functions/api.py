@@ -2,7 +2,6 @@
 
 import os
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from mangum import Mangum
@@ -11,6 +10,7 @@ from mangum.types import LambdaContext, LambdaEvent
 from city_platform.api.composition import open_api
 from city_platform.api.observing import log_to
 from city_platform.deployment import ALLOWED_ORIGINS
+from city_platform.functions import home
 
 _TEXTS = [
     "text/", "application/json", "application/problem+json", "application/geo+json", "application/xml",
@@ -22,9 +22,8 @@ _TEXTS = [
 def _application() -> Mangum:
     # Made at the first event and kept: so long the function's container lives.
     log_to()
-    home = Path(os.environ.get("CITY_PLATFORM_HOME", "/tmp/city-platform"))  # noqa: S108 -- all that Lambda can write to
     origins = os.environ.get(ALLOWED_ORIGINS, "").split()
-    return Mangum(open_api(home, allowed_origins=origins), lifespan="off", text_mime_types=_TEXTS)
+    return Mangum(open_api(home(), allowed_origins=origins), lifespan="off", text_mime_types=_TEXTS)
 
 
 def handler(event: LambdaEvent, context: LambdaContext) -> dict[str, Any]:

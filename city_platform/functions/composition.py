@@ -1,8 +1,5 @@
 """What the functions of incidents share: the parts of their deployment, chosen by the environment."""
 
-import os
-from pathlib import Path
-
 from city_platform.deployment import open_platform
 from city_platform.deployment.incidents import (
     IncidentPath,
@@ -10,6 +7,7 @@ from city_platform.deployment.incidents import (
     open_incident_repository,
     open_incident_service,
 )
+from city_platform.functions import home
 from city_platform.incidents.repository import IncidentRepository
 from city_platform.incidents.service import IncidentService
 from city_platform.lake.lake import Lake
@@ -18,24 +16,17 @@ from city_platform.ports import Clock
 
 def incident_path() -> IncidentPath:
     """Raises IncompleteSettings and the errors of the key service and the object store."""
-    home = _home()
-    return open_incident_path(home, open_platform(home))
+    return open_incident_path(home(), open_platform(home()))
 
 
 def incident_service() -> tuple[IncidentService, IncidentRepository, Clock]:
     """The service, the store beneath it, and the time. Raises as `incident_path`."""
-    home = _home()
-    platform = open_platform(home)
-    repository = open_incident_repository(home, platform.clock)
+    platform = open_platform(home())
+    repository = open_incident_repository(home(), platform.clock)
     return open_incident_service(platform, repository), repository, platform.clock
 
 
 def incident_publishing() -> tuple[Lake, IncidentService]:
     """The lake, and the service whose public incidents go there. Raises as `incident_path`."""
-    home = _home()
-    platform = open_platform(home)
-    return platform.lake, open_incident_service(platform, open_incident_repository(home, platform.clock))
-
-
-def _home() -> Path:
-    return Path(os.environ.get("CITY_PLATFORM_HOME", "/tmp/city-platform"))  # noqa: S108 -- all that Lambda can write to
+    platform = open_platform(home())
+    return platform.lake, open_incident_service(platform, open_incident_repository(home(), platform.clock))

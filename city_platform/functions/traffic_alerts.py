@@ -3,16 +3,15 @@ speaks to Slack: its bundle has pydantic, PyYAML and httpx2, too.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from city_platform.deployment.alerts import open_router
 from city_platform.errors import CityPlatformError, PermanentError, TransientError
 from city_platform.events import InvalidEvent
+from city_platform.functions import home
 from city_platform.local.clock import SystemClock
 from city_platform.ports import BusEvent
 from city_platform.traffic.routing import Router
@@ -57,5 +56,4 @@ def bus_event(event: Mapping[str, Any]) -> BusEvent:
 
 @cache
 def router() -> Router:
-    home = Path(os.environ.get("CITY_PLATFORM_HOME", "/tmp/city-platform"))  # noqa: S108 -- all that Lambda can write to
-    return open_router(home, SystemClock())
+    return open_router(home(), SystemClock())

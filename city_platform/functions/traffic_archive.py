@@ -4,14 +4,13 @@ Give its event source mapping large batches and a window of some minutes: every 
 raised, and then the batch comes again as a whole.
 """
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from city_platform.deployment import open_platform
 from city_platform.deployment.traffic import open_registry
+from city_platform.functions import home
 from city_platform.traffic.archive import TrafficArchive
 from city_platform.traffic.records import arrival_ms, payload, record_name
 from city_platform.traffic.stream import StreamRecord
@@ -26,8 +25,7 @@ def handler(event: Mapping[str, Any], context: object) -> dict[str, list[dict[st
 @cache
 def traffic_archive() -> TrafficArchive:
     """This process's archive. Raises IncompleteSettings."""
-    home = Path(os.environ.get("CITY_PLATFORM_HOME", "/tmp/city-platform"))  # noqa: S108 -- all that Lambda can write to
-    return TrafficArchive(open_platform(home).lake, open_registry())
+    return TrafficArchive(open_platform(home()).lake, open_registry())
 
 
 def stream_records(records: Sequence[Mapping[str, Any]]) -> Iterator[StreamRecord]:

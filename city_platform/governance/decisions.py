@@ -5,6 +5,7 @@
 - release: evaluate again, and make what waits behind the gate if it opens
 - propose: a recipe step that would mend the data, for review; nothing is applied
 - restore: make an earlier version of a layer the newest again
+- approve schema: let breaking changes of a table happen
 
 How the gate takes decisions into account, `quality.gate` says. Deciding takes the role of a data steward; an attempt
 without it changes nothing and is logged.
@@ -37,6 +38,7 @@ class Action(StrEnum):
     RELEASE = "release"
     PROPOSE = "propose"
     RESTORE = "restore"
+    APPROVE = "approve schema"
     ERASE = "erase"  # what was removed of a person, the log says in entries of their own
     REFUSED = "refused"  # somebody without the role tried one of the others
 
@@ -145,14 +147,21 @@ class Desk:
         """Notes that an earlier version of a layer is made the newest again."""
         return self._note(Action.RESTORE, partition, reason, {"layer": layer, "version": version})
 
+    def approve(self, table: str, changes: Sequence[str], reason: str) -> Entry:
+        """Notes that breaking changes of a table, told in words, are let happen."""
+        return self._note(Action.APPROVE, "all", reason, {"table": table, "changes": list(changes)})
+
     def require_role(self, action: Action, partition: str) -> None:
         """Raises NotEntitled, with the attempt in the log."""
         if not ACCOUNT.fullmatch(self.actor):
             raise NotEntitled("an actor is a role account: letters, digits, '.', '-' and '_', as open-data-steward")
+        what = {
+            Action.ERASE: "have a person erased who reported incidents",
+            Action.APPROVE: f"approve a schema of {self.contract.name}",
+        }
         of_quality = f"decide about the quality of {self.contract.name}"
-        what = "have a person erased who reported incidents" if action is Action.ERASE else of_quality
         try:
-            require_steward(self.contract, self.actor, self.log.clock.now(), what)
+            require_steward(self.contract, self.actor, self.log.clock.now(), what.get(action, of_quality))
         except NotEntitled:
             facts = {"dataset": self.contract.name, "partition": partition, "attempted": action.value}
             self._write(Action.REFUSED, facts)

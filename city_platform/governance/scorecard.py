@@ -22,13 +22,14 @@ WORST = 10
 @dataclass(frozen=True, slots=True)
 class PartitionState:
     """One partition as it stands. `history` holds its evaluations, newest first; those that changed nothing are not
-    among them.
+    among them. `weekly`: whether the weekly runs evaluate it.
     """
 
     verdict: Verdict
     standing: Standing
     history: Sequence[EvaluationRecord]
     next_steps: Sequence[str]
+    weekly: bool = True
 
     @property
     def score(self) -> float | None:
@@ -67,7 +68,7 @@ class Scorecard:
     @property
     def stale(self) -> Sequence[PartitionState]:
         """The partitions that no weekly run has evaluated lately."""
-        return [one for one in self.partitions if self.at - one.verdict.evaluated_at > STALE]
+        return [one for one in self.partitions if one.weekly and self.at - one.verdict.evaluated_at > STALE]
 
     @property
     def waivers(self) -> Sequence[Waiver]:

@@ -71,7 +71,10 @@ class Found:
 
     def names(self) -> frozenset[str]:
         """Whatever would name the person in plain text, marks' fingerprints among it."""
-        address = filter(None, [_plain(self.person.email)])
+        # As it was typed, too: folding makes two letters of a ß, which nobody has written.
+        typed = [one.strip() for one in (self.person.email,) if one is not None]
+        # As it was typed, too: folding makes two letters of a ß.
+        address = {*typed, *(one.casefold() for one in typed)}
         return frozenset({*self.person.subjects, *map(_fingerprint, self.person.subjects), *address})
 
 

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 SCHEMA_VERSION = 1
 PICTURES = "incidents/media"  # where pictures lie in the object store, a folder an incident
+INCOMING = "incidents/incoming"  # pictures as they were uploaded, until they are added
 UNLOCATED = "unlocated"  # region and district of a report that has an address and no coordinates yet
 
 AttributeValue: TypeAlias = str | int | float | tuple[str, ...]

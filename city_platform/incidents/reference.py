@@ -218,11 +218,11 @@ def load_reference(path: Path | None = None, boundaries: Path | None = None) -> 
     """
     with resources.as_file(resources.files(__package__).joinpath("reference.yaml")) as shipped:
         file = path or shipped
-        text = file.read_text("utf-8")
+        data = file.read_bytes()
         changed = max(one.stat().st_mtime for one in (file, boundaries or file))
     where = str(path or "the shipped reference.yaml")
     try:
-        document = _Document.model_validate(yaml.safe_load(text))
+        document = _Document.model_validate(yaml.safe_load(data.decode("utf-8")))
         ZoneInfo(document.city.timezone)
     except ValidationError as error:
         found = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'file'}: {one['msg']}" for one in error.errors())

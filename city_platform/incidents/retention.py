@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from city_platform.incidents.codec import milliseconds
-from city_platform.incidents.model import PICTURES, HistoryEntry, Incident
+from city_platform.incidents.model import INCOMING, PICTURES, HistoryEntry, Incident
 from city_platform.incidents.reference import Retention
 from city_platform.incidents.repository import Change, IncidentRepository, VersionConflict
 from city_platform.incidents.roles import SYSTEM, Role
@@ -18,6 +18,7 @@ from city_platform.incidents.supporters import marks_in
 from city_platform.ports import ObjectStore
 
 AT_ONCE = 1_000  # incidents of one turn
+_UPLOADS_KEPT = timedelta(days=1)  # as the bucket's lifecycle rule has it
 _NOTE = "The time for keeping them is over: contact data and the reporter were removed."
 
 
@@ -83,6 +84,14 @@ def forget(repository: IncidentRepository, store: ObjectStore, incident_id: str)
     for key in list(store.keys(f"{PICTURES}/{incident_id}/")):
         store.delete(key)
     repository.forget(incident_id, marks_in(repository.history(incident_id)))
+
+
+def drop_uploads(store: ObjectStore, now: datetime) -> int:
+    """Removes pictures that were uploaded and never added to their incident; how many. Raises the store's errors."""
+    left = [one.key for one in store.objects(f"{INCOMING}/") if now - one.modified > _UPLOADS_KEPT]
+    for key in left:
+        store.delete(key)
+    return len(left)
 
 
 def _unnamed(history: Iterable[HistoryEntry], incident: Incident) -> Iterator[HistoryEntry]:

@@ -55,10 +55,6 @@ class Target:
     python: str = "3.13"
     platform: str = "aarch64-manylinux_2_28"  # Amazon Linux 2023 has glibc 2.34
 
-    @property
-    def runtime(self) -> str:
-        return f"python{self.python}"
-
 
 @dataclass(frozen=True, slots=True)
 class Package:
@@ -123,12 +119,14 @@ def zipped(folder: Path, out: Path, contents: Sequence[str]) -> Package:
             "import less, or give these functions packages of their own"
         )
     out.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+    unfinished = out.with_name(f".{out.name}")  # half a zip, left by whoever died here, would be deployed
+    with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, file in files:
             entry = zipfile.ZipInfo(name, _EPOCH)
             entry.external_attr = 0o100644 << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, file.read_bytes())
+    unfinished.replace(out)
     digest = hashlib.sha256(out.read_bytes()).hexdigest()
     return Package(out, digest, out.stat().st_size, unzipped, contents)
 
@@ -140,12 +138,12 @@ def _keep_clients(folder: Path, services: Sequence[str]) -> None:
             shutil.rmtree(service)
 
 
-def _largest(files: Iterable[tuple[str, Path]], most: int = 5) -> str:
+def _largest(files: Iterable[tuple[str, Path]]) -> str:
     sizes: dict[str, int] = {}
     for name, file in files:
         top = name.partition("/")[0]
         sizes[top] = sizes.get(top, 0) + file.stat().st_size
-    ranked = sorted(sizes.items(), key=lambda item: -item[1])[:most]
+    ranked = sorted(sizes.items(), key=lambda item: -item[1])[:5]
     return ", ".join(f"{name} {size / 2**20:.0f} MB" for name, size in ranked)
 
 

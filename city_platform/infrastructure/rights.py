@@ -20,6 +20,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from city_platform.deployment.cloudformation import IDENTITY
 from city_platform.errors import PermanentError
 from city_platform.infrastructure.registry import actions, permissions
 from city_platform.infrastructure.templates import Template, read_templates, walk
@@ -230,7 +231,7 @@ def template(templates: Sequence[Template], reviewed: Reviewed) -> str:
         for number, statements in enumerate(policies, 1)
     ]
     names = ", ".join(f"!Ref ExecutionPolicy{number}" for number in range(1, len(policies) + 1))
-    return _HEAD + "".join(made) + _TAIL.replace("{policies}", names)
+    return f"{_HEAD}{IDENTITY}\nResources:\n" + "".join(made) + _TAIL.replace("{policies}", names)
 
 
 def _policy(name: str, called: str, description: str, statements: Iterable[Statement]) -> str:
@@ -282,16 +283,6 @@ Description: >-
 Metadata:
   DeployedByHand: It says what a deployment may do, which a deployment must not change
 
-Parameters:
-  Environment:
-    Type: String
-    AllowedValues: [dev, staging, prod]
-  Project:
-    Type: String
-    Default: city-platform
-    AllowedPattern: "[a-z][a-z0-9-]{1,19}"
-
-Resources:
 """
 _TAIL = """\
   ExecutionRole:

@@ -70,7 +70,11 @@ def replicate(source: ObjectStore, copy: CopyStore, deletions: DeletionLog, now:
                 "lost and begun anew, put that away and restore from the copy; where it was changed, bring it back; "
                 "for another lake name another folder"
             )
-    work.copy(due, [one.key for one in due if _is_manifest(one.key)])
+    # A file that is there and differs was damaged: what it has to be, the earlier manifests of its dataset say.
+    wanted = {one.key for one in due}
+    differing = {_dataset(key) for key in wanted & there.keys() if rank(key) == 0}
+    manifests = [one.key for one in originals if _is_manifest(one.key)]
+    work.copy(due, [key for key in manifests if key in wanted or _dataset(key.partition("/")[2]) in differing])
     for deletion in sorted(noted, key=lambda each: -rank(each.key)):
         work.delete(deletion, deletions, now)
     return work.done
@@ -157,6 +161,11 @@ class _Copying:
 def _is_final(key: str) -> bool:
     """Whether nobody ever writes the object a second time: manifests, notes of pruning, entries of the audit log."""
     return key.startswith((f"{MANIFESTS}/", f"{PRUNED}/", "audit/"))
+
+
+def _dataset(key: str) -> str:
+    """Whose the file of a layer is; of a manifest what lies below its folder says so alike."""
+    return "/".join(key.split("/")[1:2])
 
 
 def _is_manifest(key: str) -> bool:

@@ -9,14 +9,13 @@ from city_platform.catalog.discovery import Duplicate, duplicates, undescribed
 from city_platform.catalog.views import publish_views
 from city_platform.datasets import Dataset
 from city_platform.errors import PermanentError
-from city_platform.governance.roles import require_steward
+from city_platform.governance.decisions import Desk
 from city_platform.lake.sink import workspace
 from city_platform.layers.platform import Platform
 from city_platform.ports import CatalogTable
 
 SUBJECT = "catalog"
 TABLES, DICTIONARY = "tables", "dictionary"
-_SHORTEST_REASON, _LONGEST_REASON = 10, 500  # characters, as for every decision
 
 
 class UnknownTable(PermanentError):
@@ -25,10 +24,6 @@ class UnknownTable(PermanentError):
 
 class NothingToApprove(PermanentError):
     """The table has no breaking change."""
-
-
-class NoReason(PermanentError):
-    """Whoever reads the audit log later could not tell why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +61,8 @@ def approve(
 ) -> Refreshed:
     """Lets the breaking changes of a table, `cleaned.trees`, happen; `actor` has to be a steward of its dataset.
 
-    The approval is in the audit log before anything changes. Raises UnknownTable, NothingToApprove, NoReason,
-    NotEntitled and the log's errors.
+    The approval is in the audit log before anything changes. Raises UnknownTable, NothingToApprove,
+    NotEntitled, InvalidDecision and the log's errors.
     """
     known = {dataset.name: dataset for dataset in datasets}
     dataset = known.get(table.partition(".")[2])
@@ -78,11 +73,7 @@ def approve(
     held = [change.message for change in reports[table].held]
     if not held:
         raise NothingToApprove(f"nothing of {table} waits for approval")
-    if not _SHORTEST_REASON <= len(reason.strip()) <= _LONGEST_REASON:
-        raise NoReason(f"say why in {_SHORTEST_REASON} to {_LONGEST_REASON} characters")
-    require_steward(dataset.contract, actor, platform.clock.now(), f"approve a schema of {dataset.name}")
-    facts = {"table": table, "changes": held, "reason": reason.strip()}
-    platform.audit.append(actor=actor, account=account, action="approve schema", facts=facts)
+    Desk(platform.audit, dataset.contract, actor, account).approve(table, held, reason)
     return refresh(platform, datasets, frozenset({table}))
 
 

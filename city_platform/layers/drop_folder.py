@@ -50,17 +50,27 @@ def set_aside(platform: Platform, dataset: Dataset, file: Path) -> bool:
 def take(platform: Platform, dataset: Dataset, file: Path) -> Landing:
     """Lands a dropped file and moves it out of the way. A permanent error refuses the file and is raised again.
 
-    Raises FileNotFoundError where another run has taken it.
+    One that was written anew meanwhile stays and waits: nobody has read what it is now. Raises FileNotFoundError where
+    another run has taken it.
     """
+    before = _facts(file)
     try:
         _look_at(file)
         landing = land(platform, dataset, file)
     except PermanentError as error:
-        _refuse(platform, dataset, file, error)
+        if _facts(file) == before:
+            _refuse(platform, dataset, file, error)
         raise
     with suppress(FileNotFoundError):  # another run landed the same bytes, and was first to move it
-        _move(file, LANDED)
+        if _facts(file) == before:
+            _move(file, LANDED)
     return landing
+
+
+def _facts(file: Path) -> tuple[int, int, int]:
+    """What is another one after every write."""
+    facts = file.stat(follow_symlinks=False)
+    return facts.st_ino, facts.st_size, facts.st_mtime_ns
 
 
 def _look_at(file: Path) -> None:

@@ -92,7 +92,7 @@ class LakeEraser:
             except ObjectNotFound as error:
                 if key in self.platform.lake.store.keys(key):  # else it went meanwhile
                     done.unread[key] = f"{type(error).__name__}: {error}"
-            except (CityPlatformError, pa.ArrowException) as error:
+            except (CityPlatformError, pa.ArrowException, OSError) as error:  # Arrow tells damage by any of the two
                 done.unread[key] = f"{type(error).__name__}: {error}"
         return done
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
+from city_platform.contracts.partitions import Granularity
 from city_platform.datasets import Dataset
 from city_platform.governance.decisions import read_decisions
 from city_platform.governance.history import EvaluationHistory
@@ -20,6 +21,7 @@ from city_platform.layers.review import next_steps
 from city_platform.quality.gate import Decisions
 
 LAYER, SUBJECT = "scorecard", "governance"  # the second stands where a dataset's name does
+HOURS = 24  # of a dataset by the hour the newest: a week has more than a weekend could judge again
 EVALUATIONS = 60  # of each partition, the newest: a year of weeks and some
 
 
@@ -33,6 +35,11 @@ def scorecard(platform: Platform, datasets: Sequence[Dataset]) -> Scorecard:
     return scored(platform.clock.now(), states, platform.audit.read().head, decisions.doubts)
 
 
+def weekly(dataset: Dataset, partitions: Sequence[str]) -> Sequence[str]:
+    """Those that the weekly runs evaluate again."""
+    return partitions[-HOURS:] if dataset.contract.partitioning.granularity is Granularity.HOUR else partitions
+
+
 def partition_states(
     platform: Platform,
     dataset: Dataset,
@@ -42,13 +49,14 @@ def partition_states(
 ) -> Sequence[PartitionState]:
     """How those of the partitions stand that were judged, each with so many of its newest evaluations."""
     history, lake = EvaluationHistory(platform.lake.store), platform.lake
-    states = []
+    states, again = [], set(weekly(dataset, partitions))
     for partition in partitions:
         verdict = quality_checked.verdict_of(lake.latest(quality_checked.LAYER, dataset.name, partition))
         standing = gate(platform, dataset, partition, decisions)
         if verdict is not None and standing is not None:
             records = tuple(history.of(dataset.name, partition, evaluations))
-            states.append(PartitionState(verdict, standing, records, next_steps(dataset, partition, standing)))
+            steps = next_steps(dataset, partition, standing)
+            states.append(PartitionState(verdict, standing, records, steps, partition in again))
     return states
 
 

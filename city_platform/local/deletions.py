@@ -48,7 +48,8 @@ class LocalDeletions:
         for path in self._folder.iterdir() if self.kept else ():
             if path.name.startswith(_UNFINISHED):
                 continue
-            with suppress(FileNotFoundError):  # forgotten meanwhile
+            # Forgotten meanwhile; or cut short by a power cut, and then the copy shows what it was about as `extra`.
+            with suppress(FileNotFoundError, ValueError):
                 note = json.loads(path.read_bytes())
                 found.append(Deletion(note["key"], datetime.fromisoformat(note["at"]), path.name))
         return sorted(found, key=lambda one: (one.at, one.id))

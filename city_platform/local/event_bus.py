@@ -18,6 +18,7 @@ _SCHEMA = (
         place INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, source TEXT NOT NULL, detail_type TEXT NOT NULL,
         at TEXT NOT NULL, detail TEXT NOT NULL, published_at TEXT NOT NULL
     )""",
+    "CREATE INDEX IF NOT EXISTS event_published ON event (published_at)",  # each publish asks what is too old
     "CREATE TABLE IF NOT EXISTS subscriber (name TEXT PRIMARY KEY, place INTEGER NOT NULL) WITHOUT ROWID",
 )
 _EVENT = "place, id, source, detail_type, at, detail"

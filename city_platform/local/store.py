@@ -8,11 +8,16 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from city_platform.errors import PermanentError
 from city_platform.lake.zones import zone_of
 from city_platform.local.deletions import LocalDeletions
 from city_platform.ports import ObjectExists, ObjectNotFound, StoredObject, StoreUnavailable
 
 _ATTEMPTS = 100  # at a folder that others remove as it is made
+
+
+class MomentsNotKept(PermanentError):
+    """A file system, as FAT, rounds the moments at which files were written."""
 
 
 class LocalObjectStore:
@@ -52,9 +57,17 @@ class LocalObjectStore:
         self._move(file, key, create_only=False)
 
     def put_copy(self, key: str, file: Path, modified: datetime) -> None:
-        """As `put_file`, of a copy of an object that was written at that moment elsewhere: it says so, too."""
+        """As `put_file`, of a copy of an object that was written at that moment elsewhere: it says so, too.
+
+        Raises MomentsNotKept.
+        """
         at_ns = round(modified.timestamp() * 1_000_000) * 1000
         os.utime(file, ns=(at_ns, at_ns))
+        if _modified(file.stat()) != modified:
+            raise MomentsNotKept(
+                f"the file system of {self._root} does not keep to the microsecond when a file was written, so nobody "
+                "could tell what changed since it was copied: name a folder on another one, as ext4, XFS or APFS"
+            )
         self.put_file(key, file)
 
     def local_path(self, key: str) -> Path:

@@ -69,9 +69,6 @@ class Decisions:
         )
 
 
-UNDECIDED = Decisions()
-
-
 @dataclass(frozen=True, slots=True)
 class Standing:
     """How the gate stands for one version of a partition's data under one ruleset, at one moment.

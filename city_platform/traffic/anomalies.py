@@ -91,8 +91,8 @@ class Detector:
         self._learn(x, hour, distance)
         return score
 
-    def usual(self, time_s: int, deviations: float = 2.0) -> tuple[float, float]:
-        """What this hour usually brings, from and to so many standard deviations of all that was learnt so far.
+    def usual(self, time_s: int) -> tuple[float, float]:
+        """What this hour usually brings, two standard deviations of all that was learnt so far about it.
 
         In the values' unit, for people to read beside a score: the score itself also asks how calm the sensor is.
         Raises ValueError before anything was learnt.
@@ -100,7 +100,7 @@ class Detector:
         if not self._all.count:
             raise ValueError("nothing was learnt yet: observe readings first")
         centre, spread = self._expected(self._hours[_hour(time_s)])
-        bounds = centre - deviations * spread, centre + deviations * spread
+        bounds = centre - 2 * spread, centre + 2 * spread
         low, high = (expm1(one) if self.settings.logarithmic else one for one in bounds)
         return max(low, 0.0), max(high, 0.0)
 

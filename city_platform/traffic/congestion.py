@@ -124,9 +124,6 @@ class ZoneLevel(msgspec.Struct, array_like=True, frozen=True):
         return bool(self.history) and self.history[-1] is not None
 
 
-Zones: TypeAlias = Mapping[str, ZoneLevel]
-
-
 class Congestion(msgspec.Struct, frozen=True):
     """The levels of a bucket's zones after the minute that ends at `judged_ms`: the record `congestion#07`."""
 

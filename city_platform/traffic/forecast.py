@@ -311,12 +311,15 @@ def _drawn(place: Indexes, values: Floats, coarser: Floats, own: Floats) -> tupl
     )
 
 
-def _least_absolute(inputs: Floats, target: Floats, rounds: int = 8) -> Floats:
+_ROUNDS = 8  # after which the line hardly moves
+
+
+def _least_absolute(inputs: Floats, target: Floats) -> Floats:
     """Least absolute error by iteratively reweighted least squares, with a touch of ridge against idle columns."""
     scale = float(np.abs(target).mean()) or 1.0
     weights = np.ones(len(target))
     line: Floats = np.zeros(inputs.shape[1])
-    for _ in range(rounds):
+    for _ in range(_ROUNDS):
         weighted = inputs * weights[:, None]
         square = weighted.T @ inputs
         square[np.diag_indices_from(square)] += 1e-3 * len(target)

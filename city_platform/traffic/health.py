@@ -190,8 +190,8 @@ def read_city(state: TrafficState) -> City | None:
     return msgspec.json.decode(record.body, type=City) if record else None
 
 
-def decode(body: bytes, number: NDArray[np.int32] | None = None) -> HealthOfBucket:
-    """A stored record; for the sensors of these numbers, where they are given: new ones are unheard."""
+def decode(body: bytes) -> HealthOfBucket:
+    """A stored record."""
     stored = msgspec.msgpack.decode(body, type=_Stored)
     data = memoryview(zlib.decompress(stored.columns))
     found, at = {}, 0
@@ -203,8 +203,13 @@ def decode(body: bytes, number: NDArray[np.int32] | None = None) -> HealthOfBuck
         if field.name in _TIMES:
             column = np.where(column == -1, 0, stored.judged_ms - column)
         found[field.name], at = column, end
-    sensors = Sensors(**found)
-    return HealthOfBucket(stored.judged_ms, stored.zones, sensors if number is None else _aligned(sensors, number))
+    return HealthOfBucket(stored.judged_ms, stored.zones, Sensors(**found))
+
+
+def of_registry(stored: HealthOfBucket, zones: Sequence[str], number: NDArray[np.int32]) -> HealthOfBucket:
+    """The same of a registry's zones and sensors, in its order: of what has come since, nothing is known."""
+    covered = {zone: stored.zones.get(zone, ZoneCoverage()) for zone in zones}
+    return HealthOfBucket(stored.judged_ms, covered, _aligned(stored.sensors, number))
 
 
 def judge(

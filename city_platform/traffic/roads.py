@@ -78,8 +78,8 @@ class Roads:
         return longitude, latitude
 
 
-def generate_roads(registry: Registry, seed: int = SEED) -> Roads:
-    """The roads of a registry: the same ones for the same registry and seed, everywhere."""
+def generate_roads(registry: Registry) -> Roads:
+    """The roads of a registry: the same ones for the same registry, everywhere."""
     zones = len(registry.zones)
     columns = max(1, round(sqrt(zones * 1.25)))
     rows = ceil(zones / columns)
@@ -87,7 +87,7 @@ def generate_roads(registry: Registry, seed: int = SEED) -> Roads:
     column, row = place % columns, place // columns
     width, height = (EAST - WEST) / columns, (NORTH - SOUTH) / rows
     start, end = _neighbours(zones, columns)
-    draw = np.random.Generator(np.random.PCG64(seed))
+    draw = np.random.Generator(np.random.PCG64(SEED))
     posted = draw.choice(np.array(_POSTED_KMH, dtype=np.int32), len(start), p=_POSTED_SHARES)
     lanes = draw.choice(np.arange(1, 4, dtype=np.int32), len(start), p=_LANES_SHARES)
     east_m = width * _METRES_PER_DEGREE * np.cos(np.radians((SOUTH + NORTH) / 2))

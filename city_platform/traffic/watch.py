@@ -280,7 +280,7 @@ class Watch:
             held = self._held[part.bucket] = _Held(
                 (levels.version if levels else 0, well.version if well else 0),
                 congestion.decode(levels.body) if levels else None,
-                health.decode(well.body, part.number) if well else None,
+                health.of_registry(health.decode(well.body), part.zones, part.number) if well else None,
             )
         return held
 

@@ -1,6 +1,8 @@
 """The page of incidents for everybody: no login, no personal data, places no finer than 100 m, new ones by itself."""
 
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from city_platform.incidents.repository import Counted, NotCountedYet
 from city_platform.local.incidents import SqliteIncidentRepository
 from tests.api import Town, town
 from tests.integration.test_api_form import accessible
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture
@@ -81,6 +84,28 @@ def test_the_page_is_made_once_for_all_who_ask_within_some_seconds(here: Town, m
             assert here.client.get(address).status_code == 200
         assert len(times) == expected
         here.clock.time += timedelta(seconds=5)
+
+
+def test_who_asks_while_the_page_is_made_gets_the_one_before(here: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that answers slowly would else hold every thread that serves requests."""
+    before = here.client.get("/dashboard").text
+    here.clock.time += timedelta(seconds=5)
+    counted, asked, go_on = SqliteIncidentRepository.counts, threading.Event(), threading.Event()
+
+    def slow(repository: SqliteIncidentRepository) -> Counted:
+        asked.set()
+        assert go_on.wait(PATIENCE_S)
+        return counted(repository)
+
+    monkeypatch.setattr(SqliteIncidentRepository, "counts", slow)
+    with ThreadPoolExecutor() as others:
+        first = others.submit(here.client.get, "/dashboard")
+        assert asked.wait(PATIENCE_S)
+        try:
+            assert here.client.get("/dashboard").text == before
+        finally:
+            go_on.set()
+        assert first.result().text != before
 
 
 def test_the_page_holds_still_for_who_wants_it(here: Town) -> None:

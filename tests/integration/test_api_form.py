@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,15 @@ def test_a_report_is_sent_through_the_form(here: Town) -> None:
     assert "Lamp &lt;3 is out" in thanks.text
     assert (made["district"], made["attributes"], made["channel"]) == ("mount-pleasant", {"fault": "out"}, "web")
     assert "style-src 'sha256-" in thanks.headers["content-security-policy"]
+
+
+def test_the_thanks_outlast_the_category(here: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = {"category": "other", "title": "A thing in the street", "address": "1 Main Street"}
+    done = here.client.post("/report", data=sent, follow_redirects=False).headers["location"]
+    service = here.app.state.desk.service
+    without = {code: one for code, one in service.reference.categories.items() if code != "other"}
+    monkeypatch.setattr(service, "reference", replace(service.reference, categories=without))
+    assert "A thing in the street" in here.client.get(done).text
 
 
 def test_everything_that_is_wrong_stands_beside_its_field_and_nothing_typed_is_lost(here: Town) -> None:

@@ -72,6 +72,10 @@ def test_a_picture_is_kept_without_what_was_hidden_in_it(here: Town, form: str, 
     assert here.client.post(f"{media['url']}/approval", headers=citizen).status_code == 403
     assert here.client.post(f"{media['url']}/approval", headers=officer).status_code == 200
     assert here.client.get(media["url"]).content == kept.content
+    store = here.app.state.desk.store
+    for key in list(store.keys("incidents/media/")):
+        store.delete(key)  # as an erasure does, while somebody still holds the incident as it was
+    assert here.client.get(media["url"]).status_code == 404
 
 
 def test_only_reporter_and_staff_add_pictures_and_no_more_than_three(here: Town) -> None:

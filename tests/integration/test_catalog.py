@@ -21,6 +21,7 @@ from city_platform.catalog.types import catalog_type
 from city_platform.catalog.views import KEY
 from city_platform.cli.app import app
 from city_platform.datasets import Dataset
+from city_platform.governance.decisions import InvalidDecision
 from city_platform.governance.roles import NotEntitled
 from city_platform.layers import catalog, freshness, landing
 from city_platform.layers.platform import Platform
@@ -89,10 +90,12 @@ def test_another_type_waits_until_a_steward_approves(lake: Platform, trees: Data
         )
 
     assert height() == "decimal(6,2)"
-    with pytest.raises(catalog.NoReason):
-        catalog.approve(lake, [changed], "cleaned.trees", actor="parks-steward", account="me", reason=" so ")
+    for wrong in (" so ", "kim@example.org asked for it"):  # it stays in the log for ever
+        with pytest.raises(InvalidDecision):
+            catalog.approve(lake, [changed], "cleaned.trees", actor="parks-steward", account="me", reason=wrong)
     with pytest.raises(NotEntitled):
         catalog.approve(lake, [changed], "cleaned.trees", actor="anybody", account="me", reason="it was time")
+    assert lake.audit.read().entries[-1].action == "refused"
     assert height() == "decimal(6,2)"
     found = catalog.approve(lake, [changed], "cleaned.trees", actor="parks-steward", account="me", reason="it was time")
     assert height() == "double"
@@ -102,6 +105,7 @@ def test_another_type_waits_until_a_steward_approves(lake: Platform, trees: Data
     assert second.changes == ("Height was decimal(6,2) and is double, approved",)
     entry = lake.audit.read().entries[-1]
     assert (entry.action, entry.actor, entry.facts["table"]) == ("approve schema", "parks-steward", "cleaned.trees")
+    assert entry.facts["dataset"] == "trees"  # `audit show --dataset` finds it
     with pytest.raises(catalog.NothingToApprove):
         catalog.approve(lake, [changed], "cleaned.trees", actor="parks-steward", account="me", reason="once more")
     with pytest.raises(catalog.UnknownTable, match=r"curated\.trees"):

@@ -201,3 +201,14 @@ def test_changes_that_want_approval_are_asked_for(folder: Path, monkeypatch: pyt
     assert "stays as it is" in output
     assert call(folder, "up", *BY_PEOPLE, environment="prod", says="y\ny\n")[0] == 0
     assert standing() == {"city-platform-prod-rights", "city-platform-prod-bootstrap"}
+
+
+def test_a_smoke_test_that_may_not_ask_aws_says_so(folder: Path) -> None:
+    exported = {"IncidentApiUrl": "http://127.0.0.1:1", "DagsterClusterName": "gone"}  # nobody listens, no such cluster
+    outputs = {
+        name: {"Value": value, "Export": {"Name": f"city-platform-dev-{name}"}} for name, value in exported.items()
+    }
+    body = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}, "Outputs": outputs}
+    boto3.client("cloudformation").create_stack(StackName="x", TemplateBody=json.dumps(body))
+    code, output = call(folder, "smoke")
+    assert (code, "AWS refused gone: ClusterNotFoundException" in output) == (3, True), output

@@ -1,15 +1,19 @@
 """What people and other systems put into the drop folder, and what may be wrong with it."""
 
 import os
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 
 from assets.landing import landing_job, landing_requests
 from city_platform.datasets import Dataset
+from city_platform.errors import PermanentError
 from city_platform.layers import drop_folder
+from city_platform.layers.landing import Landing
 from city_platform.layers.platform import Platform
 from resources.platform import PlatformResource
 from schedules.ingestion import ingestion_schedule
@@ -92,6 +96,37 @@ def test_two_runs_over_one_file_are_one(platform: Platform, trees: Dataset, drop
     with pytest.raises(FileNotFoundError):
         drop_folder.take(platform, trees, file)
     assert (drop / "landed" / "trees.csv").read_bytes() == copy
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_what_was_written_anew_while_it_landed_waits_for_its_turn(
+    platform: Platform, trees: Dataset, drop: Path, monkeypatch: pytest.MonkeyPatch, *, good: bool
+) -> None:
+    file, land = dropped(drop, "trees.csv"), drop_folder.land
+    if not good:
+        file.write_bytes(b"\x00\x01 no trees")
+
+    def beside(*given: Any) -> Landing:
+        try:
+            return land(*given)
+        finally:
+            trees_csv(file, good_trees(2023))
+
+    monkeypatch.setattr(drop_folder, "land", beside)
+    with nullcontext() if good else pytest.raises(PermanentError):
+        drop_folder.take(platform, trees, file)
+    monkeypatch.undo()
+    assert file.exists()
+    assert "2023" in drop_folder.take(platform, trees, file).partitions
+
+
+def test_a_file_that_is_taken_while_others_are_asked_for_keeps_none_out(
+    platform: Platform, trees: Dataset, drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, there = dropped(drop, "a.csv"), dropped(drop, "b.csv")
+    gone.unlink()
+    monkeypatch.setattr(drop_folder, "waiting", lambda *_: iter([(trees, gone), (trees, there)]))
+    assert ["b.csv" in run for run in asked_for(platform, drop, trees)] == [True]
 
 
 def test_what_could_not_land_is_asked_for_again_the_next_day(

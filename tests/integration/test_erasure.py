@@ -15,7 +15,7 @@ from city_platform.cli.app import app
 from city_platform.datasets import Dataset, load_dataset
 from city_platform.deployment.erasure import open_erasers
 from city_platform.deployment.replica import REPLICA, open_replica, open_replicator
-from city_platform.incidents.erasure import NobodyNamed, Person, pattern_of
+from city_platform.incidents.erasure import Found, NobodyNamed, Person, pattern_of
 from city_platform.incidents.model import PICTURES, Status
 from city_platform.lake.lake import Lake
 from city_platform.layers import encrypted, open_incidents, profile, questions
@@ -231,7 +231,7 @@ def test_the_command_looks_first_and_leaves_no_trace_on_this_machine_but_its_own
     assert JO.subject.encode() in b"".join(plain_files(place.home / "incidents"))
     assert command(place.home, *names, *STEWARD, "--confirm", "0" * 12)[0] == 2
     code, refused = command(place.home, *names, "--actor", "somebody", "--reason", "Request 17")
-    assert code == 3
+    assert code == 2
     words = "somebody may not have a person erased who reported incidents; only service-desk-steward may."
     assert refused["error"] == f"{words} Nothing was changed."
     for telling in (f"{ADDRESS} asked for it", f"by phone from 604-555-0188, {JO.subject}", f"asked by {JO.subject}"):
@@ -264,3 +264,22 @@ def test_a_name_is_found_as_a_whole_word() -> None:
     named = pattern_of({"user-1", "jo@city.example"})
     assert all(named.search(text) for text in ('{"S":"user-1"}', "mail Jo@City.Example.", "user-1,x"))
     assert not any(named.search(text) for text in ("user-12", "banjo@city.example", "a.user-1", "jo@city.examples"))
+
+
+def test_an_address_is_found_as_it_was_typed_and_folded() -> None:
+    named = pattern_of(Found(Person(email=" Weiß@city.example"), "note", (), frozenset()).names())
+    assert all(named.search(text) for text in ("weiß@city.example", "WEISS@city.example", "Weiß@City.Example"))
+
+
+def test_what_is_damaged_is_named_and_keeps_nobody_from_looking_on(
+    lived_in: tuple[Place, tuple[str, str, str, str]],
+) -> None:
+    place, _ = lived_in
+    key = place.platform.lake.require("cleaned", "incidents", NOW.date().isoformat()).files[0].key
+    file = place.platform.lake.store.local_path(key)
+    data = bytearray(file.read_bytes())
+    data[4:60] = b"\xff" * 56  # a page; what the file says of itself at its end is as it was
+    file.write_bytes(bytes(data))
+    looked = place.erasers()[1].search(pattern_of([place.town.path.processor.pseudonym(JO.subject)]))
+    assert list(looked.unread) == [key]
+    assert any(found.startswith("raw/") for found in looked.found)

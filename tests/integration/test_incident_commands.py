@@ -1,6 +1,7 @@
 """The incident path from the command line, and the notifiers beneath its alerts."""
 
 import json
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from city_platform.aws.notifier import SnsNotifier
 from city_platform.cli.app import app
 from city_platform.deployment.incidents import open_incident_service
 from city_platform.functions import incident_deadlines
-from city_platform.incidents.model import PICTURES, Contact, Resolution, Severity, Status
+from city_platform.incidents.model import INCOMING, PICTURES, Contact, Resolution, Severity, Status
 from city_platform.incidents.repository import Listing, Pattern
 from city_platform.incidents.roles import ANONYMOUS
 from city_platform.local.clock import SystemClock
@@ -27,7 +28,7 @@ from tests.incident_stream import Town, following, notifications, record, with_p
 from tests.incidents import ADMIN, CITIZEN, OFFICER, OTHER, incident, report
 from tests.town import StandingClock
 
-NOTHING_OVERDUE = {"rejected": 0, "anonymised": 0, "removed": 0}
+NOTHING_OVERDUE = {"rejected": 0, "anonymised": 0, "removed": 0, "uploads": 0}
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +93,11 @@ def test_what_was_closed_long_ago_loses_its_reporter_and_then_leaves_the_store(
         town.lake.store.put(f"{PICTURES}/{one}/1.jpg", b"pixels")
     town.clock.time = today - timedelta(days=700)
     service.transition(opened, Status.REOPENED, OFFICER)
-    done = {"records": 15, "rows_exported": 15, "rejected": 0, "anonymised": 1, "removed": 1}
+    for name, days in (("left", 2), ("fresh", 0)):
+        town.lake.store.put(f"{INCOMING}/{recent}/{name}", b"pixels")
+        at = (today - timedelta(days=days)).timestamp()
+        os.utime(town.lake.store.local_path(f"{INCOMING}/{recent}/{name}"), (at, at))
+    done = {"records": 15, "rows_exported": 15, "rejected": 0, "anonymised": 1, "removed": 1, "uploads": 1}
     assert command(home, "process", "--once") == (0, done)
     assert command(home, "process", "--once") == (0, {"records": 0, "rows_exported": 0, **NOTHING_OVERDUE})
 
@@ -104,6 +109,7 @@ def test_what_was_closed_long_ago_loses_its_reporter_and_then_leaves_the_store(
     ]
     assert town.store.get(older) is None
     assert (town.store.history(older), town.store.sealed_contact(older)) == ([], None)
+    assert list(town.lake.store.keys(f"{INCOMING}/")) == [f"{INCOMING}/{recent}/fresh"]
     assert list(town.lake.store.keys(f"{PICTURES}/")) == [f"{PICTURES}/{old}/1.jpg"]
     assert town.store.sealed_contact(old) is None
     assert [entry.actor for entry in town.store.history(old)] == [None, None, "officer-1", "system"]

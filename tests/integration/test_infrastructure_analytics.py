@@ -19,9 +19,9 @@ from city_platform.catalog.describe import LAYERS
 from city_platform.catalog.types import catalog_type
 from city_platform.cli.app import app
 from city_platform.datasets import Dataset, load_dataset
-from city_platform.deployment.analytics.cloudformation import Resource, as_yaml
 from city_platform.deployment.analytics.databrew import databrew
 from city_platform.deployment.analytics.tables import catalog_table, table
+from city_platform.deployment.cloudformation import Resource, as_yaml
 from city_platform.layers import freshness, landing
 from city_platform.layers.platform import Platform
 from city_platform.ports import CatalogColumn, CatalogTable

@@ -84,13 +84,14 @@ def ticking(town: dg.RepositoryDefinition, home: Path) -> Iterator[Tick]:
     with dg.instance_for_test() as instance:
 
         def tick(name: str, at: datetime) -> tuple[list[dg.RunRequest], str | None]:
-            context = dg.build_schedule_context(
+            # Left open it would leave its instance's storage to all later tests.
+            with dg.build_schedule_context(
                 instance,
                 scheduled_execution_time=at,
                 repository_def=town,
                 resources={"platform": PlatformResource(home=str(home))},
-            )
-            found = town.get_schedule_def(name).evaluate_tick(context)
+            ) as context:
+                found = town.get_schedule_def(name).evaluate_tick(context)
             return list(found.run_requests or []), found.skip_message
 
         yield tick

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from city_platform.deployment.analytics.cloudformation import (
+from city_platform.deployment.cloudformation import (
     Function,
     Resource,
     as_yaml,

@@ -1,18 +1,23 @@
 """What all commands share: quick help, whole names, lines that stay lines in a pipe, and errors that say what to do."""
 
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
 from city_platform.cli.app import app
 from city_platform.cli.session import REFUSED, Session
 from city_platform.cli.table import ShownTable
+from tests.commands import check
 
 NAME = "completeness_of_a_column_with_a_long_name"
 
@@ -22,6 +27,24 @@ def test_help_waits_for_no_engine() -> None:
     code = f"import sys, city_platform.cli.app; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_every_command_has_an_example_that_is_one_and_every_option_says_what_it_does() -> None:
+    def walk(command: Any, path: str) -> Iterator[tuple[str, Any]]:
+        for name, one in getattr(command, "commands", {}).items():
+            yield from walk(one, f"{path} {name}")
+        if not hasattr(command, "commands"):
+            yield path, command
+
+    commands = dict(walk(typer.main.get_command(app), "city-platform"))
+    assert len(commands) > 70
+    assert [(path, one.name) for path, command in commands.items() for one in command.params if not one.help] == []
+    for path, command in commands.items():
+        examples = re.findall(r"(?:[A-Z_]+=\S+ )?city-platform [^\n]+", command.epilog or "")
+        assert examples, path
+        assert any(path in example for example in examples), path
+        for example in examples:
+            check(example)
 
 
 def test_a_long_name_is_broken_and_never_cut() -> None:

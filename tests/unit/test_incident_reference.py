@@ -82,3 +82,6 @@ def test_real_boundaries_decide_where_they_are_given(tmp_path: Path) -> None:
     config.write_text(yaml.safe_dump(document | {"regions": {"some": "Some"}, "colour": "red"}))
     with pytest.raises(BadReference, match="colour"):
         load_reference(config)
+    config.write_bytes("name: Bœrne".encode("latin-1", "replace") + b"\xfc")
+    with pytest.raises(BadReference, match=r"town\.yaml: .*utf-8"):
+        load_reference(config)

@@ -4,7 +4,9 @@ import re
 from collections import defaultdict
 
 import pytest
+import yaml
 
+from city_platform.deployment.cloudformation import IDENTITY
 from city_platform.infrastructure.registry import schema
 from tests.conftest import ROOT
 from tests.rights import stacks_of
@@ -51,6 +53,13 @@ def test_no_two_stacks_export_the_same_name() -> None:
             for name in stack.exports:
                 exporters[name].add(each.name)
     assert {name: by for name, by in exporters.items() if len(by) > 1 and "replica" not in by} == {}
+
+
+def test_the_names_of_all_stacks_are_made_of_the_same_two_words() -> None:
+    wanted = yaml.safe_load(IDENTITY)["Parameters"]
+    for each in templates():
+        given = {name: each.body["Parameters"][name] for name in wanted}
+        assert {name: {key: one[key] for key in wanted[name]} for name, one in given.items()} == wanted, each.name
 
 
 # What a stack may be called at most: of projects the longest that rights.yaml and AWS IoT's names allow.

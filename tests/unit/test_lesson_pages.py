@@ -51,6 +51,7 @@ def test_a_page_is_read() -> None:
         ("# Count", "Count", "trees.md:1:1: begins otherwise"),
         ("For gardeners, 5 minutes.", "For gardeners.", "trees.md:1:1: begins otherwise"),
         ("**2.**", "**3.**", "trees.md:15:1: question 2 has the number 3"),
+        ("**1.**", "**2.**", "trees.md:7:1: question 1 has the number 2"),  # its text goes on in the next line
         ("<!-- answer\nstatus", "<!-- status", "trees.md:7:1: a question without a way"),
         ("kinds\n-->\n", "", "trees.md:15:1: a question without a way"),
         ("trees | length(@)", "trees | length(", "trees.md:10:1: "),

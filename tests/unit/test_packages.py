@@ -1,5 +1,6 @@
 """Packages of functions hold what the handlers import and nothing else, and are the same bytes each time."""
 
+import hashlib
 import zipfile
 from pathlib import Path
 
@@ -147,6 +148,27 @@ def test_the_same_files_are_the_same_bytes_and_leftovers_stay_out(tmp_path: Path
     assert zipfile.ZipFile(made[0].file).namelist() == sorted(kept)
     assert made[0].sha256 == made[1].sha256
     assert made[0].file.read_bytes() == made[1].file.read_bytes()
+
+
+def test_whoever_dies_over_a_package_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out.zip"
+    write(folder, a="1", b="2")
+    before = zipped(folder, out, [])
+    written: list[str] = []
+
+    def dies(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, data: bytes) -> None:
+        written.append(entry.filename)
+        if len(written) > 1:
+            raise KeyboardInterrupt
+        original(archive, entry, data)
+
+    original = zipfile.ZipFile.writestr
+    monkeypatch.setattr(zipfile.ZipFile, "writestr", dies)
+    with pytest.raises(KeyboardInterrupt):
+        zipped(folder, out, [])
+    monkeypatch.undo()
+    assert hashlib.sha256(out.read_bytes()).hexdigest() == before.sha256
+    assert zipped(folder, out, []).sha256 == before.sha256
 
 
 def test_a_package_that_lambda_would_refuse_names_what_is_large(

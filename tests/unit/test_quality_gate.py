@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from city_platform.errors import PermanentError
-from city_platform.quality.gate import UNDECIDED, Decisions, GateClosed, Rejection, Standing, standing
+from city_platform.quality.gate import Decisions, GateClosed, Rejection, Standing, standing
 from city_platform.quality.gate import admit as admit_standing
 from city_platform.quality.results import Outcome
 from city_platform.quality.verdict import UnreadableVerdict, Verdict
@@ -18,7 +18,7 @@ ASKED: dict[str, Any] = {
     "partition": "2024",
     "data_version": "v1",
     "ruleset_hash": "r1",
-    "decisions": UNDECIDED,
+    "decisions": Decisions(),
     "now": NOW,
 }
 REJECTION = Rejection(2, "business_licences", "2024", "v1", "the extract is of a test system", "open-data-steward", NOW)

@@ -1,5 +1,6 @@
 """A copy of a lake is what it should be after any history, and at every moment a lake that a reader can work with."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -29,7 +30,7 @@ from city_platform.lake.replica import (
 from city_platform.lake.replication import NotItsCopy, Replicated, remove_extra, replicate, restore
 from city_platform.lake.zones import Zone
 from city_platform.local.clock import SystemClock
-from city_platform.local.store import LocalObjectStore
+from city_platform.local.store import LocalObjectStore, MomentsNotKept
 
 DATASET, PARTITION = "trees", "2024"
 LAYERS = ("raw", "curated")
@@ -258,6 +259,16 @@ def test_a_file_that_is_not_what_its_manifest_says_is_not_copied(town: Town) -> 
     assert town.there.latest("raw", DATASET, PARTITION) is None
 
 
+def test_a_file_that_was_damaged_later_does_not_go_over_its_good_copy(town: Town) -> None:
+    manifest = town.publish(0)
+    town.replicate()
+    key = manifest.files[0].key
+    good = town.copy.get(key)
+    town.store.local_path(key).write_bytes(b"x" * len(good))
+    assert town.replicate().damaged == [key]
+    assert town.copy.get(key) == good
+
+
 def test_bytes_that_changed_in_the_copy_are_found_in_the_sample(town: Town) -> None:
     manifest = town.publish(0)
     town.replicate()
@@ -323,6 +334,29 @@ def test_a_copy_is_private(town: Town) -> None:
     root = town.copy.local_path(town.there.require("raw", DATASET, PARTITION).files[0].key).parents[5]
     for path in (*(root / "objects").rglob("*"), *(root.parent / "lake" / "deleted").rglob("*")):
         assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600)
+
+
+def test_a_copy_on_a_file_system_that_rounds_moments_is_refused(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    town.note(0)
+    exact = os.utime
+    monkeypatch.setattr(os, "utime", lambda file, ns: exact(file, ns=(ns[0] // 2**31 * 2**31, ns[1] // 2**31 * 2**31)))
+    with pytest.raises(MomentsNotKept, match="copy does not keep"):
+        town.replicate()
+    assert contents(town.copy) == {}
+
+
+def test_a_note_of_a_deletion_that_a_power_cut_emptied_keeps_nothing_else_back(town: Town, tmp_path: Path) -> None:
+    town.note(0)
+    town.replicate()
+    town.forget(0)
+    (noted,) = town.store.deletions.pending()
+    town.note(1)
+    (place,) = tmp_path.glob(f"**/deleted/{noted.id}")
+    place.write_bytes(b"")
+    assert town.replicate().copied == 1
+    assert [(one.key, one.kind, one.since) for one in town.compare().differences] == [
+        ("notices/0.json", Kind.EXTRA, None)
+    ]
 
 
 def test_a_deletion_that_did_not_happen_is_forgotten_after_a_day(town: Town) -> None:

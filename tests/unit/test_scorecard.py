@@ -8,12 +8,14 @@ from city_platform.governance.audit import Head
 from city_platform.governance.history import EvaluationRecord
 from city_platform.governance.scorecard import PartitionState, Scorecard, scorecard
 from city_platform.governance.scorecard_page import html, markdown
-from city_platform.quality.gate import UNDECIDED, Decisions, standing
+from city_platform.quality.gate import Decisions, standing
 from city_platform.quality.results import Outcome, RuleResult
 from tests.verdicts import NOW, RESULT, VERDICT, WAIVER
 
 FAIL = replace(RESULT, outcome=Outcome.FAIL, rows_failed=5)
 OTHER = replace(RESULT, rule_id="row_count", rows_failed=None)
+
+UNDECIDED = Decisions()
 
 
 def state(
@@ -57,7 +59,7 @@ def state(
 def card(at: datetime = NOW) -> Scorecard:
     waiver = replace(WAIVER, partition="2023", rules=("completeness_status",))
     states = [
-        state("2024", (FAIL, OTHER), UNDECIDED, 30),
+        state("2024", (FAIL, OTHER), Decisions(), 30),
         state("2023", (FAIL, OTHER), Decisions((waiver,)), 20),
         state("2022", (RESULT, OTHER)),
     ]
@@ -110,3 +112,9 @@ def test_an_empty_lake_has_a_scorecard() -> None:
     empty = scorecard(NOW, [], Head(0, "0" * 64), ())
     assert "0 partitions" in markdown(empty, "America/Vancouver")
     assert "<svg" in html(empty, "America/Vancouver")
+
+
+def test_what_no_weekly_run_evaluates_has_not_missed_one() -> None:
+    later = NOW + timedelta(days=9)
+    hours = [replace(state("2024", (RESULT,)), weekly=one) for one in (True, False)]
+    assert scorecard(later, hours, Head(0, "0" * 64), ()).stale == hours[:1]

@@ -23,6 +23,7 @@ from city_platform.traffic.health import (
     decode,
     encode,
     judge,
+    of_registry,
     tell,
     to_tell,
     unheard,
@@ -242,7 +243,7 @@ def test_a_record_is_read_as_it_was_written(data: st.DataObject, count: int) -> 
         values = data.draw(st.lists(COLUMN[empty.dtype], min_size=count, max_size=count, unique=unique))
         columns[name] = np.array(sorted(values) if unique else values, dtype=empty.dtype)
     health = HealthOfBucket(T0, {"z-1": ZoneCoverage(1, 2, 3, True, 5, True, 7)}, Sensors(**columns))
-    again = decode(encode(health), columns["number"])
+    again = decode(encode(health))
     assert (again.judged_ms, again.zones) == (health.judged_ms, health.zones)
     for name, column in columns.items():
         stored = getattr(again.sensors, name)
@@ -252,8 +253,11 @@ def test_a_record_is_read_as_it_was_written(data: st.DataObject, count: int) -> 
 def test_a_record_follows_its_sensors_when_the_registry_changes() -> None:
     sensors = many(5, 2)
     sensors.last[:] = T0 + np.arange(5)
-    record = encode(HealthOfBucket(T0 + 9, {}, sensors))
-    found = decode(record, np.array([9, 1, 3], dtype=np.int32)).sensors
+    zones = {"z-1": ZoneCoverage(silent=1), "z-2": ZoneCoverage(silent=2)}
+    record = decode(encode(HealthOfBucket(T0 + 9, zones, sensors)))
+    now = of_registry(record, ["z-3", "z-2"], np.array([9, 1, 3], dtype=np.int32))
+    assert list(now.zones.items()) == [("z-3", ZoneCoverage()), ("z-2", ZoneCoverage(silent=2))]
+    found = now.sensors
     assert found.number.tolist() == [9, 1, 3]
     assert [HEALTHS[code] for code in found.health] == [Health.UNHEARD, Health.SILENT, Health.OK]
     assert found.last.tolist() == [0, T0 + 1, T0 + 3]

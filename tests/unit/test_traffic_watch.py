@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 from city_platform.errors import TransientError
 from city_platform.events import InvalidEvent
 from city_platform.ports import BusEvent, EventBusRefused
-from city_platform.traffic import congestion
+from city_platform.traffic import congestion, health
 from city_platform.traffic.congestion import Level
 from city_platform.traffic.events import TYPES as TRAFFIC
 from city_platform.traffic.events import (
@@ -32,7 +32,7 @@ from city_platform.traffic.events import (
 from city_platform.traffic.health import Health
 from city_platform.traffic.registry import generate
 from city_platform.traffic.relay import EventsRefused, relay
-from city_platform.traffic.state import Event, Record, bucket
+from city_platform.traffic.state import BUCKETS, Event, Record, bucket
 from city_platform.traffic.stream import shard_of
 from city_platform.traffic.watch import EVENTS_AT_ONCE, MOST_BEHIND, InvalidRecord
 from tests.traffic import Crash, Faults, MemoryState
@@ -324,3 +324,18 @@ def test_a_bucket_that_a_rival_judged_meanwhile_is_not_judged_again() -> None:
     watch = watching(mine, clock)
     assert watch.evaluate().conflicts == 1
     assert outcome(state) == expected(0)
+
+
+@pytest.mark.parametrize("zones", [3, 64])
+def test_a_watcher_goes_on_when_the_registry_has_changed(zones: int) -> None:
+    """Zones came or went while minutes were judged, and nobody judged them anew."""
+    state, clock = MemoryState(), Clock(due(0))
+    fill(state, 0)
+    watching(state, clock).evaluate()
+    grown = generate(seed=11, sensors=10 * zones, zones=zones)
+    fill(state, 1, registry=grown)
+    clock.now_ms = due(1)
+    assert watching(state, clock, grown).evaluate().minutes == 1
+    judged = [record for number in range(BUCKETS) if (record := state.record(health.record_key(number)))]
+    now = [one for one in map(health.decode, (record.body for record in judged)) if one.judged_ms == end_of(1)]
+    assert sorted(zone for one in now for zone in one.zones) == sorted(grown.zones)

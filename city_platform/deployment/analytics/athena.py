@@ -20,8 +20,8 @@ from city_platform.catalog.describe import partition_key
 from city_platform.contracts.curated import RELATION
 from city_platform.contracts.model import Classification
 from city_platform.datasets import Dataset
-from city_platform.deployment.analytics.cloudformation import Resource, logical_name, ref, sub
 from city_platform.deployment.analytics.tables import layer_schema
+from city_platform.deployment.cloudformation import Resource, logical_name, ref, sub
 from city_platform.engines.dialect import DuckDBDialect
 from city_platform.errors import Finding, InvalidDefinition
 

@@ -14,7 +14,8 @@ logs      a group each job, or DataBrew makes it without retention        /aws-g
 from typing import Any
 
 from city_platform.datasets import Dataset
-from city_platform.deployment.analytics.cloudformation import (
+from city_platform.deployment.analytics.tables import BUCKETS
+from city_platform.deployment.cloudformation import (
     Function,
     Resource,
     attribute,
@@ -24,7 +25,6 @@ from city_platform.deployment.analytics.cloudformation import (
     sub,
     tags,
 )
-from city_platform.deployment.analytics.tables import BUCKETS
 from city_platform.lake.zones import Zone, zone_of
 
 OUTPUTS = "databrew"  # the folder of what jobs write, in the transform bucket: as personal as the file

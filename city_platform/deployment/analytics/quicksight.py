@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from city_platform.deployment.analytics.athena import Query
-from city_platform.deployment.analytics.cloudformation import (
+from city_platform.deployment.cloudformation import (
     NO_VALUE,
     Function,
     Resource,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from city_platform.datasets import Dataset
-from city_platform.deployment.analytics.cloudformation import Resource, logical_name, ref, sub, tag_map
+from city_platform.deployment.cloudformation import Resource, logical_name, ref, sub, tag_map
 from city_platform.quality.model import Item, Ruleset, leaves
 from city_platform.quality.printer import print_rule, print_ruleset
 from city_platform.quality.references import COMPARING

@@ -14,7 +14,7 @@ from city_platform.catalog.crawler import declared_table
 from city_platform.catalog.describe import LAYERS, described_columns
 from city_platform.contracts.curated import summary_columns
 from city_platform.datasets import Dataset
-from city_platform.deployment.analytics.cloudformation import Resource, imported, logical_name, ref, sub
+from city_platform.deployment.cloudformation import Resource, imported, logical_name, ref, sub
 from city_platform.lake.zones import Zone, zone_of
 from city_platform.layers.quality_checked import REGISTER_SCHEMA
 from city_platform.ports import CatalogTable

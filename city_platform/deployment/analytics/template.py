@@ -16,11 +16,11 @@ from city_platform.deployment.analytics.athena import (
     named_query,
     questions,
 )
-from city_platform.deployment.analytics.cloudformation import Resource, as_yaml
 from city_platform.deployment.analytics.databrew import databrew
 from city_platform.deployment.analytics.quicksight import quicksight
 from city_platform.deployment.analytics.rulesets import rulesets
 from city_platform.deployment.analytics.tables import databases, table
+from city_platform.deployment.cloudformation import Resource, as_yaml
 from city_platform.errors import PermanentError
 
 MARKER = "  # Generated from the datasets' folders; everything below is written by `city-platform datasets template`."

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from textwrap import indent
 
+from city_platform.deployment.cloudformation import IDENTITY
 from city_platform.deployment.monitoring import dashboards
 from city_platform.deployment.monitoring.widgets import Board
 from city_platform.governance.metrics import DATA, RUNS
@@ -21,13 +22,8 @@ Description: >-
   because what would tell of a failure may be what failed. Alarms on functions, tables and queues are those stacks' own.
   Needs foundation, incidents, iot-analytics-system, analytics and dagster.
 
-Parameters:
-  Environment:
-    Type: String
-    AllowedValues: [dev, staging, prod]
-  Project:
-    Type: String
-    Default: city-platform
+"""
+_LIMITS = """\
   RunSecondsLimit:
     Type: Number
     Description: How long a run may take before somebody is told.
@@ -166,7 +162,7 @@ _BOARDS: Mapping[str, tuple[str, Board, Mapping[str, str]]] = {
 def template() -> str:
     """The whole text."""
     made = "".join([*_of_runs(), *_of_data(), *_of_buckets(), *_of_boards()])
-    return f"{_HEAD}{made}Outputs:\n" + "".join(_OUTPUT.format(name=name) for name in _BOARDS)
+    return f"{_HEAD}{IDENTITY}{_LIMITS}{made}Outputs:\n" + "".join(_OUTPUT.format(name=name) for name in _BOARDS)
 
 
 def _of_runs() -> Iterator[str]:

@@ -59,12 +59,10 @@ class Board:
         common = {"title": title, "region": "${AWS::Region}", "view": "timeSeries", "period": period, "stat": stat}
         self._add("metric", width, HEIGHT, common | more | {"metrics": list(lines)})
 
-    def answer(self, title: str, groups: Sequence[str], *query: str, width: int = 8) -> None:
+    def answer(self, title: str, groups: Sequence[str], *query: str) -> None:
         """What CloudWatch Logs Insights says of these log groups, over time."""
         words = " | ".join([*(f"SOURCE '{group}'" for group in groups), *query])
-        self._add(
-            "log", width, HEIGHT, {"title": title, "region": "${AWS::Region}", "view": "timeSeries", "query": words}
-        )
+        self._add("log", 8, HEIGHT, {"title": title, "region": "${AWS::Region}", "view": "timeSeries", "query": words})
 
     def body(self) -> str:
         """The dashboard as JSON, a line a widget's properties and a line a metric."""

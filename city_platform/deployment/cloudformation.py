@@ -1,4 +1,6 @@
-"""CloudFormation's intrinsic functions as values, and resources as YAML with the short-form tags."""
+"""CloudFormation's intrinsic functions as values, resources as YAML with the short-form tags, and what the written
+templates have in common.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,6 +9,18 @@ from typing import Any
 import yaml
 
 Properties = Mapping[str, Any]
+
+# The parameters that the names of all stacks and of what is in them are made of.
+IDENTITY = """\
+Parameters:
+  Environment:
+    Type: String
+    AllowedValues: [dev, staging, prod]
+  Project:
+    Type: String
+    Default: city-platform
+    AllowedPattern: "[a-z][a-z0-9-]{1,19}"
+"""
 
 
 @dataclass(frozen=True, slots=True)
