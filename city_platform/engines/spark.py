@@ -74,11 +74,11 @@ class SparkDialect(DuckDBDialect):
     def as_text(self, sql: str) -> str:
         return f"CAST({sql} AS STRING)"
 
-    def double_text(self, sql: str) -> str:
-        raise NotOnSpark(f"{sql} is a number with decimals as text, which Spark writes in another form")
+    def double_text(self, sql: str) -> str:  # noqa: ARG002 -- whatever it is
+        raise NotOnSpark("numbers with decimals are written as text, for which Spark has another form")
 
-    def typed_text(self, sql: str) -> str:
-        raise NotOnSpark(f"{sql} is no text, and Spark may write it in another form")
+    def typed_text(self, sql: str) -> str:  # noqa: ARG002 -- whatever it is
+        raise NotOnSpark("values that are no texts are written as such, for which Spark may have another form")
 
     def cast(self, sql: str, sql_type: str) -> str:
         return f"CAST({sql} AS {spark_type(sql_type)})"
@@ -98,7 +98,7 @@ class SparkDialect(DuckDBDialect):
             return f"CASE WHEN {plain}{finite} THEN {cast} END"
         if kind in {"BOOLEAN", "STRING"}:
             return self._boolean(sql) if kind == "BOOLEAN" else sql
-        raise NotOnSpark(f"{sql} is a text that is tried as {sql_type}, of which Spark takes other forms")
+        raise NotOnSpark(f"texts are tried as {sql_type}, of which Spark takes other forms")
 
     def _boolean(self, sql: str) -> str:
         words = {"TRUE": ("true", "t", "yes", "y", "1"), "FALSE": ("false", "f", "no", "n", "0")}
@@ -284,8 +284,8 @@ class SparkDialect(DuckDBDialect):
     def inexact_sum(self, sql: str) -> str:
         return f"sum(CAST({sql} AS DOUBLE))"
 
-    def different_numbers(self, sql: str, least: int, greatest: int) -> str:
-        raise NotOnSpark(f"{sql} is counted by a set of bits from {least} to {greatest}, which Spark has not")
+    def different_numbers(self, sql: str, least: int, greatest: int) -> str:  # noqa: ARG002 -- whatever they are
+        raise NotOnSpark("numbers are counted by a set of bits, which Spark has not")
 
     def kept_query(self, name: str, query: str) -> str:
         return f"{name} AS ({query})"

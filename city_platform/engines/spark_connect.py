@@ -371,6 +371,7 @@ def _client() -> "type[ConnectSession]":
     # It tells on standard error what a query was and which value it failed at.
     logging.getLogger("SQLQueryContextLogger").disabled = True
     logging.getLogger("pyspark").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", r"\[RETRIES_EXCEEDED\]")  # the error that follows says it
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -379,6 +380,5 @@ def _client() -> "type[ConnectSession]":
         raise SparkNotInstalled(
             "a Spark server is named, and its client is not installed: pip install 'city-platform[spark]'"
         ) from error
-    logging.getLogger("SQLQueryContextLogger").disabled = True
     found: type[ConnectSession] = ConnectSession
     return found
