@@ -91,13 +91,18 @@ class SparkEngine:
         timer = threading.Timer(self.deadline, expire)
         timer.daemon = True
         timer.start()
+        lost = False
         try:
             with self._failures(expired):
                 yield SparkSession(connected, self._failures(expired))
+        except EngineUnavailable:
+            lost = True  # nobody answers: the server ends sessions that nobody asks any more
+            raise
         finally:
             timer.cancel()
-            with suppress(Exception):  # gone already, or the server is: it ends sessions that nobody asks any more
-                connected.stop()
+            if not lost:
+                with suppress(Exception):
+                    connected.stop()
 
     def _connected(self) -> "ConnectSession":
         session_class = _client()
@@ -105,7 +110,9 @@ class SparkEngine:
             connected = session_class.builder.remote(self.address()).create()
             from pyspark.sql.connect.client.retries import DefaultPolicy
 
-            connected.client.set_retry_policies([DefaultPolicy(max_retries=_TRIES, initial_backoff=200)])
+            # About twenty seconds in all; by itself it would try for ten minutes, at every call.
+            policy = DefaultPolicy(max_retries=_TRIES, initial_backoff=200, backoff_multiplier=3, max_backoff=10_000)
+            connected.client.set_retry_policies([policy])
             for name, value in _SETTINGS.items():
                 connected.conf.set(name, value)
         return connected
