@@ -1,6 +1,8 @@
 """`city-platform audit`: who decided what, and whether that record can be believed."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any
 
 import typer
 
@@ -54,7 +56,6 @@ def show(
 ) -> None:
     """Show the entries, newest last."""
     import json
-    from datetime import datetime
 
     from rich.text import Text
 
@@ -73,10 +74,7 @@ def show(
         for one in entries:
             zone = timezones.get(str(one.facts.get("dataset")), "UTC")
             about = " ".join(str(one.facts[name]) for name in ("dataset", "partition") if name in one.facts)
-            rules = ", ".join(one.facts.get("rules", ()))
-            until = one.facts.get("expires_at")
-            until = f" until {local(datetime.fromisoformat(until), zone)}" if until else ""
-            what = one.action + (f" {rules}" if rules else "") + until
+            what = one.action + _told(one.facts, zone)
             why = str(one.facts.get("reason") or one.facts.get("attempted") or "")
             row = (str(one.sequence), local(one.at, zone), one.actor, one.account, what, about, why)
             table.add_row(*map(Text, row))  # what people wrote is no markup
@@ -84,3 +82,15 @@ def show(
         for broken in log.breaks:
             session.err.print(broken, style="red", markup=False, highlight=False)
     raise SystemExit(OK if log.intact else FAILED)
+
+
+def _told(facts: Mapping[str, Any], zone: str) -> str:
+    """Rules and the end of a waiver; as they stand where somebody wrote something else, for that is when one looks."""
+    rules, until = facts.get("rules"), facts.get("expires_at")
+    told = f" {', '.join(map(str, rules))}" if isinstance(rules, list) and rules else ""
+    if until is not None:
+        try:
+            told += f" until {local(datetime.fromisoformat(until), zone)}"
+        except (ValueError, TypeError, OverflowError):
+            told += f" until {until}"
+    return told

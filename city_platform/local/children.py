@@ -15,19 +15,22 @@ def run_together(commands: Sequence[Sequence[str]], folder: Path, environment: M
     """Runs the commands until one of them ends or this process is asked to stop, then ends the others, politely first.
 
     Their standard output and error are this process's. The exit code is that of a child that failed by itself, else 0.
-    Call it in the main thread: it takes SIGINT and SIGTERM.
+    Raises OSError where one cannot be started. Call it in the main thread: it takes SIGINT and SIGTERM.
     """
     stop = asked_to_stop()
-    children = [
-        subprocess.Popen(command, cwd=folder, env=environment)  # noqa: S603 -- commands are the callers' own
-        for command in commands
-    ]
-    while all(child.poll() is None for child in children) and not stop.wait(_LOOK_SECONDS):
-        pass
-    return _stop(children)
+    children: list[subprocess.Popen[bytes]] = []
+    try:
+        for command in commands:
+            child = subprocess.Popen(command, cwd=folder, env=environment)  # noqa: S603 -- commands are the callers' own
+            children.append(child)
+        while all(child.poll() is None for child in children) and not stop.wait(_LOOK_SECONDS):
+            pass
+    finally:  # where one cannot be started, those before it end, too
+        code = _stop(children)
+    return code
 
 
-def _stop(children: Sequence["subprocess.Popen[bytes]"]) -> int:
+def _stop(children: Sequence[subprocess.Popen[bytes]]) -> int:
     ended = [child.poll() for child in children]
     failed = [code for code in ended if code and -code not in SIGNALS]
     for child in children:

@@ -18,6 +18,16 @@ sys.exit(run_together([[sys.executable, "-c", script] for script in sys.argv[2:]
 """
 _STAYS = f"import os, pathlib, time; pathlib.Path('stays').write_text(str(os.getpid())); time.sleep({PATIENCE_S})"
 
+_AFTER_THE_FIRST = """
+import time
+class Waiting(subprocess.Popen):  # so that the first has written who it is before the next one fails
+    def __init__(self, command, **how):
+        while command[0] != sys.executable and not (folder / "stays").exists():
+            time.sleep(0.05)
+        super().__init__(command, **how)
+subprocess.Popen = Waiting
+"""
+
 
 def parent(folder: Path, *scripts: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen([sys.executable, "-c", _PARENT, str(folder), *scripts], cwd=ROOT)
@@ -40,6 +50,15 @@ def test_asked_to_stop_it_ends_all_of_them_well(tmp_path: Path) -> None:
     other = pid_of_who_stays(tmp_path)
     os.kill(child.pid, signal.SIGTERM)
     assert child.wait(PATIENCE_S) == 0
+    assert gone(other)
+
+
+def test_where_one_cannot_be_started_those_before_it_end(tmp_path: Path) -> None:
+    code = _PARENT.replace("for script in sys.argv[2:]]", "for script in sys.argv[2:]] + [['/nobody/there']]")
+    code = code.replace("sys.exit(run", f"import subprocess\n{_AFTER_THE_FIRST}\nsys.exit(run")
+    child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path), _STAYS], cwd=ROOT, stderr=subprocess.DEVNULL)
+    other = pid_of_who_stays(tmp_path)
+    assert child.wait(PATIENCE_S) == 1
     assert gone(other)
 
 

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from city_platform.cli.app import app
 from city_platform.cli.session import REFUSED, Session
 from city_platform.cli.table import ShownTable
+from city_platform.local.platform import local_platform
 from tests.commands import check
 
 NAME = "completeness_of_a_column_with_a_long_name"
@@ -84,3 +85,17 @@ def test_a_file_that_cannot_be_written_is_named_and_no_defect(
     assert str(file) in capsys.readouterr().err.replace("\n", "")
     with pytest.raises(OSError, match="of no file"), session.errors():
         raise OSError("a defect, of no file")
+
+
+def test_the_log_is_shown_whatever_somebody_wrote_into_it(tmp_path: Path) -> None:
+    log = local_platform(tmp_path, threads=1).audit
+    for facts in (
+        {"expires_at": "soon", "rules": 7},
+        {"expires_at": 3, "rules": ["a", 1]},
+        {"expires_at": "0001-01-01"},
+    ):
+        log.append(actor="a", account="b", action="waive", facts=facts)
+    done = CliRunner().invoke(app, ["audit", "show", "--home", str(tmp_path)])
+    assert done.exit_code == 0, done.exception
+    for told in ("waive until soon", "waive a, 1 until 3"):
+        assert told in done.stdout
