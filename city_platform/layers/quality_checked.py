@@ -101,7 +101,8 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> tuple[M
             judged.failed,
             judged.failed_rows,
         )
-        files = lake.paths(cleaned, "rows")
+        # Opened by the rules already, unless Spark read them where they lie.
+        files = judged.files or lake.paths(cleaned, "rows")
         failed_paths = [file.path for file in failed]
         passed_relation(session, files, failed_paths)
         keys = _failed_keys(session, dataset, failed_paths)
@@ -172,6 +173,7 @@ class _Judged:
     seconds: float
     failed: list[StagedFile]
     failed_rows: int
+    files: Sequence[Path]  # the cleaned rows on this machine, none where they were read elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,16 +194,16 @@ class _Judging:
         columns = {column.name: column.sql_type for column in dataset.contract.columns}
         raw = lake.latest(RAW, dataset.name, self.cleaned.partition)
         surroundings = self.basis.opened(session, lake, raw)
-        footers = [one for one in files if isinstance(one, Path)]
+        here = [one for one in files if isinstance(one, Path)]
         started = time.monotonic()
-        evaluation = evaluate(session, _ALL, dataset.rules, columns, self.now, surroundings, footers)
+        evaluation = evaluate(session, _ALL, dataset.rules, columns, self.now, surroundings, here)
         advisory = {
-            name: evaluate(session, _ALL, ruleset, columns, self.now, surroundings, footers)
+            name: evaluate(session, _ALL, ruleset, columns, self.now, surroundings, here)
             for name, ruleset in dataset.advisory
         }
         seconds = time.monotonic() - started
         failed, failed_rows = _write_failed(session, evaluation, dataset, path)
-        return _Judged(evaluation, advisory, seconds, failed, failed_rows)
+        return _Judged(evaluation, advisory, seconds, failed, failed_rows, here)
 
 
 def passed_relation(session: Session, rows: Sequence[Path | str], failed: Sequence[Path | str]) -> None:
