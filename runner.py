@@ -12,6 +12,7 @@ from pathlib import Path
 import dagster as dg
 import yaml
 from dagster._cli.proxy_server_manager import ProxyServerManager  # what `dagster dev` starts code servers with
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 
 from assets.jobs import layer_selection, materialization_job_name
@@ -22,6 +23,7 @@ from definitions import ROOT, build_definitions
 from resources.event_log import instance_ref
 from resources.run_launcher import ForkingRunLauncher, Work
 
+_RUNS_ASKED = 100  # of one partition, the newest
 HOST = "127.0.0.1"  # the web server has no authentication: never another address
 _INSTANCE_SETTINGS = f"""\
 nux:
@@ -85,6 +87,16 @@ class DagsterOrchestrator:
         )
         _instance(home).report_runless_asset_event(observed)
 
+    def run_that_made(self, home: Path, dataset: str, layer: str, partition: str | None, version: str) -> str | None:
+        if not (_dagster_home(home) / "dagster.yaml").exists():
+            return None  # nothing ran here, and asking makes nothing
+        records = dg.AssetRecordsFilter(
+            asset_key=dg.AssetKey([dataset, layer]), asset_partitions=[partition] if partition else None
+        )
+        made = _instance(home).fetch_materializations(records, limit=_RUNS_ASKED).records
+        runs = [one.run_id for one in made if _version(one) == version]
+        return runs[-1] if runs else None
+
     def data_flow(self, home: Path) -> DataFlow:
         return _data_flow(home)
 
@@ -133,6 +145,12 @@ def _data_flow(home: Path) -> DataFlow:
 def _automation(one: dg.ScheduleDefinition | dg.SensorDefinition, when: str) -> Automation:
     running = one.default_status in {dg.DefaultScheduleStatus.RUNNING, dg.DefaultSensorStatus.RUNNING}
     return Automation(one.name, when if running else f"{when}, once switched on", one.description or "")
+
+
+def _version(record: dg.EventLogRecord) -> str | None:
+    """The lake's version that a materialization made."""
+    made = record.asset_materialization
+    return (made.tags or {}).get(DATA_VERSION_TAG) if made is not None else None
 
 
 def _failure(result: dg.ExecuteInProcessResult) -> str:

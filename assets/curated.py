@@ -5,6 +5,7 @@ import dagster as dg
 from assets.graph import layer_asset, layer_spec
 from city_platform.datasets import Dataset
 from city_platform.layers import curated, quality_checked
+from city_platform.layers.trace import command as trace_command
 
 
 def curated_asset(dataset: Dataset) -> dg.AssetsDefinition:
@@ -18,4 +19,9 @@ def curated_asset(dataset: Dataset) -> dg.AssetsDefinition:
         deps=[quality_checked.LAYER],
         columns=False,
     )
-    return layer_asset(dataset, spec, curated.materialize)
+    return layer_asset(
+        dataset,
+        spec,
+        curated.materialize,
+        lambda made: {"trace": dg.MetadataValue.text(trace_command(made.dataset, made.partition))},
+    )

@@ -41,6 +41,13 @@ class Orchestrator(Protocol):
         """Shows facts about a partition that did not come from a run, under their names."""
         ...
 
+    def run_that_made(self, home: Path, dataset: str, layer: str, partition: str | None, version: str) -> str | None:
+        """The first run that made this version, of those that are remembered; None where nobody knows.
+
+        `partition` is None for what is made of all of them.
+        """
+        ...
+
     def data_flow(self, home: Path) -> DataFlow:
         """The assets with what each is made from, and what starts runs; reads nothing below `home`."""
         ...

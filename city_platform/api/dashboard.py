@@ -44,6 +44,13 @@ td time, .wide th a { white-space: nowrap; }
 )
 
 
+# A count of a status, category or district is a number of rows there, whose provenance stands beside each year's files.
+_WHENCE = (
+    '<p class="soft">Each of these counts is a number of published reports: '
+    '<a href="/open-data#incidents">download them, and see where they come from</a>.</p>'
+)
+
+
 class _Kept:
     """The page as it was made last, for all who ask within some seconds: it reads up to a thousand incidents."""
 
@@ -108,6 +115,7 @@ def _content(desk: Desk, now: datetime) -> Iterator[str]:
         yield '<div class="split">'
         yield from _counts(stats, reference)
         yield "</div>"
+        yield _WHENCE
     yield SEARCH
 
 

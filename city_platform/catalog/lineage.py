@@ -4,7 +4,7 @@ Worked out of the recipe's steps and of `curated.sql`, which sqlglot resolves; n
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import sqlglot
@@ -40,15 +40,21 @@ class ColumnLineage:
     conditions: tuple[str, ...] = ()
     masking: str = ""  # how a personal column was masked on the way
     aggregated: bool = False
+    steps: tuple[
+        int, ...
+    ] = ()  # positions of the recipe's steps that its values, or what they are made of, went through
 
 
 @dataclass(frozen=True, slots=True)
 class LayerLineage:
-    """All columns of a layer. `rows` are the columns of the layer before that decide which rows there are."""
+    """All columns of a layer. `rows` are the columns of the layer before that decide which rows there are, `row_steps`
+    the positions of the recipe's steps that remove rows.
+    """
 
     layer: str
     columns: tuple[ColumnLineage, ...]
     rows: tuple[str, ...] = ()
+    row_steps: tuple[int, ...] = ()
 
     @property
     def upstream(self) -> str:
@@ -97,7 +103,7 @@ def _lineage(key: _Key) -> Mapping[str, LayerLineage]:
     return {
         CLEANED: _cleaned(dataset),
         CHECKED: LayerLineage(CHECKED, unchanged),
-        CURATED: _curated(dataset.curated_sql, dataset.contract),
+        CURATED: query_lineage(dataset.curated_sql, dataset.contract),
         ENCRYPTED: LayerLineage(ENCRYPTED, unchanged),
     }
 
@@ -109,18 +115,21 @@ class _Made:
     sources: tuple[str, ...]
     conditions: tuple[str, ...] = ()
     steps: tuple[str, ...] = ()
+    positions: tuple[int, ...] = ()
 
 
 def _cleaned(dataset: Dataset) -> LayerLineage:
     columns = {one.source_name: _Made((one.source_name,)) for one in dataset.contract.columns}
     rows: tuple[str, ...] = ()
+    removing: list[int] = []
     for step in dataset.recipe.steps:
         operation, parameters = step.operation, step.parameters
         subjects = operation.subjects(parameters)
         names = tuple(columns) if operation.reads_every_column else operation.reads(parameters)
         match operation.effect:
             case Effect.RENAMES:
-                columns[parameters["targetColumn"]] = columns.pop(parameters["sourceColumn"])
+                made = columns.pop(parameters["sourceColumn"])
+                columns[parameters["targetColumn"]] = replace(made, positions=(*made.positions, step.position))
             case Effect.TYPES:
                 columns |= {name: _after(step, columns, [name], columns[name]) for name in subjects}
             case Effect.DELETES:
@@ -133,14 +142,16 @@ def _cleaned(dataset: Dataset) -> LayerLineage:
                 columns |= dict.fromkeys(operation.created(parameters), _after(step, columns, names, _Made(())))
             case Effect.REMOVES_ROWS:
                 rows = _union(rows, _read(columns, [*names, *(one.column for one in step.conditions)]))
+                removing.append(step.position)
     return LayerLineage(
         CLEANED,
         tuple(
-            ColumnLineage(one.name, made.sources, _steps(made), made.conditions)
+            ColumnLineage(one.name, made.sources, _steps(made), made.conditions, steps=made.positions)
             for one in dataset.contract.columns
             for made in (columns[one.name],)
         ),
         _union(rows, (one.source_name for one in dataset.contract.key)),
+        tuple(removing),
     )
 
 
@@ -148,7 +159,9 @@ def _after(step: Step, columns: Mapping[str, _Made], names: Iterable[str], befor
     names = list(names)
     decided = [*(columns[name].conditions for name in names), _read(columns, (one.column for one in step.conditions))]
     steps = (*before.steps, step.operation.name)
-    return _Made(_read(columns, names), _union(before.conditions, *decided), steps)
+    read = [*names, *(one.column for one in step.conditions)]
+    positions = {*before.positions, step.position}.union(*(columns[name].positions for name in read))
+    return _Made(_read(columns, names), _union(before.conditions, *decided), steps, tuple(sorted(positions)))
 
 
 def _steps(made: _Made) -> str:
@@ -165,7 +178,8 @@ def _union(*names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for some in names for name in some))
 
 
-def _curated(sql: str, contract: Contract) -> LayerLineage:
+def query_lineage(sql: str, contract: Contract) -> LayerLineage:
+    """What a summary's columns are made of, or a question's; `sql` has been checked (see `contracts.curated`)."""
     written = sqlglot.parse_one(sql, into=exp.Select, dialect=DuckDB)
     schema: dict[str, object] = {RELATION: {column.name: column.sql_type for column in contract.columns}}
     query = written.copy()

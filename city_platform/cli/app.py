@@ -27,6 +27,7 @@ from city_platform.cli.rules import app as rules_app
 from city_platform.cli.serve import app as serve_app
 from city_platform.cli.session import EXIT_CODES, FAILED, OK, REFUSED, Session, size
 from city_platform.cli.template import write_template
+from city_platform.cli.trace import app as trace_app
 from city_platform.cli.traffic import app as traffic_app
 
 app = typer.Typer(
@@ -46,6 +47,7 @@ app.add_typer(changes_app)
 app.add_typer(erase_app)
 app.add_typer(profile_app)
 app.add_typer(questions_app)
+app.add_typer(trace_app)
 app.add_typer(serve_app)
 app.add_typer(incidents_app, name="incidents")
 app.add_typer(catalog_app, name="catalog")

@@ -190,3 +190,52 @@ def _timezone() -> str:
     from city_platform.deployment.incidents import open_reference
 
     return str(open_reference().zone)
+
+
+@app.command(
+    epilog="Examples: city-platform incidents trace --status resolved --district mount-pleasant\n\n"
+    "city-platform incidents trace --category waste --rows 5 --json"
+)
+def trace(
+    region: Annotated[str | None, typer.Option(help="Of this region alone.")] = None,
+    district: Annotated[str | None, typer.Option(help="Of this district alone.")] = None,
+    status: Annotated[str | None, typer.Option(help="With this status alone.")] = None,
+    category: Annotated[str | None, typer.Option(help="Of this category alone.")] = None,
+    rows: Annotated[int, typer.Option(min=0, max=100, help="How many of the incidents to trace to their changes.")] = 0,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Trace a count of the dashboard to the published rows and the exported changes behind it.
+
+    Counts are those of the newest open data. Exit code 1 where a year has more or fewer rows than it counts.
+    """
+    from city_platform.cli.table import ShownTable
+    from city_platform.layers.trace_reports import NoSuchValue, trace_count
+
+    session = Session.start(home, as_json=as_json)
+    asked = {"region": region, "district": district, "status": status, "category": category}
+    where = {name: value for name, value in asked.items() if value is not None}
+    with session.errors():
+        try:
+            found = trace_count(session.platform(), where, rows)
+        except NoSuchValue as error:
+            session.fail(USAGE, str(error))
+        zone = session.dataset("incidents").contract.timezone
+    session.result(found.to_json())
+    if not as_json:
+        named = ", ".join(f"{name} {value}" for name, value in where.items()) or "all"
+        table = ShownTable(title=f"Public incidents, {named}: {found.total:,}")
+        for name in ("year", "counted", "rows", "published", "version", "file", "sha256"):
+            table.add_column(name, justify="right" if name in {"counted", "rows"} else "left")
+        for year in found.years:
+            for place, (key, sha256) in enumerate(year.files):
+                at = local(year.published_at, zone)
+                first = (year.year, f"{year.counted:,}", f"{year.rows:,}", at, year.version)
+                table.add_row(*(first if not place else [""] * len(first)), key, sha256)
+        session.out.print(table)
+        for report in found.reports:
+            session.out.print(f"{report.service_request_id} ({report.year})", markup=False, highlight=False)
+            for one in report.changes:
+                said = f"  version {one.version} {one.event}: row {one.row} of {one.file}"
+                session.out.print(f"{said} (sha256 {found.exports[one.file]})", markup=False, highlight=False)
+    raise SystemExit(OK if found.borne_out else FAILED)

@@ -52,6 +52,7 @@ def questions(
                     one.question.name: {
                         "question": one.question.title,
                         "rows": [dict(zip(one.headers, row, strict=True)) for row in one.rows],
+                        "trace": _trace(name, one),
                     }
                     for one in answers
                 }
@@ -67,6 +68,7 @@ def questions(
             session.out.print(f"[bold]{name}[/], {years}{left_out}", highlight=False)
             for answer in answers:
                 _print(session, answer)
+                session.out.print(f"Where a row comes from: {_trace(name, answer)}", markup=False, highlight=False)
         for answer in answers:
             if charts is not None and answer.chart is not None:
                 file = charts / f"{name}-{answer.question.name}.png"
@@ -92,6 +94,14 @@ def _print_for_athena(session: Session, datasets: Sequence["Dataset"]) -> NoRetu
             for query_name, columns in left_out[name].items():
                 typer.echo(f"-- {name}/{query_name}: not in Athena, where {', '.join(columns)} cannot be read\n")
     raise SystemExit(OK)
+
+
+def _trace(dataset: str, answer: "Answer") -> str:
+    """How to ask where a row's figures come from: the first row's, by what stands first in it."""
+    from city_platform.layers.trace import command
+
+    named = {answer.headers[0]: str(answer.rows[0][0])} if len(answer.rows) > 1 else {}
+    return command(dataset, question=answer.question.name, where=named)
 
 
 def _print(session: Session, answer: "Answer") -> None:

@@ -4,10 +4,11 @@ An engineer may run things and may read every decision; an administrator too. Th
 (`team.members`), so that whoever changes them does so where everybody looks.
 """
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
-from city_platform.contracts.model import Contract
+from city_platform.contracts.model import Contract, Member
 from city_platform.errors import PermanentError
 
 STEWARD = "data steward"
@@ -19,13 +20,21 @@ class NotEntitled(PermanentError):
 
 def stewards(contract: Contract, day: date) -> tuple[str, ...]:
     """The accounts that may decide on that day, in the city's time."""
-    return tuple(
-        member.account
+    return tuple(member.account for member in _serving(contract, day) if member.role.casefold() == STEWARD)
+
+
+def is_member(contract: Contract, account: str, at: datetime) -> bool:
+    """Whether the account is of the dataset's team at that instant, in whatever role: it may read internal columns."""
+    day = at.astimezone(ZoneInfo(contract.timezone)).date()
+    return any(member.account == account for member in _serving(contract, day))
+
+
+def _serving(contract: Contract, day: date) -> Sequence[Member]:
+    return [
+        member
         for member in contract.members
-        if member.role.casefold() == STEWARD
-        and (member.first_day is None or member.first_day <= day)
-        and (member.last_day is None or day <= member.last_day)
-    )
+        if (member.first_day is None or member.first_day <= day) and (member.last_day is None or day <= member.last_day)
+    ]
 
 
 def require_steward(contract: Contract, account: str, at: datetime, what: str) -> None:

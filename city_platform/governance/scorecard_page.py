@@ -128,7 +128,7 @@ def _tables(card: Scorecard, timezone: str) -> Iterator[tuple[str, Sequence[str]
     )
     yield (
         "Every partition",
-        ("partition", "score", "before", "rows", "failed", "gate", "evaluated"),
+        ("partition", "score", "before", "rows", "failed", "gate", "evaluated", "where its figures come from"),
         [
             (
                 f"{one.verdict.dataset} {one.verdict.partition}",
@@ -138,6 +138,7 @@ def _tables(card: Scorecard, timezone: str) -> Iterator[tuple[str, Sequence[str]
                 f"{one.verdict.rows_failed:,}",
                 one.standing.word,
                 _local(one.verdict.evaluated_at, timezone) + (" (older than a week)" if one in card.stale else ""),
+                f"city-platform trace {one.verdict.dataset} {one.verdict.partition}" if one.standing.open else "-",
             )
             for one in card.partitions
         ],

@@ -62,15 +62,15 @@ def _inputs(checked: Manifest, dataset: Dataset) -> Mapping[str, str]:
 
 def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifest:
     """Publishes the summary; raises GateClosed unless the data passed its rules."""
-    lake, contract = platform.lake, dataset.contract
+    lake = platform.lake
     with workspace(lake) as folder, platform.engine.session() as session:
         checked = admitted(platform, dataset, partition)
-        report_date = _report_date(platform, dataset, partition)
+        raw = lake.require("raw", dataset.name, partition)
 
         def summarised(engine: Session) -> pa.RecordBatchReader:
             if not isinstance(engine, SparkSession):
-                return _here(platform, dataset, checked, report_date, session)
-            return _on_spark(platform, dataset, checked, report_date, engine, session)
+                return _here(platform, dataset, checked, raw, session)
+            return _on_spark(platform, dataset, checked, raw, engine, session)
 
         def written(engine: Session) -> tuple[pa.Schema, list[StagedFile]]:
             reader = summarised(engine)
@@ -92,33 +92,29 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifes
             parts={"parquet": files, "csv": [StagedFile.of(csv, rows)]},
             counts={"rows_in": checked.counts["rows"], "rows": rows},
             schema=[(field.name, str(field.type)) for field in schema],
-            preview=preview_of(session, _SUMMARY, schema.names, contract),
+            preview=preview_of(session, _SUMMARY, schema.names, dataset.contract),
         )
 
 
 def _here(
-    platform: Platform, dataset: Dataset, checked: Manifest, report_date: date, session: DuckDBSession
+    platform: Platform, dataset: Dataset, checked: Manifest, raw: Manifest, session: DuckDBSession
 ) -> pa.RecordBatchReader:
     """The summary's rows, by DuckDB."""
     passed(session, platform.lake, checked)
-    pseudonym = None
-    if needs_pseudonyms(dataset.contract):
-        platform.keys.ensure(master_key(dataset.name, Classification.PERSONAL))
-        pseudonym = register_pseudonym(session, pseudonym_key(platform.keys, platform.lake.store, dataset.name))
-    session.select_view(RELATION, masked_select(dataset.contract, session.dialect, PASSED, pseudonym))
-    session.execute(f"SET VARIABLE {REPORT_DATE} = DATE '{report_date}'")
+    session.select_view(RELATION, masked_rows(platform, dataset, session, PASSED))
+    set_report_date(session, dataset, raw)
     # Computed once: a view would be asked again for its columns.
     session.execute(f"CREATE TEMP TABLE {_SUMMARY}_rows AS {_query(dataset)}")
     return session.stream(f"SELECT * FROM {_SUMMARY}_rows")
 
 
 def _on_spark(
-    platform: Platform, dataset: Dataset, checked: Manifest, report_date: date, spark: SparkSession, here: DuckDBSession
+    platform: Platform, dataset: Dataset, checked: Manifest, raw: Manifest, spark: SparkSession, here: DuckDBSession
 ) -> pa.RecordBatchReader:
     """The summary's rows, by Spark, under the names and types that DuckDB gives them."""
     contract = dataset.contract
     masked = {column.name: masked_type(column) for column in contract.columns}
-    summary = summary_for_spark(dataset.curated_sql, masked, report_date)
+    summary = summary_for_spark(dataset.curated_sql, masked, _report_date(dataset, raw))
     shown = [column for column in contract.columns if column.name.lower() in summary.columns]
     if any(map(needs_pseudonym, shown)):
         raise NotOnSpark(
@@ -128,7 +124,7 @@ def _on_spark(
     names = {column.name for column in shown} or {contract.columns[0].name}
     spark.select_view(RELATION, masked_select(contract, spark.dialect, PASSED, columns=names))
     _same_clocks(spark, summary, [one.name for one in shown if family(masked[one.name]) == "timestamptz"])
-    here.execute(f"SET VARIABLE {REPORT_DATE} = DATE '{report_date}'")
+    set_report_date(here, dataset, raw)
     nothing = ", ".join(f"CAST(NULL AS {kind}) AS {here.dialect.name(name)}" for name, kind in masked.items())
     here.select_view(RELATION, f"SELECT {nothing} WHERE FALSE")
     schema = here.stream(_query(dataset)).schema
@@ -172,11 +168,29 @@ def write_csv(session: DuckDBSession, relation: str, columns: Mapping[str, bool]
     return rows
 
 
-def _report_date(platform: Platform, dataset: Dataset, partition: str) -> date:
-    """The local day on which the newest source of the data landed.
+def masked_rows(
+    platform: Platform, dataset: Dataset, session: DuckDBSession, relation: str, beside: Sequence[str] = ()
+) -> str:
+    """SQL for what a summary reads as `trusted`: the relation's rows, personal columns masked.
+
+    `beside` names columns of the platform's own that come along. Raises the key service's errors.
+    """
+    pseudonym = None
+    if needs_pseudonyms(dataset.contract):
+        platform.keys.ensure(master_key(dataset.name, Classification.PERSONAL))
+        pseudonym = register_pseudonym(session, pseudonym_key(platform.keys, platform.lake.store, dataset.name))
+    return masked_select(dataset.contract, session.dialect, relation, pseudonym, beside)
+
+
+def set_report_date(session: DuckDBSession, dataset: Dataset, raw: Manifest) -> None:
+    """Gives the summary its day."""
+    session.execute(f"SET VARIABLE {REPORT_DATE} = DATE '{_report_date(dataset, raw)}'")
+
+
+def _report_date(dataset: Dataset, raw: Manifest) -> date:
+    """The local day on which the newest source of the raw version landed.
 
     Not the day of the run: a backfill next year must give the same bytes from the same sources.
     """
-    raw = platform.lake.require("raw", dataset.name, partition)
     newest = max(datetime.fromisoformat(source["landed_at"]) for source in raw.details["sources"])
     return newest.astimezone(ZoneInfo(dataset.contract.timezone)).date()

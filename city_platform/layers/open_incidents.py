@@ -71,12 +71,17 @@ class PublishedCounts:
             raise NotCountedYet("incidents are counted when they are published as open data: publish them first")
         total: Counter[tuple[str, ...]] = Counter()
         for manifest in years:
-            total.update({tuple(key): incidents for *key, incidents in manifest.details[_COUNTS]})
+            total.update(counts_of(manifest))
         counts = [
             Count(region, district, status, category, incidents)
             for (region, district, status, category), incidents in sorted(total.items())
         ]
         return Counted(max(one.published_at for one in years), counts)
+
+
+def counts_of(manifest: Manifest) -> Mapping[tuple[str, ...], int]:
+    """How many incidents a published year has, by region, district, status and category."""
+    return {tuple(key): incidents for *key, incidents in manifest.details.get(_COUNTS, ())}
 
 
 def _year(incident: Incident, reference: Reference) -> str:

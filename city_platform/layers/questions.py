@@ -67,18 +67,22 @@ def materialize(platform: Platform, dataset: Dataset) -> tuple[Manifest, Sequenc
                 picture.write_bytes(chart)
                 parts[question.name].append(StagedFile.of(picture, len(rows)))
             answers.append(Answer(question, headers, rows, chart))
-        asked = hashlib.sha256("\0".join(question.sql for question in dataset.questions).encode()).hexdigest()
         manifest = lake.publish(
             LAYER,
             dataset.name,
             EVERYTHING,
-            inputs={**versions, "questions": asked, "revision": REVISION},
+            inputs={**versions, "questions": asked_hash(dataset), "revision": REVISION},
             parts=parts,
             counts={"rows": sum(len(answer.rows) for answer in answers)},
             schema=[],
             details={"years": sorted(versions), "years_behind_a_closed_gate": closed},
         )
     return manifest, answers
+
+
+def asked_hash(dataset: Dataset) -> str:
+    """What is asked, as the manifest of the answers names it."""
+    return hashlib.sha256("\0".join(question.sql for question in dataset.questions).encode()).hexdigest()
 
 
 def trusted_rows(

@@ -25,6 +25,10 @@ class LakeHour(CorrectedHour):
     platform: Platform
     manifest: Manifest
 
+    @property
+    def version(self) -> str:
+        return self.manifest.version
+
     def windows(self, zone: str) -> Sequence[Sums]:
         # Not by the engine: an API on AWS has no room for it beside Arrow (infrastructure/package.py).
         files = self.platform.lake.paths(self.manifest, "parquet")

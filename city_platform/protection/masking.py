@@ -34,9 +34,12 @@ def masked_select(
     dialect: Dialect,
     relation: str,
     pseudonym: str | None = None,
+    beside: Sequence[str] = (),
+    *,
     columns: Collection[str] | None = None,
 ) -> str:
-    """SQL for the contract's columns of `relation` (a table or view of trusted rows), personal ones masked.
+    """SQL for the contract's columns of `relation` (a table or view of trusted rows), personal ones masked, and for
+    those of the platform's own columns that `beside` names.
 
     Internal columns stay as they are: what of them is published, the dataset's summary decides. A personal column
     without a masking is redacted. `columns` names those that are wanted, if not all are. Where one
@@ -45,8 +48,8 @@ def masked_select(
     shown = [one for one in contract.columns if columns is None or one.name in columns]
     if pseudonym is None and any(map(needs_pseudonym, shown)):
         raise ValueError(f"{contract.name} has pseudonyms: register the function and name it")
-    selected = ", ".join(_masked(contract.name, column, dialect, pseudonym) for column in shown)
-    return f"SELECT {selected} FROM {dialect.name(relation)}"
+    selected = [_masked(contract.name, column, dialect, pseudonym) for column in shown]
+    return f"SELECT {', '.join([*selected, *map(dialect.name, beside)])} FROM {dialect.name(relation)}"
 
 
 def masked_type(column: Column) -> str:

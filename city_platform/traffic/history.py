@@ -43,6 +43,11 @@ class Sums(msgspec.Struct, frozen=True):
 class CorrectedHour(Protocol):
     """One hour as it was published: the same one at every question, whatever is published later."""
 
+    @property
+    def version(self) -> str:
+        """The lake's name for exactly these windows, by which they are traced to their readings."""
+        ...
+
     def windows(self, zone: str) -> Sequence[Sums]:
         """A zone's windows of the hour, in order. Raises StoreUnavailable."""
         ...
@@ -68,7 +73,10 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class History(msgspec.Struct, frozen=True):
-    """Steps in order, without those of which nothing is kept; `sources` says of each hour's start where it was read."""
+    """Steps in order, without those of which nothing is kept.
+
+    `sources` says of each hour's start where it was read, `versions` of those of the lake in which version.
+    """
 
     zone: str
     start_ms: int
@@ -77,6 +85,7 @@ class History(msgspec.Struct, frozen=True):
     free_flow_x10: int
     steps: Sequence[Step]
     sources: Mapping[int, Source]
+    versions: Mapping[int, str]
 
 
 def faults(start_ms: int, end_ms: int, step_ms: int) -> Mapping[str, str]:
@@ -136,6 +145,7 @@ def read_history(
         free_flow_x10=free_flow_x10,
         steps=_steps(windows, step_ms, free_flow_x10, active),
         sources=sources,
+        versions={hour: published.version for hour, published in corrected.items() if published is not None},
     )
 
 

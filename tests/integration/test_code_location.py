@@ -309,6 +309,7 @@ def test_every_materialization_says_what_it_made(
         if layer not in {"rejected", "encrypted", "profile"}:
             assert "dagster/column_schema" in told, layer
     assert "Acer rubrum" in str(made["cleaned"].metadata["preview"].value)
+    assert made["curated"].metadata["trace"].value == "city-platform trace trees 2024"
     read = {layer: one.metadata["bytes read"].value for layer, one in made.items()}
     rows = {
         layer: sum(file.bytes for file in platform.lake.require(layer, "trees", "2024").parts["rows"])

@@ -1,5 +1,6 @@
 """Changes of incidents, from the store through the export to the curated tables."""
 
+import json
 import re
 import shutil
 from collections import Counter
@@ -8,15 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
 from city_platform.cli.app import app as command
 from city_platform.datasets import Dataset, load_dataset
+from city_platform.deployment.incidents import open_incident_service
 from city_platform.incidents.export import export_once
-from city_platform.incidents.model import Incident, Resolution, Status
-from city_platform.layers import cleaned, curated, encrypted, freshness, quality_checked, questions, raw
+from city_platform.incidents.model import Incident, Resolution, Status, Visibility
+from city_platform.lake.lake import NotPublished, sha256_of
+from city_platform.layers import cleaned, curated, encrypted, freshness, open_incidents, quality_checked, questions, raw
 from city_platform.layers.platform import Platform
+from city_platform.layers.trace import Asked, trace
+from city_platform.layers.trace_reports import NoSuchValue, trace_count
 from city_platform.local.platform import local_platform
 from definitions import build_definitions
 from resources.platform import PlatformResource
@@ -80,6 +86,18 @@ def test_from_the_store_to_the_curated_tables(tmp_path: Path, incidents: Dataset
     )
     assert "/day=" in platform.lake.require("curated", "incidents", TODAY).parts["parquet"][0].key
 
+    # A figure leads to the changes it counts, and each change to its export.
+    asked = Asked({"Category": "road_damage"}, "Fixed", rows=5)
+    found = trace(platform, incidents, YESTERDAY, asked)
+    assert found.found is not None
+    assert (found.found.total, found.found.counted, found.found.condition) == (2, 1, "Closed AND resolution = 'fixed'")
+    assert found.differing == ()
+    exports = platform.lake.require("exports", "incidents", YESTERDAY).parts["parquet"]
+    assert [(one.name, one.sha256) for one in found.partitions[0].sources] == [
+        (one.key.rpartition("/")[2], one.sha256) for one in exports
+    ]
+    assert {one.source for one in found.shown} <= {one.name for one in found.partitions[0].sources}
+
     # A change that comes late makes its day outdated, and only that one.
     town.write(incident(-23 * 60, category="noise"))
     exported(town, "two")
@@ -98,6 +116,50 @@ def test_from_the_store_to_the_curated_tables(tmp_path: Path, incidents: Dataset
     assert (central["Region"], central["Open"], central["Closed"], central["Fixed"]) == ("central", 2, 1, 0)
     assert "citizen-1" not in str(told["by_reporter"])
     assert {row["Reporter"] == "anonymous": row["Incidents"] for row in told["by_reporter"]} == {True: 1, False: 2}
+
+
+def test_a_count_of_the_public_leads_to_the_changes(tmp_path: Path) -> None:
+    town = Town.at(tmp_path)
+    first = town.write(incident(-24 * 60))
+    town.write(resolved(first, Resolution.FIXED, timedelta(hours=1)), first)
+    town.write(incident(0, category="waste"))
+    town.write(incident(5, category="waste", visibility=Visibility.PRIVATE))  # nobody counts it
+    exported(town, "one")
+    platform = local_platform(tmp_path, town.clock, threads=1)
+    with pytest.raises(NotPublished, match="city-platform open-data publish"):
+        trace_count(platform, {}, 0)
+    open_incidents.publish(platform.lake, open_incident_service(platform, town.store, {}))
+    everything = trace_count(platform, {}, 0)
+    assert (everything.total, everything.borne_out, everything.reports) == (2, True, ())
+    found = trace_count(platform, {"status": "resolved", "category": first.category}, 5)
+    assert (found.total, found.borne_out) == (1, True)
+    [report] = found.reports
+    assert report.service_request_id == first.incident_id
+    assert [(one.version, one.event) for one in report.changes] == [(1, "INSERT"), (2, "MODIFY")]
+    for one in report.changes:
+        path = platform.lake.store.local_path(one.file)
+        row = pq.read_table(path).slice(one.row, 1).to_pylist()[0]
+        assert (row["incident_id"], row["version"]) == (first.incident_id, one.version)
+        assert found.exports[one.file] == sha256_of(path)
+    with pytest.raises(NoSuchValue, match="there are: reported, resolved"):
+        trace_count(platform, {"status": "closed"}, 0)
+    answer = CliRunner().invoke(
+        command, ["incidents", "trace", "--category", "waste", "--rows", "3", "--home", str(tmp_path)]
+    )
+    assert answer.exit_code == 0, answer.output
+    assert "Public incidents, category waste: 1" in answer.output
+    answer = CliRunner().invoke(
+        command, ["incidents", "trace", "--category", "wast", "--home", str(tmp_path), "--json"]
+    )
+    assert (answer.exit_code, "there are: " in json.loads(answer.stdout)["error"]) == (2, True)
+
+    # A file that was written over has other rows than its manifest counts.
+    manifest = platform.lake.require("open_data", "incidents", str(NOW.year))
+    (file,) = platform.lake.paths(manifest, "parquet")
+    rows = pq.read_table(file)
+    file.chmod(0o600)
+    pq.write_table(rows.slice(0, 1), file)
+    assert not trace_count(platform, {}, 0).borne_out
 
 
 def test_dagster_makes_the_days_and_what_all_days_tell(tmp_path: Path) -> None:

@@ -25,10 +25,10 @@ from city_platform.incidents.model import Resolution, Status, Visibility
 from city_platform.incidents.repository import IncidentRepository
 from city_platform.incidents.service import IncidentService
 from city_platform.lake.lake import Lake, StagedFile
-from city_platform.layers import curated, open_incidents
+from city_platform.layers import curated, freshness, landing, open_incidents, quality_checked
 from tests.incidents import CITIZEN, NOW, change, incident, report
 from tests.patience import until
-from tests.town import StandingClock
+from tests.town import StandingClock, bad_trees, good_trees, trees_csv
 
 FORMATS = ("csv", "geojson", "parquet")
 BULK = [  # wiki.open311.org/GeoReport/bulk
@@ -285,6 +285,81 @@ def test_catalogs_hold_what_their_standards_demand(tmp_path: Path, trees: Datase
         assert all(one["dcat:accessURL"]["@id"].startswith("https://") for one in dataset["dcat:distribution"])
     etag = catalog.headers["etag"]
     assert office.client.get("/open-data/data.json", headers={"If-None-Match": etag}).status_code == 304
+
+
+def test_a_download_says_where_it_comes_from(tmp_path: Path, trees: Dataset) -> None:
+    tagged = replace(trees, contract=replace(trees.contract, tags=("open-data",)))
+    home = tmp_path / "home"
+    office = Office(home, (tagged,))
+    platform = open_platform(home, {}, office.clock)
+    file = trees_csv(tmp_path / "kim-smith.csv", [*good_trees(2024, 12), *bad_trees(2024, 2)[1:]])
+    origin = landing.Origin("https://kim:secret@portal.example/exports/csv?token=hidden", office.clock.now())
+    source = landing.land(platform, tagged, file, origin=origin).source
+    for layer in freshness.LAYERS:
+        layer.materialize(platform, tagged, "2024")
+    download = office.client.get("/open-data/trees/2024.csv")
+    links = dict(re.findall(r'<([^>]+)>; rel="([^"]+)"', download.headers["link"]))
+    (address,) = [one for one, kind in links.items() if kind == "http://www.w3.org/ns/prov#has_provenance"]
+    assert address == "https://data.city.example/open-data/trees/2024/provenance.jsonld"
+    answer = office.client.get(address.removeprefix("https://data.city.example"))
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/ld+json")
+    nodes = {one["@id"]: one for one in answer.json()["@graph"]}
+    made = nodes["https://data.city.example/open-data/trees/2024.csv"]
+    assert _digest(made) == hashlib.sha256(download.content).hexdigest()
+    assert made["owl:versionInfo"] == platform.lake.require("curated", "trees", "2024").version
+    publishing = nodes[made["prov:wasGeneratedBy"]["@id"]]
+    assert _digest(nodes[publishing["prov:qualifiedAssociation"]["prov:hadPlan"]["@id"]]) == trees.curated_hash
+    rows = nodes[made["prov:wasDerivedFrom"]["@id"]]
+    (first,) = [nodes[one["@id"]] for one in rows["prov:wasDerivedFrom"]]
+    assert (_digest(first), first["prov:hadPrimarySource"]["@id"]) == (
+        source.sha256,
+        "https://portal.example/exports/csv",
+    )
+    held = [one["dqv:value"]["@value"] for one in rows["dqv:hasQualityMeasurement"] if "dqv:value" in one]
+    verdict = quality_checked.verdict_of(platform.lake.require("quality_checked", "trees", "2024"))
+    assert verdict is not None
+    outcomes = [one.outcome.value for one in verdict.results]
+    assert (held.count(True), held.count(False)) == (outcomes.count("PASS"), outcomes.count("FAIL"))
+    assert False in held
+    # Whole: what is referred to is there, under names that are declared.
+    here = f"{address}#"
+    referred = [one["@id"] for one in _nodes(answer.json()["@graph"]) if set(one) == {"@id"}]
+    assert {one for one in referred if one.startswith(here)} <= nodes.keys()
+    used = {key.partition(":")[0] for key in _keys(answer.json()) if not key.startswith("@")}
+    assert used == set(answer.json()["@context"]) - {"xsd"}
+    for inside in ("kim", "secret", "token", "Sam Poole", "alias/", "steward"):
+        assert inside not in answer.text
+    catalog = office.client.get("/open-data/catalog.jsonld").json()
+    listed = {one["prov:has_provenance"]["@id"] for one in catalog["dcat:dataset"][-1]["dcat:distribution"]}
+    assert listed == {address}
+    assert office.client.get("/open-data/trees/2023/provenance.jsonld").status_code == 404
+    assert "/open-data/trees/2024/provenance.jsonld" in office.client.get("/open-data").text
+
+
+def test_incidents_say_what_they_are_made_of_and_no_more(tmp_path: Path) -> None:
+    office = Office(tmp_path / "home")
+    office.repository.write([change(incident())])
+    office.publish()
+    download = office.client.get("/open-data/incidents/2026.csv")
+    answer = office.client.get("/open-data/incidents/2026/provenance.jsonld")
+    nodes = {one["@id"]: one for one in answer.json()["@graph"]}
+    made = nodes["https://data.city.example/open-data/incidents/2026.csv"]
+    assert _digest(made) == hashlib.sha256(download.content).hexdigest()
+    assert nodes[made["prov:wasDerivedFrom"]["@id"]]["@type"] == "prov:Entity"
+
+
+def _digest(node: Mapping[str, Any]) -> str:
+    return str(node["spdx:checksum"]["spdx:checksumValue"]["@value"])
+
+
+def _nodes(value: Any) -> Iterator[Mapping[str, Any]]:
+    if isinstance(value, list):
+        for one in value:
+            yield from _nodes(one)
+    elif isinstance(value, Mapping):
+        yield value
+        for one in value.values():
+            yield from _nodes(one)
 
 
 def _publish_summary(lake: Lake, dataset: Dataset, folder: Path) -> None:

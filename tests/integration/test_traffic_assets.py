@@ -10,10 +10,13 @@ import pytest
 
 from assets.jobs import layer_selection
 from assets.traffic import AGREES
-from city_platform.datasets import load_dataset
+from city_platform.datasets import Dataset, load_dataset
 from city_platform.deployment.traffic import open_registry, open_state
 from city_platform.layers import raw, traffic_agreement
 from city_platform.layers.exported import HourNotOver
+from city_platform.layers.platform import Platform
+from city_platform.layers.trace import Asked, trace
+from city_platform.layers.trace_rows import NoSuchRow
 from city_platform.layers.traffic_agreement import LiveForgotten
 from city_platform.local.platform import local_platform
 from city_platform.traffic.agreement import ERROR_SHARE
@@ -82,6 +85,19 @@ class Town:
         return dropped
 
 
+def leads_to_its_readings(platform: Platform, readings: Dataset, hour: str, zone: str, count: int) -> None:
+    """The hour's figure of a zone leads to its readings, each at its place in an export."""
+    figure = trace(platform, readings, hour, Asked({"zone": zone}, "readings", rows=1_000, total=True))
+    assert figure.found is not None
+    assert figure.row == {"zone": zone, "readings": str(count)}
+    assert (figure.found.total, figure.differing) == (count, ())
+    sources = {one.name: one.rows for one in figure.partitions[0].sources}
+    assert len(figure.shown) == min(1_000, count)
+    assert all(0 <= one.row < sources[one.source] for one in figure.shown)
+    with pytest.raises(NoSuchRow, match="speed_kmh is no count and no sum"):
+        trace(platform, readings, hour, Asked({"zone": zone}, "speed_kmh", total=True))
+
+
 def test_an_hour_live_and_corrected(tmp_path: Path, registry: Registry) -> None:
     town = Town(tmp_path, registry)
     start = an_hour_that_settled()
@@ -130,6 +146,7 @@ def test_an_hour_live_and_corrected(tmp_path: Path, registry: Registry) -> None:
 
     readings, mistakes = load_dataset(ROOT / "datasets" / "traffic_readings")
     assert readings is not None, mistakes
+    leads_to_its_readings(town.platform, readings, hour, zone, 124 * len(of_zone))
     _, zones = traffic_agreement.agreement(town.platform, readings, hour, town.state)
     [worst] = [one for one in zones if one.worst]
     assert (worst.zone, worst.shares[0]) == (zone, 4 / 124)

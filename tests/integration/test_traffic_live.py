@@ -263,6 +263,8 @@ def test_history_comes_from_the_state_until_the_lake_has_the_hour_corrected(city
         ("state", live["steps"][2]["vehicles"]),
     ]
     assert [one["source"] for one in joined["sources"]] == ["lake", "state"]
+    assert re.fullmatch("[0-9a-f]{16}", joined["sources"][0]["version"])
+    assert joined["sources"][1]["version"] is None
     assert joined["steps"][0]["speed_kmh"] == 50.0
 
 

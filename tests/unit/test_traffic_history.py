@@ -41,6 +41,7 @@ class Lake:
 @dataclass
 class Hour:
     rows: Sequence[Sums]
+    version: str = "a" * 16
 
     def windows(self, zone: str) -> Sequence[Sums]:
         return self.rows if zone == ZONE else ()
@@ -121,7 +122,7 @@ def test_an_hour_that_is_published_while_it_is_read_comes_from_one_of_the_two() 
 def test_a_corrected_hour_in_which_a_zone_said_nothing_is_not_filled_from_the_state() -> None:
     state = state_of({FIRST: 5})
     found = read(state, Lake({FIRST: []}), FIRST, FIRST + HOUR_MS, 60_000, FIRST + HOUR_MS)
-    assert (list(found.steps), found.sources) == ([], {FIRST: Source.LAKE})
+    assert (list(found.steps), found.sources, found.versions) == ([], {FIRST: Source.LAKE}, {FIRST: "a" * 16})
 
 
 def test_what_the_state_forgot_and_the_lake_never_had_is_said_to_be_gone() -> None:

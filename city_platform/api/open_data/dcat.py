@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from city_platform.api.open_data import prov
 from city_platform.api.open_data.shelf import PublicDataset, PublicFile
 from city_platform.incidents.codec import rfc3339
 from city_platform.incidents.reference import City
@@ -129,6 +130,7 @@ def _ap_distribution(dataset: PublicDataset, file: PublicFile, base: str) -> Map
         "dcat:byteSize": {"@value": str(file.bytes), "@type": "xsd:nonNegativeInteger"},
         "dct:license": {"@id": dataset.licence.url, "@type": "dct:LicenseDocument", "dct:title": dataset.licence.name},
         **_ap_dated(file.modified),
+        "prov:has_provenance": {"@id": prov.address(base, dataset.name, file.stem)},
         "spdx:checksum": {
             "@type": "spdx:Checksum",
             "spdx:algorithm": {"@id": "spdx:checksumAlgorithm_sha256"},
@@ -141,6 +143,7 @@ _CONTEXT = {
     "dcat": "http://www.w3.org/ns/dcat#",
     "dct": "http://purl.org/dc/terms/",
     "foaf": "http://xmlns.com/foaf/0.1/",
+    "prov": "http://www.w3.org/ns/prov#",
     "spdx": "http://spdx.org/rdf/terms#",
     "vcard": "http://www.w3.org/2006/vcard/ns#",
     "xsd": "http://www.w3.org/2001/XMLSchema#",

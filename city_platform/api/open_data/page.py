@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from city_platform.api.html import site_page
+from city_platform.api.open_data.prov import HAS_PROVENANCE, address
 from city_platform.api.open_data.shelf import PublicDataset
 from city_platform.incidents.reference import Reference
 from city_platform.pages import escape, table
@@ -34,6 +35,7 @@ def _dataset(one: PublicDataset, reference: Reference, path: str) -> Iterator[st
         links = " ".join(
             f'<a href="{path}/{one.name}/{file.name}">{file.format.label}, {_size(file.bytes)}</a>' for file in files
         )
+        links += f' <a href="{address(path, one.name, files[0].stem)}" rel="{HAS_PROVENANCE}">Where they come from</a>'
         changed = max(file.modified for file in files).astimezone(reference.zone)
         count = sum(file.rows for file in files if file.format is files[0].format)
         rows.append((escape(partition), f"{count:,}", f"{changed:%Y-%m-%d %H:%M %Z}", links))

@@ -15,6 +15,7 @@ from starlette.responses import FileResponse, Response
 from city_platform.api.conditional import unchanged
 from city_platform.api.html import html_response
 from city_platform.api.limits import RateLimit, address_of
+from city_platform.api.open_data import prov
 from city_platform.api.open_data.dcat import dcat_ap, dcat_us
 from city_platform.api.open_data.page import downloads
 from city_platform.api.open_data.refreshing import Lifespan
@@ -64,10 +65,22 @@ class OpenData:
         headers = _headers(found.sha256, found.modified, self.shelf.all()[dataset].licence)
         if unchanged(request, headers["ETag"], found.modified):
             return Response(status_code=304, headers=headers)
+        provenance = prov.address(self._base(request), dataset, found.stem)
+        headers["Link"] += f', <{provenance}>; rel="{prov.HAS_PROVENANCE}"'
         kind = found.format.media_type
         content_type = f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
         path = self.shelf.lake.store.local_path(found.key)
         return FileResponse(path, headers=headers, media_type=content_type, filename=f"{dataset}-{name}")
+
+    def provenance(self, request: Request, dataset: str, stem: str) -> Response:
+        """Where the files of a partition come from: PROV-O as JSON-LD."""
+        found = self.shelf.origin(dataset, stem)
+        if found is None:
+            self._count(request)
+            raise HTTPException(404)
+        listed, published, origin = found
+        body = prov.document(self.shelf.reference.city, listed, stem, published, origin, self._base(request))
+        return self._catalog(request, body, "application/ld+json")
 
     def _catalog(self, request: Request, body: Mapping[str, Any], media_type: str) -> Response:
         self._count(request)
@@ -92,6 +105,7 @@ def router(resources: OpenData, lifespan: Lifespan | None = None) -> APIRouter:
         ("/data.json", resources.data_json),
         ("/catalog.jsonld", resources.catalog),
         ("/{dataset}/{name}", resources.file),
+        (f"/{{dataset}}/{{stem}}/{prov.NAME}", resources.provenance),
     ):
         routes.get(path)(endpoint)
     return routes

@@ -12,6 +12,7 @@ from city_platform.incidents.reference import Licence, Reference
 from city_platform.lake.lake import Lake
 from city_platform.lake.manifest import Manifest
 from city_platform.layers import CURATED, open_incidents
+from city_platform.layers.origins import CHECKED, Origin, at_the_time
 
 if TYPE_CHECKING:
     from city_platform.datasets import Dataset
@@ -46,6 +47,7 @@ class PublicFile:
     """One file: its name below its dataset, where it lies in the store, and since when it is as it is."""
 
     name: str
+    stem: str  # the name that its partition has in addresses
     partition: str
     format: FileFormat
     key: str
@@ -92,6 +94,23 @@ class Shelf:
     def file(self, dataset: str, name: str) -> PublicFile | None:
         found = self.all().get(dataset)
         return next((one for one in found.files if one.name == name), None) if found else None
+
+    def origin(self, dataset: str, stem: str) -> tuple[PublicDataset, Manifest, Origin | None] | None:
+        """A partition's newest published version, and where it comes from; of incidents only the version is known.
+
+        Raises NotMade where the lake has lost a manifest behind it, and the store's errors.
+        """
+        found = self.all().get(dataset)
+        file = next((one for one in found.files if one.stem == stem), None) if found else None
+        if found is None or file is None:
+            return None
+        layer = open_incidents.LAYER if dataset == open_incidents.DATASET else CURATED
+        published = self.lake.require(layer, dataset, file.partition)
+        if published.published_at != file.modified:  # published since the list was read
+            self.forget()
+            found = self.all()[dataset]
+        behind = CHECKED in published.inputs
+        return found, published, Origin.of(self.lake, at_the_time(self.lake, published, CHECKED)) if behind else None
 
     def forget(self) -> None:
         """Reads again at the next question: something was published."""
@@ -151,6 +170,7 @@ def _files_of(manifest: Manifest) -> Sequence[PublicFile]:
             found.append(
                 PublicFile(
                     name=f"{stem}{suffix}.{name}",
+                    stem=stem,
                     partition=manifest.partition,
                     format=shown,
                     key=file.key,

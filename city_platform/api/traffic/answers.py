@@ -115,6 +115,7 @@ class SourceAnswer(BaseModel):
 
     hour: Moment
     source: Literal["lake", "state", "gone"]
+    version: Annotated[str | None, Field(description="Of the lake: the version of the hour, to trace its figures by")]
 
 
 class TrafficHistoryAnswer(BaseModel):

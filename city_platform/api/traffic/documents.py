@@ -126,7 +126,10 @@ def history_of(history: History) -> Mapping[str, Any]:
         "step_s": history.step_ms // 1000,
         "free_flow_kmh": history.free_flow_x10 / 10,
         "steps": [_step(one) for one in history.steps],
-        "sources": [{"hour": moment(hour), "source": source} for hour, source in history.sources.items()],
+        "sources": [
+            {"hour": moment(hour), "source": source, "version": history.versions.get(hour)}
+            for hour, source in history.sources.items()
+        ],
     }
 
 
