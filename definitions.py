@@ -24,6 +24,7 @@ from assets.scorecard import scorecard_asset
 from assets.source import fetching_job, source_spec
 from assets.traffic import DATASET as TRAFFIC
 from assets.traffic import agreement_check, traffic_assets, traffic_jobs
+from assets.traffic_hours import zone_hours_asset, zone_hours_job
 from city_platform.datasets import load_datasets
 from city_platform.deployment.replica import is_replicated
 from resources.platform import PlatformResource
@@ -44,6 +45,7 @@ from sensors.outdated import outdated_sensor
 from sensors.portal import portal_sensor
 from sensors.replica import replica_sensor
 from sensors.run_metrics import run_metrics_sensor
+from sensors.traffic_hours import traffic_hours_sensor
 
 ROOT = Path(__file__).parent
 FETCH = "CITY_PLATFORM_FETCH"
@@ -80,6 +82,7 @@ def build_definitions(
         for dataset, job in zip(datasets, materialize, strict=True)
         if dataset.name == TRAFFIC
     ]
+    summing = [(dataset, zone_hours_job(dataset)) for dataset, *_ in traffic]
     layers = (raw_asset, cleaned_asset, profile_asset, quality_checked_asset, curated_asset, encrypted_asset)
     assets = [layer(dataset) for dataset in datasets for layer in layers]
     return dg.Definitions(
@@ -89,6 +92,7 @@ def build_definitions(
             *map(questions_asset, asking),
             *(asset for dataset in incidents for asset in incident_assets(dataset)),
             *(asset for dataset, *_ in traffic for asset in traffic_assets(dataset)),
+            *(zone_hours_asset(dataset) for dataset, *_ in traffic),
             scorecard_asset(datasets, TIMEZONE),
             catalog_asset(datasets),
             old_versions_asset(datasets),
@@ -103,6 +107,7 @@ def build_definitions(
             *answer,
             *analyse,
             *(job for _, _, *jobs in traffic for job in jobs),
+            *(job for _, job in summing),
             score,
             catalog,
             prune,
@@ -113,6 +118,7 @@ def build_definitions(
             drop_folder_sensor(drop, datasets, land),
             outdated_sensor([dataset for dataset in datasets if not dataset.contract.exported], materialize),
             *(export_sensor(one, job) for one, job in zip(datasets, materialize, strict=True) if one.contract.exported),
+            *(traffic_hours_sensor(*one) for one in summing),
             failures_sensor(datasets),
             run_metrics_sensor(),
             data_metrics_sensor(datasets),

@@ -153,15 +153,32 @@ def _version(record: dg.EventLogRecord) -> str | None:
     return (made.tags or {}).get(DATA_VERSION_TAG) if made is not None else None
 
 
+_CHECK_FAILED = "DagsterAssetCheckFailedError"  # what a blocking check raises; not part of Dagster's public names
+
+
 def _failure(result: dg.ExecuteInProcessResult) -> str:
     """The first failing step in words, without a stack trace."""
     for event in result.all_events:
         if event.is_step_failure:
             data = event.step_failure_data
+            if data.error is not None and data.error.cls_name == _CHECK_FAILED:
+                return _closed(result)
             if data.user_failure_data is not None and data.user_failure_data.description:
                 return data.user_failure_data.description
             return (data.error.message if data.error is not None else "the step failed").strip()
     return "the run failed before its first step"
+
+
+def _closed(result: dg.ExecuteInProcessResult) -> str:
+    """Which rules close the gate, and where to look."""
+    closing = [
+        one
+        for one in result.get_asset_check_evaluations()
+        if not one.passed and one.severity is dg.AssetCheckSeverity.ERROR
+    ]
+    rules = ", ".join(sorted({one.check_name for one in closing}))
+    where = " ".join([closing[0].asset_key.path[0], str(closing[0].partition or "PARTITION")]) if closing else "…"
+    return f"the gate is closed by {rules}; `city-platform quality review {where}` says why and what can be done"
 
 
 def _dagster_home(home: Path) -> Path:

@@ -107,6 +107,7 @@ def _result(
             "in plain words": result.explanation,
             "metric": f"{result.metric_name} = {result.metric_value}" if result.metric_name else "none",
             "threshold": result.threshold or "none",
+            **({"what to do": _review(dataset, checked.partition)} if blocks else {}),
             "rows checked": result.rows_checked,
             "rows failed": result.rows_failed if result.rows_failed is not None else "not counted by row",
             "share failed": _share(result),
@@ -126,6 +127,10 @@ def _waived(dataset: Dataset, waiver: Mapping[str, Any]) -> Mapping[str, str]:
         "waived because": waiver["reason"],
         "waiver": f"entry {waiver['number']} of the audit log",
     }
+
+
+def _review(dataset: Dataset, partition: str) -> str:
+    return f"city-platform quality review {dataset.name} {partition} shows the rows and what a steward can decide"
 
 
 def _share(result: RuleResult) -> float | str:

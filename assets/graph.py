@@ -45,6 +45,17 @@ def partitions(dataset: Dataset) -> dg.TimeWindowPartitionsDefinition:
     )
 
 
+def daily(dataset: Dataset) -> dg.TimeWindowPartitionsDefinition:
+    """One partition a day of UTC, of what is made of an hourly dataset's hours."""
+    return dg.TimeWindowPartitionsDefinition(
+        cron_schedule=_BEGINNINGS[Granularity.DAY],
+        fmt=Granularity.DAY.strftime,
+        start=datetime(dataset.contract.partitioning.first_year, 1, 1).strftime(Granularity.DAY.strftime),  # noqa: DTZ001 - the zone stands below
+        timezone="UTC",
+        end_offset=1,
+    )
+
+
 def layer_spec(
     dataset: Dataset, layer: str, description: str, *, kinds: set[str], deps: Sequence[str] = (), columns: bool = True
 ) -> dg.AssetSpec:
@@ -206,10 +217,9 @@ def materialization(
     recipe = recipe_of(lake, manifest)
     if recipe:
         metadata["recipe"] = dg.MetadataValue.text(f"{recipe['version']} (sha256 {recipe['hash']})")
-    metadata |= more or {}
     return dg.MaterializeResult(
         asset_key=asset_key(dataset, manifest.layer),
-        metadata=metadata,
+        metadata={**(more or {}), **metadata},  # shown in this order: what the layer is for before digests and places
         data_version=dg.DataVersion(manifest.version),
     )
 

@@ -19,6 +19,7 @@ from city_platform.layers import (
     traffic_advice,
     traffic_analysis,
 )
+from city_platform.layers.traffic_history import ZONE_HOURS
 
 __all__ = [
     "UnresolvedAssetJobDefinition",
@@ -30,9 +31,10 @@ __all__ = [
 ]
 
 
-_OF_ALL = (  # not of one partition
+_OF_OTHERS = (  # not of one partition of the dataset
     *(questions.LAYER, incident_analysis.STATISTICS, incident_analysis.ANOMALIES),
     *(traffic_analysis.FREE_FLOW, traffic_analysis.ANOMALIES, traffic_analysis.FORECAST, traffic_advice.LAYER),
+    ZONE_HOURS,  # of a day
 )
 
 
@@ -43,7 +45,7 @@ def materialization_job_name(dataset: str) -> str:
 def materialization_job(dataset: Dataset) -> UnresolvedAssetJobDefinition:
     """All layers of one partition of the dataset."""
     layers: dg.AssetSelection = dg.AssetSelection.groups(dataset.name)
-    for name in _OF_ALL:
+    for name in _OF_OTHERS:
         layers -= dg.AssetSelection.tag("layer", name)
     return dg.define_asset_job(
         materialization_job_name(dataset.name),

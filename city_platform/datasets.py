@@ -18,6 +18,7 @@ from pathlib import Path
 from city_platform.cleaning.recipe import Recipe, parse_recipe
 from city_platform.cleaning.versions import FOLDER, WORKING, RecipeVersion, read_versions, running
 from city_platform.contracts.curated import check_curated
+from city_platform.contracts.decisions import OPEN
 from city_platform.contracts.load import about_rows, read_contract
 from city_platform.contracts.model import Contract, PortalSource
 from city_platform.contracts.odcs import instead
@@ -87,20 +88,37 @@ class Dataset:
         return self.contract.sources
 
 
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder as it was read: with mistakes there is no dataset. A draft's open decisions are none."""
+
+    name: str
+    draft: bool
+    dataset: Dataset | None
+    findings: tuple[Finding, ...]
+
+
 def load_datasets(root: Path) -> tuple[Dataset, ...]:
-    """Every folder below `root`, by name; raises InvalidDefinition with every mistake in all of them."""
-    if not root.is_dir():
-        remedy = "start from the repository's root, or name the folder that holds the datasets"
-        raise InvalidDefinition([Finding(root.name, 0, 0, f"there is no folder {root.name}", remedy)])
-    folders = sorted(one for one in root.iterdir() if one.is_dir() and not _hidden(one))
-    loaded = [load_dataset(folder) for folder in folders]
-    findings = [finding for _, found in loaded for finding in found]
-    datasets = tuple(dataset for dataset, _ in loaded if dataset is not None)
+    """Every folder below `root`, by name; raises InvalidDefinition with every mistake in all of them.
+
+    Drafts are left out, whatever is in them.
+    """
+    folders = [one for one in read_folders(root) if not one.draft]
+    findings = [finding for one in folders for finding in one.findings]
+    datasets = tuple(one.dataset for one in folders if one.dataset is not None)
     if not findings:
         findings = reference_findings(datasets)
     if findings:
         raise InvalidDefinition(findings)
     return datasets
+
+
+def read_folders(root: Path) -> tuple[Folder, ...]:
+    """Every folder below `root`, drafts too, by name; raises InvalidDefinition where there is no such folder."""
+    if not root.is_dir():
+        remedy = "start from the repository's root, or name the folder that holds the datasets"
+        raise InvalidDefinition([Finding(root.name, 0, 0, f"there is no folder {root.name}", remedy)])
+    return tuple(_read_folder(one) for one in sorted(root.iterdir()) if one.is_dir() and not _hidden(one))
 
 
 def reference_findings(datasets: Sequence[Dataset]) -> list[Finding]:
@@ -146,10 +164,15 @@ def _unknown(known: Mapping[str, Dataset], name: str, column: str, rule: Rule, f
 
 
 def load_dataset(folder: Path) -> tuple[Dataset | None, list[Finding]]:
-    """The dataset, or None and every mistake in its files.
+    """The dataset, or None and every mistake in its files; a draft comes with its open decisions.
 
     Findings name files from the folder above the datasets, as `datasets/parking_tickets/recipe.json`.
     """
+    read = _read_folder(folder)
+    return read.dataset, list(read.findings)
+
+
+def _read_folder(folder: Path) -> Folder:
     place = f"{folder.parent.name}/{folder.name}" if folder.parent.name else folder.name
     findings = _unexpected(folder, place)
     rulesets = sorted({RULES, *(one.name for one in folder.glob("*.dqdl") if one.is_file() and not _hidden(one))})
@@ -185,8 +208,11 @@ def load_dataset(folder: Path) -> tuple[Dataset | None, list[Finding]]:
     questions, problems = _questions(folder / QUESTIONS, f"{place}/{QUESTIONS}", contract)
     findings += problems
 
-    if findings or contract is None or recipe is None or RULES not in parsed:
-        return None, sorted(set(findings))
+    draft = contract is not None and contract.draft
+    mistakes = [one for one in findings if not (draft and one.code == OPEN)]
+    found = tuple(sorted(set(findings)))
+    if mistakes or contract is None or recipe is None or RULES not in parsed:
+        return Folder(folder.name, draft, None, found)
     dataset = Dataset(
         name=contract.name,
         folder=folder,
@@ -202,7 +228,7 @@ def load_dataset(folder: Path) -> tuple[Dataset | None, list[Finding]]:
         recipe_versions=versions,
         questions=questions,
     )
-    return dataset, []
+    return Folder(folder.name, draft, dataset, found)
 
 
 def _questions(folder: Path, place: str, contract: Contract | None) -> tuple[tuple[Question, ...], list[Finding]]:

@@ -39,7 +39,8 @@ svg line { stroke: var(--line); } svg text { fill: var(--soft); font: 11px syste
   border-color: var(--warm); color: var(--warm); } td.r { text-align: right; font-variant-numeric: tabular-nums;
   border: 1px solid var(--page); padding: .3rem .5rem; background: color-mix(in srgb, var(--tone) calc(var(--r) * 55%),
   transparent); } @media print { details { break-inside: avoid; } body { max-width: none; } }
-@media (max-width: 40rem) { .wide :is(table, tbody, tr, th, td) { display: block; } .wide thead { display: none; }
+@media (max-width: 40rem) { .tag { white-space: normal; }
+  .wide :is(table, tbody, tr, th, td) { display: block; } .wide thead { display: none; }
   .wide tr { border-bottom: 1px solid var(--line); padding: .4rem 0; } .wide :is(th, td) { border: 0; padding: .1rem 0;
   overflow-wrap: anywhere; } .wide td:empty { display: none; } .wide td[data-of] { display: grid; gap: .7rem;
   grid-template-columns: minmax(6rem, 30%) 1fr; } .wide td[data-of]::before { content: attr(data-of);
@@ -103,6 +104,7 @@ def share(part: float) -> str:
 def columns_of_bars(label: str, counts: Sequence[int], low: str, high: str) -> str:
     """A histogram as SVG; `label` says in words what it shows, `low` and `high` stand below its ends. All are text."""
     width, most = len(counts) * (_BAR + _GAP), max([*counts, 1])
+    ends = f'<text x="{width}" y="{_HEIGHT + 14}" text-anchor="end">{escape(high)}</text>'
     bars = "".join(
         f'<rect x="{place * (_BAR + _GAP)}" y="{_HEIGHT - height:.1f}" width="{_BAR}" height="{height:.1f}">'
         f"<title>{count:,}</title></rect>"
@@ -112,5 +114,5 @@ def columns_of_bars(label: str, counts: Sequence[int], low: str, high: str) -> s
     return (
         f'<svg viewBox="0 0 {max(width, 300)} {_HEIGHT + 18}" role="img" aria-label="{escape(label)}">{bars}'
         f'<line x1="0" x2="{width}" y1="{_HEIGHT}" y2="{_HEIGHT}"/><text x="0" y="{_HEIGHT + 14}">{escape(low)}</text>'
-        f'<text x="{width}" y="{_HEIGHT + 14}" text-anchor="end">{escape(high)}</text></svg>'
+        f"{ends if len(counts) > 1 else ''}</svg>"  # below a single bar there is no room for two
     )

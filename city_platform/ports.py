@@ -136,6 +136,18 @@ class Uploads(Protocol):
         ...
 
 
+class NotPublic(PermanentError):
+    """The object is not published, so nobody gets an address that reads it without any other right."""
+
+
+class Downloads(Protocol):
+    """Lets a client read one published object, for a short while, without any other right."""
+
+    def address(self, key: str, media_type: str, name: str) -> str:
+        """An address of the object `key`, to be saved as `name`. Raises NotPublic and StoreUnavailable."""
+        ...
+
+
 class KeyNotFound(PermanentError):
     """No key of that name."""
 

@@ -22,8 +22,11 @@ def drop_folder_sensor(folder: Path, datasets: Sequence[Dataset], job: dg.JobDef
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Lands files put into drop/<dataset>/ once they have stopped growing.",
     )
-    def drop_folder(platform: PlatformResource) -> Iterator[dg.RunRequest]:
+    def drop_folder(platform: PlatformResource) -> Iterator[dg.RunRequest | dg.SkipReason]:
         adapters = platform.open()
-        yield from landing_requests(adapters, folder, datasets, adapters.clock.now().timestamp())
+        requests = list(landing_requests(adapters, folder, datasets, adapters.clock.now().timestamp()))
+        yield from requests
+        if not requests:
+            yield dg.SkipReason("no file waits that has stopped growing")
 
     return drop_folder

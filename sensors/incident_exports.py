@@ -64,7 +64,8 @@ def export_sensor(dataset: Dataset, job: UnresolvedAssetJobDefinition) -> dg.Sen
         adapters = platform.survey()
         wanted, cursor = requests(adapters, dataset, context.instance, context.cursor)
         return dg.SensorResult(
-            run_requests=list(wanted),
+            run_requests=list(wanted) or None,
+            skip_reason=None if wanted else "every export is in the lake, in work, or waits for other data or rules",
             cursor=cursor or "",
             asset_events=[_seen(adapters, dataset, str(request.partition_key)) for request in wanted],
         )

@@ -1,6 +1,7 @@
 """Brings partitions up to date: whatever was made from other inputs than those that stand now is made again."""
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 
 import dagster as dg
 
@@ -37,10 +38,14 @@ def outdated_sensor(datasets: Sequence[Dataset], jobs: Sequence[UnresolvedAssetJ
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Runs the layers of every partition whose sources, recipe, rules, summary or contract changed.",
     )
-    def outdated_partitions(context: dg.SensorEvaluationContext, platform: PlatformResource) -> Iterator[dg.RunRequest]:
+    def outdated_partitions(
+        context: dg.SensorEvaluationContext, platform: PlatformResource
+    ) -> Iterator[dg.RunRequest | dg.SkipReason]:
         names = [dataset.name for dataset in datasets]
         requests = outdated_requests(lambda: platform.survey(names, LAYERS), datasets, context.instance)
-        for _, request in zip(range(REQUESTS_A_TICK), requests, strict=False):
-            yield request
+        bounded = list(islice(requests, REQUESTS_A_TICK))
+        yield from bounded
+        if not bounded:
+            yield dg.SkipReason("every partition is up to date, in work, or waits for other data or rules")
 
     return outdated_partitions

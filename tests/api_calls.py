@@ -30,7 +30,10 @@ _IRREGULAR: Mapping[tuple[str, str], frozenset[str]] = {
     ("s3", "DeleteObjects"): frozenset({"s3:DeleteObject"}),
 }  # fmt: skip
 # What signs a request lends its own right to whoever sends it.
-_SIGNING: Mapping[str, str] = {"generate_presigned_post": "s3:PutObject"}
+_SIGNING: Mapping[str, str] = {
+    "generate_presigned_post": "s3:PutObject",
+    "generate_presigned_url": "s3:GetObject",  # of get_object alone
+}
 # An item of a transaction asks for the right of its kind:
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html
 _TRANSACTIONS: Mapping[str, str] = {

@@ -90,7 +90,7 @@ async def _refused(request: Request, error: Exception) -> Response:
 async def _not_served(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 -- registered for it
     said = {
-        404: "there is nothing at this address; /v1/openapi.json describes what there is",
+        404: "there is nothing at this address; /v1/openapi.json describes what there is for programs",
         405: f"this address does not take {request.method}",
     }
     headers = dict(error.headers or {})

@@ -14,6 +14,7 @@ from city_platform.api.desk import Desk
 from city_platform.api.limits import RateLimit
 from city_platform.deployment import PUBLIC_URL, deployment, open_platform
 from city_platform.deployment.incidents import (
+    open_downloads,
     open_incident_repository,
     open_incident_service,
     open_uploads,
@@ -78,12 +79,13 @@ def open_api(
         shelf.forget()
 
     published = open_data.router(
-        open_data.OpenData(shelf, desk.reads, public_url),
+        open_data.OpenData(shelf, desk.reads, public_url, open_downloads(environ)),
         open_data.republishing(publish, publish_every) if publish_every is not None else None,
     )
     watched = traffic.Traffic(
         traffic.Live(lambda: open_registry(environ), lambda: find_state(home, environ), desk.clock),
         LakeHours(platform),
+        desk.service.reference.zone,
     )
     routers = [open311.router(geo_report), published, traffic.router(watched)]
     routers.append(traffic.pages(watched, desk.service.reference))

@@ -126,6 +126,8 @@ def _counts(stats: StatsAnswer, reference: Reference) -> Iterator[str]:
         "district": (stats.by_district, districts_of(reference)),
     }
     for title, (counts, named) in names.items():
+        if not counts:
+            continue
         rows = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
         most = max(counts.values(), default=1)
         yield f"<section><h2>By {title}</h2>"

@@ -2,6 +2,8 @@
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+ASKED = "city_platform.head"  # in the scope of what was a HEAD: an address that only reads would not do for it
+
 
 class HeadAsGet:
     """ASGI middleware. Routes know GET alone, and so the API's description names each operation once."""
@@ -17,4 +19,4 @@ class HeadAsGet:
         async def without_body(message: Message) -> None:
             await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
 
-        await self._app({**scope, "method": "GET"}, receive, without_body)
+        await self._app({**scope, "method": "GET", ASKED: True}, receive, without_body)

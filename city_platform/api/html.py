@@ -3,6 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Iterable
+from http import HTTPStatus
 
 from fastapi import Response
 from fastapi.responses import HTMLResponse
@@ -58,16 +59,24 @@ def answer_of(problem: Problem, scope: Scope, request_id: str) -> Response:
     return problem.response(request_id)
 
 
+def _sentence(text: str) -> str:
+    """A problem's detail as people read it, who did not ask for a field of JSON."""
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}"
+
+
 def problem_page(problem: Problem, request_id: str = "", more: str = "", style: str = "") -> Response:
     """A problem for who came with a browser, with what may help as HTML; what is ours to mend has a name to ask for."""
     listed = "".join(f"<li>{escape(one.field)}: {escape(one.message)}</li>" for one in problem.errors)
+    missing = problem.status == HTTPStatus.NOT_FOUND and not more
     said = [
-        f"<p>{escape(problem.detail)}</p>",
+        f"<p>{escape(_sentence(problem.detail))}</p>",
         f"<ul>{listed}</ul>" if listed else "",
         f'<p class="soft">The name of this request is {escape(request_id)}.</p>' if problem.status >= 500 else "",  # noqa: PLR2004
         more,
+        '<p><a href="/">Start again from the first page</a></p>' if missing else "",
         DANGER,
     ]
-    answer = html_response(site_page("This did not work", said, style), problem.status)
+    title = "There is no such page" if missing else "This did not work"
+    answer = html_response(site_page(title, said, style), problem.status)
     answer.headers.update(problem.headers)
     return answer

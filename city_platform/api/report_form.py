@@ -105,6 +105,11 @@ PATH = "/report"
 router = APIRouter(include_in_schema=False)
 
 
+_PLACE = ("lat", "long", "address")
+# The interface asks programs for coordinates first, the form asks people for an address first.
+_NOWHERE = Fault("address", "required", "say where it is, here or by latitude and longitude below")
+
+
 @dataclass(frozen=True, slots=True)
 class Form:
     """What somebody has filled in, as text, and what is wrong with it."""
@@ -172,7 +177,8 @@ def _take(desk: Desk, actor: Actor, form: Form) -> Response:
     try:
         reported = desk.service.report(payload, actor, once)
     except InvalidRequest as error:
-        return html_response(_form(desk, category, chosen, Form(form.values, error.faults)), 400)
+        faults = [_NOWHERE if not any(map(form.value, _PLACE)) and one.field == "lat" else one for one in error.faults]
+        return html_response(_form(desk, category, chosen, Form(form.values, faults)), 400)
     return RedirectResponse(f"/report/done/{reported.incident.incident_id}", 303)
 
 

@@ -56,9 +56,12 @@ def _select(lake: Lake, table: CatalogTable) -> str | None:
     dialect = DuckDBDialect()
     (key,) = table.partition_keys
     selects = []
+    pruned = lake.pruned(table.database, table.name)
     for partition in lake.partitions(table.database, table.name):
         manifest = lake.require(table.database, table.name, partition)
         files = [file for file in manifest.parts[LAYERS[table.database]] if file.key.endswith(".parquet")]
+        if (partition, manifest.sequence) in pruned:
+            continue  # its rows were let go of
         if files and not misfit(table, manifest):
             present = {name.casefold() for name, _ in manifest.schema}
             shown = [

@@ -9,6 +9,7 @@ import typer
 from city_platform.cli.audit import app as audit_app
 from city_platform.cli.catalog import app as catalog_app
 from city_platform.cli.changes import app as changes_app
+from city_platform.cli.datasets import app as datasets_app
 from city_platform.cli.deploy import app as deploy_app
 from city_platform.cli.erase import app as erase_app
 from city_platform.cli.fetch import app as fetch_app
@@ -26,7 +27,6 @@ from city_platform.cli.recipes import app as recipes_app
 from city_platform.cli.rules import app as rules_app
 from city_platform.cli.serve import app as serve_app
 from city_platform.cli.session import EXIT_CODES, FAILED, OK, REFUSED, Session, size
-from city_platform.cli.template import write_template
 from city_platform.cli.trace import app as trace_app
 from city_platform.cli.traffic import app as traffic_app
 
@@ -38,8 +38,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-datasets_app = typer.Typer(help="The datasets' folders.", no_args_is_help=True)
-datasets_app.command("template", epilog="Example: city-platform datasets template --check")(write_template)
 app.add_typer(datasets_app, name="datasets")
 app.add_typer(keys_app, name="keys")
 app.add_typer(fetch_app)
@@ -231,7 +229,9 @@ def status(home: Home = None, as_json: Json = False) -> None:
         years = report(session.platform(), list(session.datasets().values()))
     session.result({"partitions": [year.to_json() for year in years]})
     if not as_json:
-        session.out.print(*(tables(years) if years else ["The lake is empty. Try: city-platform demo"]))
+        session.out.print(
+            *(tables(years) if years else [f"The lake in {session.home} is empty. Try: city-platform demo"])
+        )
         for year in years:
             if year.behind:
                 session.out.print(f"{year.dataset} {year.partition} is behind: {', '.join(year.behind)}")
@@ -250,63 +250,3 @@ def up(
         session.datasets()  # a mistake in a definition shows here, not in a child's log
         session.out.print(f"Dagster: http://127.0.0.1:{port} (Ctrl-C ends it). Drop files into {session.home}/drop/")
         raise SystemExit(orchestrator().serve(session.home, port))
-
-
-@datasets_app.command("check", epilog="Example: city-platform datasets check --json")
-def check_datasets(as_json: Json = False) -> None:
-    """Report every mistake in every dataset's folder, with file, line and what to write instead.
-
-    Rules that look wrong are shown as warnings; a rule of the gate that can never hold is a mistake.
-    """
-    from city_platform.cli.rules import lint_dataset, lint_json, show_lint
-    from city_platform.errors import InvalidDefinition
-
-    session = Session.start(None, as_json=as_json)
-    try:
-        known = session.datasets()
-    except InvalidDefinition as error:
-        session.result(
-            {
-                "mistakes": [
-                    {name: getattr(one, name) for name in ("file", "line", "column", "problem", "remedy")}
-                    for one in error.findings
-                ]
-            }
-        )
-        if not as_json:
-            for finding in error.findings:
-                session.err.print(str(finding), markup=False, highlight=False)
-            session.err.print(f"{len(error.findings)} mistakes", style="red")
-        raise SystemExit(REFUSED) from None
-    linted = [lint_dataset(dataset) for dataset in known.values()]
-    wrong, suspicious = ([one for both in linted for one in both[place]] for place in (0, 1))
-    session.result(
-        {
-            "mistakes": [lint_json(one) for one in wrong],
-            "warnings": [lint_json(one) for one in suspicious],
-        }
-    )
-    if not as_json:
-        for one in (*suspicious, *wrong):
-            show_lint(session.err, one)
-        count = f"{len(wrong)} mistakes" if wrong else f"no mistakes, {len(suspicious)} warnings"
-        session.out.print(f"{len(known)} datasets, {count}: {', '.join(known)}")
-    raise SystemExit(REFUSED if wrong else OK)
-
-
-@datasets_app.command("list", epilog="Example: city-platform datasets list --json")
-def list_datasets(as_json: Json = False) -> None:
-    """List the datasets."""
-    from rich.markup import escape
-
-    from city_platform.cli.table import ShownTable
-
-    session = Session.start(None, as_json=as_json)
-    with session.errors():
-        known = session.datasets()
-    session.result({"datasets": list(known)})
-    if not as_json:
-        table = ShownTable("dataset", "title", "cadence")
-        for dataset in known.values():
-            table.add_row(f"[bold]{dataset.name}[/]", escape(dataset.contract.title), dataset.contract.cadence)
-        session.out.print(table)

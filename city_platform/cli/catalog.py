@@ -102,8 +102,10 @@ def show(table: Table, home: Home = None, as_json: Json = False) -> None:
         database, _, name = table.partition(".")
         versions = catalog.versions(database, name)
         if not versions:
-            known = ", ".join(map(_name, catalog.tables()))
-            session.fail(USAGE, f"there is no table {table}; there are: {known or 'none, run: catalog refresh'}")
+            known = [_name(one) for one in catalog.tables()]
+            if not known:
+                session.fail(USAGE, f"there is no table {table!r}; the catalog is empty, run: catalog refresh")
+            session.unknown("table", table, known)
         partitions = catalog.partitions(database, name)
     newest = versions[-1]
     session.result(

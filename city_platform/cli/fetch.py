@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from city_platform.cli.options import Home, Json
-from city_platform.cli.session import FAILED, OK, REFUSED, TRY_AGAIN, USAGE, Session, size
+from city_platform.cli.session import FAILED, OK, REFUSED, TRY_AGAIN, USAGE, Session, no_such, size
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -116,7 +116,7 @@ def _chosen(session: Session, names: Sequence[str]) -> list["Dataset"]:
     known = session.datasets()
     unknown = [name for name in names if name not in known]
     if unknown:
-        session.fail(USAGE, f"there is no dataset {', '.join(unknown)}; there are: {', '.join(known)}")
+        session.fail(USAGE, "\n".join(no_such("dataset", name, known) for name in unknown))
     silent = [name for name in names if not known[name].sources]
     if silent:
         session.fail(USAGE, f"{', '.join(silent)} has no source: add a server of type 'api' to its contract.yaml")

@@ -107,9 +107,13 @@ def prune(
     """Remove the files of versions that nothing needs, and those that killed runs left behind.
 
     Kept are: the newest versions, what they were made from, what decisions in force and the catalog refer to, and the
-    sources' own bytes. History still says that a version existed.
+    sources' own bytes. History still says that a version existed. Single readings of traffic go altogether when the
+    contract's `keepRowsDays` are over and their hourly sums are proven.
     """
+    from dataclasses import asdict
+
     from city_platform.layers.old_versions import prune as pruned
+    from city_platform.layers.row_retention import let_go
 
     session = Session.start(home, as_json=as_json)
     age = _AGE.fullmatch(older_than) if older_than is not None else None
@@ -133,11 +137,24 @@ def prune(
             done.append(one)
             if one.files and not as_json:
                 session.out.print(_line(one), highlight=False)
-    total = sum(one.bytes for one in done)
-    session.result({"dry_run": dry_run, "bytes": total, "datasets": [one.to_json() for one in done if one.files]})
+        chosen = [one for name, one in known.items() if dataset in {None, name}]
+        retired = list(let_go(session.platform(), chosen, account=session.account(), dry_run=dry_run))
+    total = sum(one.bytes for one in done) + sum(one.bytes for one in retired)
+    session.result(
+        {
+            "dry_run": dry_run,
+            "bytes": total,
+            "datasets": [one.to_json() for one in done if one.files],
+            "rows": [asdict(one) for one in retired],
+        }
+    )
     if not as_json:
+        for row in retired:
+            said = f"kept: {row.kept_because}" if row.kept_because else f"its rows, {row.files:,} files"
+            session.out.print(f"{row.dataset} {row.partition}: {said}", highlight=False)
         verb = "would be freed" if dry_run else "freed"
-        session.out.print(f"{sum(one.files for one in done):,} files, {size(total)} {verb}.", highlight=False)
+        files = sum(one.files for one in done) + sum(one.files for one in retired)
+        session.out.print(f"{files:,} files, {size(total)} {verb}.", highlight=False)
 
 
 def _told(one: "Published", newest: Mapping[tuple[str, str], int]) -> Mapping[str, Any]:

@@ -100,7 +100,7 @@ def _lessons(session: Session) -> "Mapping[str, Lesson]":
 def _lesson(session: Session, name: str) -> "Lesson":
     known = _lessons(session)
     if name not in known:
-        session.fail(USAGE, f"there is no lesson {name!r}; there are: {', '.join(known)}")
+        session.unknown("lesson", name, known)
     return known[name]
 
 

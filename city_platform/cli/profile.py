@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from city_platform.cli.options import Home
-from city_platform.cli.session import OK, REFUSED, USAGE, Session
+from city_platform.cli.session import OK, REFUSED, USAGE, Session, no_such
 
 if TYPE_CHECKING:
     from city_platform.profiling.model import Profile
@@ -76,16 +76,11 @@ def profile(
 def _of_file(
     session: Session, file: Path, partitions: list[str] | None, timezone: str, done: Callable[[int], None]
 ) -> "Profile":
-    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
     from city_platform.profiling.files import profile_file
 
     if partitions:
         session.fail(USAGE, f"--partition goes with a dataset, and {file} is a file")
-    try:
-        ZoneInfo(timezone)
-    except (ZoneInfoNotFoundError, ValueError):
-        session.fail(USAGE, f"there is no time zone {timezone!r}; write one such as America/Vancouver")
+    session.zone(timezone)
     try:
         return profile_file(file, timezone, done)
     except OSError as error:
@@ -97,7 +92,7 @@ def _of_dataset(session: Session, name: str, partitions: list[str] | None, done:
 
     known = session.datasets()
     if name not in known:
-        session.fail(USAGE, f"{name} is no file, and no dataset; there are: {', '.join(known)}")
+        session.fail(USAGE, f"{name} is no file, and {no_such('dataset', name, known)}")
     platform = session.platform()
     chosen = sorted(set(partitions or platform.lake.partitions(UPSTREAM, name)))
     if not chosen:

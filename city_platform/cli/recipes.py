@@ -65,8 +65,6 @@ def apply_to_file(
     Here a recipe may also group, pivot and unpivot rows. With --dataset, personal columns are masked before the first
     step, as in the dataset's summary. Without it nobody knows what is personal: the result is for your eyes.
     """
-    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
     from city_platform.cli.work import advancing, progress
     from city_platform.layers.recipe_job import FORMATS, apply_recipe
 
@@ -77,10 +75,7 @@ def apply_to_file(
         if out.exists() or not out.parent.is_dir():
             why = "exists already: name another file, or remove it" if out.exists() else "stands in no folder: make it"
             session.fail(USAGE, f"{out} {why}")
-        try:
-            ZoneInfo(timezone)
-        except (ZoneInfoNotFoundError, ValueError):
-            session.fail(USAGE, f"there is no time zone {timezone!r}; write one such as America/Vancouver")
+        session.zone(timezone)
         if not file.is_file():
             session.fail(REFUSED, f"{file} is no file: name a source file")
         chosen = session.dataset(dataset) if dataset else None

@@ -61,7 +61,7 @@ def lint_rules(
                 found += lint(draft, contract)
                 looked_at = len(draft.rules)
         else:
-            for chosen in [session.dataset(dataset)] if dataset else session.datasets().values():
+            for chosen in [session.dataset(dataset, drafts=True)] if dataset else session.datasets().values():
                 for _, ruleset, gate in _rulesets(chosen):
                     found += lint(ruleset, chosen.contract, gate=gate)
                     looked_at += len(ruleset.rules)
@@ -194,7 +194,7 @@ def _chosen(session: Session, name: str, rules: Path | None) -> "Dataset":
     from city_platform.layers.trial import with_rules
 
     known = session.datasets()
-    chosen = session.dataset(name)
+    chosen = session.dataset(name, drafts=True)
     return with_rules(chosen, session.text(rules), rules.name, list(known.values())) if rules is not None else chosen
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from city_platform.cli.options import Home, Json
-from city_platform.cli.session import OK, REFUSED, USAGE, Session
+from city_platform.cli.session import OK, REFUSED, USAGE, Session, no_such
 from city_platform.errors import InvalidDefinition
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def token(
         grantable = [one.value for one in Role if one not in {Role.ANONYMOUS, Role.SYSTEM}]
         known = open_reference().districts
         wrong = [
-            f"there is no {what} {one!r}; there are: {', '.join(all_of)}"
+            no_such(what, one, all_of)
             for what, given, all_of in (("role", role, grantable), ("district", district, known))
             for one in given or ()
             if one not in all_of

@@ -5,13 +5,14 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from rich.console import Console
 
@@ -75,12 +76,30 @@ class Session:
 
         return {dataset.name: dataset for dataset in load_datasets(self.datasets_folder)}
 
-    def dataset(self, name: str) -> "Dataset":
-        """The dataset of that name; ends the command where there is none."""
+    def dataset(self, name: str, *, drafts: bool = False) -> "Dataset":
+        """The dataset of that name; ends the command where there is none. With `drafts` a draft is one, too."""
+        from city_platform.datasets import read_folders
+
         known = self.datasets()
-        if name not in known:
-            self.fail(USAGE, f"there is no dataset {name!r}; there are: {', '.join(known)}")
-        return known[name]
+        if name in known:
+            return known[name]
+        draft = next((one for one in read_folders(self.datasets_folder) if one.draft and one.name == name), None)
+        if draft is None:
+            self.unknown("dataset", name, known)
+        if draft.dataset is None or not drafts:
+            self.fail(USAGE, f"{name} is a draft, no part of the platform; `datasets check` says what is left to do")
+        return draft.dataset
+
+    def unknown(self, what: str, name: str, known: Iterable[str]) -> NoReturn:
+        """Ends the command over a name that is none: with the name that was probably meant, else with all there are."""
+        self.fail(USAGE, no_such(what, name, known))
+
+    def zone(self, name: str) -> ZoneInfo:
+        """The time zone of that name; ends the command where there is none."""
+        try:
+            return ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):  # a folder of zones is an OSError, '../x' a ValueError
+            self.fail(USAGE, f"there is no time zone {name!r}; write one such as America/Vancouver")
 
     def text(self, file: Path) -> str:
         """A file that a person writes as text, line ends as LF; ends the command where it is none."""
@@ -143,6 +162,16 @@ def _console(*, stderr: bool = False) -> Console:
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = _LINE
     return console
+
+
+def no_such(what: str, name: str, known: Iterable[str]) -> str:
+    """There is none of that name; did you mean another? Names that resemble none are few enough to list."""
+    names = list(known)
+    folded = {one.casefold(): one for one in names}
+    near = get_close_matches(name.casefold(), folded, n=3)
+    if near:
+        return f"there is no {what} {name!r}; did you mean {' or '.join(folded[one] for one in near)}?"
+    return f"there is no {what} {name!r}; there are: {', '.join(names) or 'none'}"
 
 
 def gate(word: str) -> str:

@@ -28,9 +28,10 @@ class Shape(StrEnum):
 @app.command(epilog="Example: city-platform traffic simulate --sensors 50000 --rate 50000 --for 60s")
 def simulate(
     sensors: Annotated[int, typer.Option(min=1, help="Sensors, spread over the city's.")] = 50_000,
-    rate: Annotated[int, typer.Option(min=1, help="Readings a second of all of them; one a second each at most.")] = (
-        50_000
-    ),
+    rate: Annotated[
+        int | None,
+        typer.Option(min=1, help="Readings a second of all of them. Default: one of each, which is the most."),
+    ] = None,
     duration: Annotated[str, typer.Option("--for", help="How long: 30s, 5m, 2h. At most a day.")] = "60s",
     shape: Annotated[
         Shape, typer.Option("--as", help="A frame of each zone a second, or a message of each reading.")
@@ -70,6 +71,7 @@ def simulate(
     lasts = seconds(duration)
     if lasts is None:
         session.fail(USAGE, f"{duration!r} is no time: write 30s, 5m or 2h, a day at most")
+    rate = sensors if rate is None else rate
     with session.errors():
         registry = open_registry()
         try:

@@ -3,6 +3,7 @@
 What the platform reads from the Open Data Contract Standard (ODCS), for one dataset:
 
 - `name` and the one object below `schema`, of the same name: the dataset's name. `businessName` is its title.
+- `status`: a `draft` is checked and left out of the platform (see `decisions`); any other word is as good as `active`.
 - `domain`, `version`, `tags`, `description.purpose`; `team.name` is the owner, as `team:<name>`;
   `team.members` are role accounts and their roles (see `team`).
 - `authoritativeDefinitions` of type `source`: the address the data comes from.
@@ -32,15 +33,17 @@ from datetime import timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from city_platform.contracts.columns import read_columns
-from city_platform.contracts.model import Column, Contract, OldVersions, PortalSource
+from city_platform.contracts.decisions import is_draft, open_decisions
+from city_platform.contracts.model import Column, Contract, OldVersions, Partitioning, PortalSource
 from city_platform.contracts.odcs import check_standard, closest, instead, shown
-from city_platform.contracts.reader import CONTRACT_PROPERTIES, KEEP_DAYS, KEEP_VERSIONS, Custom, Reader
+from city_platform.contracts.partitions import Granularity
+from city_platform.contracts.reader import CONTRACT_PROPERTIES, KEEP_DAYS, KEEP_ROWS_DAYS, KEEP_VERSIONS, Custom, Reader
 from city_platform.contracts.sources import EXPORTS, read_sources
 from city_platform.contracts.team import read_members
 from city_platform.contracts.yaml_lines import Path, read_yaml
 from city_platform.errors import Finding
 
-_CONTRACT_NAME = re.compile(r"[a-z][a-z0-9_]*")
+CONTRACT_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _TEAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _URL = re.compile(r"https?://[^\s/]+(/\S*)?")
 _HOURS = {
@@ -61,17 +64,18 @@ _FREQUENCY_REMEDY = (
 )
 _LATENCY_REMEDY = "write a number above 0, and the unit h, d or w"
 _MAX_HOURS = 10 * 366 * 24
-# The two custom properties that say how long old versions are kept, a line each (flow style) or an item with its lines.
+# The custom properties that say how long something is kept, a line each (flow style) or an item with its lines.
 _KEPT = re.compile(
-    rf"^( *)- property: *(?:{KEEP_VERSIONS}|{KEEP_DAYS}) *(?:#.*)?\n(?:\1  .*\n)*"
-    rf"|^ *- \{{ *property: *(?:{KEEP_VERSIONS}|{KEEP_DAYS}) *,[^{{}}\n]*\}} *(?:#.*)?\n",
+    rf"^( *)- property: *(?:{KEEP_VERSIONS}|{KEEP_DAYS}|{KEEP_ROWS_DAYS}) *(?:#.*)?\n(?:\1  .*\n)*"
+    rf"|^ *- \{{ *property: *(?:{KEEP_VERSIONS}|{KEEP_DAYS}|{KEEP_ROWS_DAYS}) *,[^{{}}\n]*\}} *(?:#.*)?\n",
     re.MULTILINE,
 )
 _MAX_DAYS, _MAX_VERSIONS = 3_660, 1_000  # for which old versions are kept
+_LEAST_ROWS_DAYS = 14  # longer than a stream keeps what it may bring again
 
 
 def about_rows(text: str) -> str:
-    """The contract's text without how long old versions are kept: nothing has to be made again when that changes."""
+    """The contract's text without how long something is kept: nothing has to be made again when that changes."""
     return _KEPT.sub("", text)
 
 
@@ -93,7 +97,7 @@ def read_contract(text: str, file: str) -> tuple[Contract | None, list[Finding]]
     document, findings = read_yaml(text, file)
     if document is None:
         return None, findings
-    findings += check_standard(document, file)
+    findings += [*check_standard(document, file), *open_decisions(document, file)]
     if not isinstance(document.value, dict):
         return None, findings
     reader = Reader(document, file)
@@ -108,7 +112,7 @@ def _contract(reader: Reader) -> Contract | None:
     """The contract as far as it can be read; None without a partitioning, which is always reported."""
     custom = reader.custom((), CONTRACT_PROPERTIES)
     name = reader.text(("name",), "add 'name:' with the folder's name")
-    if name and not _CONTRACT_NAME.fullmatch(name):
+    if name and not CONTRACT_NAME.fullmatch(name):
         remedy = "write small letters, digits and '_', as the folder is called"
         reader.report(("name",), f"{shown(name)} cannot be a dataset's name", remedy)
     schema = _schema_object(reader, name)
@@ -144,7 +148,9 @@ def _contract(reader: Reader) -> Contract | None:
         members=members,
         tags=tuple(str(tag) for tag in tags) if isinstance(tags, list) else (),
         old_versions=_old_versions(reader, custom),
+        rows_kept=_rows_kept(reader, custom, partitioning),
         extra={key: str(one.value) for key, one in custom.items() if key not in CONTRACT_PROPERTIES},
+        draft=is_draft(reader.document),
         **fields,
     )
 
@@ -288,20 +294,41 @@ def _freshness(reader: Reader) -> timedelta:
 def _old_versions(reader: Reader, custom: dict[str, Custom]) -> OldVersions:
     """How long old versions are kept; what the contract does not say is the platform's default."""
 
-    def number(name: str, default: int, most: int, meaning: str) -> int:
-        entry = custom.get(name)
-        if entry is None:
-            return default
-        value = entry.value
-        if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most:
-            return value
-        reader.report(entry.path, f"'{name}' is {shown(value)}", f"write a whole number from 1 to {most:,}: {meaning}")
-        return default
-
     kept = OldVersions()
-    days = number(KEEP_DAYS, kept.age.days, _MAX_DAYS, "for how many days a version that another replaced is kept")
-    versions = number(KEEP_VERSIONS, kept.versions, _MAX_VERSIONS, "how many versions are kept, the newest included")
-    return OldVersions(versions, timedelta(days=days))
+    meaning = "for how many days a version that another replaced is kept"
+    days = _number(reader, custom, KEEP_DAYS, (1, _MAX_DAYS), meaning)
+    versions = _number(
+        reader, custom, KEEP_VERSIONS, (1, _MAX_VERSIONS), "how many versions are kept, the newest included"
+    )
+    return OldVersions(
+        kept.versions if versions is None else versions, kept.age if days is None else timedelta(days=days)
+    )
+
+
+def _rows_kept(reader: Reader, custom: dict[str, Custom], partitioning: Partitioning) -> timedelta | None:
+    """How long rows are kept of which there are hourly sums; None where they are kept for good."""
+    meaning = "for how many days single rows are kept"
+    days = _number(reader, custom, KEEP_ROWS_DAYS, (_LEAST_ROWS_DAYS, _MAX_DAYS), meaning)
+    if days is None:
+        return None
+    if partitioning.granularity is not Granularity.HOUR:
+        problem = f"'{KEEP_ROWS_DAYS}' of a dataset whose partitions are {partitioning.granularity}s"
+        reader.report(custom[KEEP_ROWS_DAYS].path, problem, "leave it out: only hourly rows have sums that stay")
+        return None
+    return timedelta(days=days)
+
+
+def _number(reader: Reader, custom: dict[str, Custom], name: str, span: tuple[int, int], meaning: str) -> int | None:
+    """A property that is a whole number within `span`; None where it is not said, or wrongly, which is reported."""
+    entry = custom.get(name)
+    if entry is None:
+        return None
+    value, (least, most) = entry.value, span
+    if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
+        return value
+    remedy = f"write a whole number from {least:,} to {most:,}: {meaning}"
+    reader.report(entry.path, f"'{name}' is {shown(value)}", remedy)
+    return None
 
 
 def _latest_by(reader: Reader, custom: dict[str, Custom], columns: tuple[Column, ...]) -> str | None:

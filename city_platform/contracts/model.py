@@ -156,7 +156,9 @@ class Contract:
     sources: tuple[PortalSource, ...] = ()  # in the contract's order
     exported: bool = False  # another part of the platform writes its rows into the lake; no files are landed
     old_versions: OldVersions = OldVersions()
+    rows_kept: timedelta | None = None  # after a partition's end; then its single rows go, and its sums stay
     extra: Mapping[str, str] = field(default_factory=dict)
+    draft: bool = False  # not part of the platform yet (see `contracts.decisions`)
 
     @property
     def key(self) -> tuple[Column, ...]:

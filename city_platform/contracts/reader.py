@@ -12,8 +12,8 @@ from city_platform.contracts.yaml_lines import Document, Path
 from city_platform.errors import Finding
 
 # Custom properties that mean something to the platform, by the part of the contract they stand in.
-KEEP_VERSIONS, KEEP_DAYS = "keepVersions", "keepDays"
-CONTRACT_PROPERTIES = frozenset({"licence", "timezone", "latestBy", KEEP_VERSIONS, KEEP_DAYS})
+KEEP_VERSIONS, KEEP_DAYS, KEEP_ROWS_DAYS = "keepVersions", "keepDays", "keepRowsDays"
+CONTRACT_PROPERTIES = frozenset({"licence", "timezone", "latestBy", KEEP_VERSIONS, KEEP_DAYS, KEEP_ROWS_DAYS})
 SCHEMA_PROPERTIES = frozenset({"noPrimaryKey", "partitionTransform", "firstYear", "lastYear"})
 COLUMN_PROPERTIES = frozenset(
     {"masking", "partitionTransform", "dateFormats", "firstYear", "lastYear", "sourceRequired"}

@@ -11,7 +11,7 @@ from uuid import uuid4
 from city_platform.deployment import PUBLIC_URL, deployment
 from city_platform.deployment.events import open_event_bus
 from city_platform.errors import PermanentError
-from city_platform.ports import Claims, Clock, Queue, Uploads
+from city_platform.ports import Claims, Clock, Downloads, Queue, Uploads
 
 if TYPE_CHECKING:
     from city_platform.incidents.dead_letters import DeadLetters, Undelivered
@@ -97,6 +97,18 @@ def open_uploads(platform: "Platform", environ: Mapping[str, str] = os.environ) 
     from city_platform.local.uploads import SignedUploads
 
     return SignedUploads(incident_secret(platform), platform.clock)
+
+
+def open_downloads(environ: Mapping[str, str] = os.environ) -> Downloads | None:
+    """How clients get files that are too large for an answer; None where an answer may be as large as it wants."""
+    if deployment(environ) != "aws":
+        return None
+    from city_platform.aws.downloads import S3Downloads
+    from city_platform.aws.settings import AwsSettings
+    from city_platform.aws.uploads import s3_client
+
+    settings = AwsSettings.of(environ)
+    return S3Downloads(settings.buckets, lambda: s3_client(settings.region, settings.endpoint))
 
 
 def incident_secret(platform: "Platform") -> bytes:

@@ -129,8 +129,8 @@ def _worst(states: Sequence[PartitionState]) -> Sequence[WorstRule]:
         WorstRule(
             dataset=dataset,
             rule_id=rule,
-            explanation=results[-1].explanation,
-            partitions_failing=sum(one.outcome in {Outcome.FAIL, Outcome.ERROR} for one in results),
+            explanation=max(results, key=_failing).explanation,
+            partitions_failing=sum(_failing(one)[0] for one in results),
             partitions=len(results),
             rows_failed=sum(one.rows_failed or 0 for one in results),
             rows_checked=sum(one.rows_checked for one in results),
@@ -141,6 +141,11 @@ def _worst(states: Sequence[PartitionState]) -> Sequence[WorstRule]:
     return sorted(failing, key=lambda one: (-one.partitions_failing, -one.rows_failed, one.dataset, one.rule_id))[
         :WORST
     ]
+
+
+def _failing(result: RuleResult) -> tuple[bool, int]:
+    """Sorts those that failed, for most rows, last."""
+    return result.outcome in {Outcome.FAIL, Outcome.ERROR}, result.rows_failed or 0
 
 
 def _trend(states: Sequence[PartitionState]) -> Mapping[str, Sequence[tuple[datetime, float]]]:

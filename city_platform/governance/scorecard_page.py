@@ -93,7 +93,7 @@ def _tables(card: Scorecard, timezone: str) -> Iterator[tuple[str, Sequence[str]
                 one.standing.word,
                 ", ".join(one.standing.unwaived),
                 " ".join(one.standing.reasons),
-                next(iter(one.next_steps), ""),
+                f"city-platform quality review {one.verdict.dataset} {one.verdict.partition}",
             )
             for one in card.failing
         ],

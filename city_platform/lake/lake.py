@@ -273,6 +273,19 @@ class Lake:
         with suppress(ObjectExists):
             self.store.put(_key(PRUNED, manifest), json.dumps(note).encode(), create_only=True)
 
+    def is_pruned(self, manifest: Manifest) -> bool:
+        """Whether it is noted that the manifest's files are gone."""
+        try:
+            self._pruned_at(_key(PRUNED, manifest))
+        except ObjectNotFound:
+            return False
+        return True
+
+    def pruned(self, layer: str, dataset: str) -> frozenset[tuple[str, int]]:
+        """Partition and number of every version of the layer whose files are gone."""
+        keys = self.numbered(f"{PRUNED}/{layer}/{dataset}/")
+        return frozenset((key.split("/")[3], sequence_of(key)) for key in keys)
+
     def _pruned_at(self, key: str) -> datetime:
         """What a note says. Raises UnreadableManifest."""
         try:

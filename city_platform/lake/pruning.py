@@ -118,9 +118,14 @@ def plan(
     lake: Lake, dataset: str, inventory: Inventory, policy: OldVersions, held: Collection[Held] = frozenset()
 ) -> Plan:
     """What of the dataset is not needed any more. Changes nothing; raises the store's errors."""
-    # Of exports nothing goes, and a manifest of theirs is published every minute: they are not even read.
-    seen = {place: one for place, one in inventory.published.get(dataset, {}).items() if place.layer != EXPORTS}
+    # Of exports nothing goes, and a manifest of theirs is published every minute: they are not even read. Nor is a
+    # place whose newest version is gone: all of its rows were let go of (`retirement`).
     noted = inventory.pruned.get(dataset, {})
+    seen = {
+        place: one
+        for place, one in inventory.published.get(dataset, {}).items()
+        if place.layer != EXPORTS and max(one) not in noted.get(place, ())
+    }
     known = [
         _read(lake, dataset, place, sequence)
         for place, sequences in seen.items()

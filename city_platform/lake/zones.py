@@ -28,11 +28,12 @@ _ZONES: Mapping[str, Zone] = {
     **dict.fromkeys(("cleaned", "quality_checked", "rejected", "traffic"), Zone.TRANSFORM),
     **dict.fromkeys(("curated", "encrypted", "open_data"), Zone.CURATED),
     **dict.fromkeys(("questions", "statistics", "anomalies", "free_flow", "forecast"), Zone.CURATED),
-    **dict.fromkeys(("advice", "agreement"), Zone.CURATED),
+    **dict.fromkeys(("advice", "agreement", "zone_hours"), Zone.CURATED),
     **dict.fromkeys(("catalog", "profile", "scorecard", "recipes", "protection"), Zone.CRAWLER),
     **dict.fromkeys(("evaluations", "notices", "audit", "audit-head.json"), Zone.CRAWLER),
 }
 FOLDERS = tuple(_ZONES)
+PUBLIC_FOLDERS = frozenset({"curated", "open_data"})  # of whose objects a client may be given an address
 
 
 class UnknownPlace(PermanentError):

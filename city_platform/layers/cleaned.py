@@ -8,6 +8,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -17,7 +19,6 @@ from city_platform.contracts.model import Classification
 from city_platform.datasets import Dataset
 from city_platform.engines.duckdb import DuckDBSession
 from city_platform.engines.session import NotOnSpark, Session
-from city_platform.ingestion.partition_files import int64_array
 from city_platform.lake.lake import Lake, StagedFile, version_of_files
 from city_platform.lake.manifest import Manifest
 from city_platform.lake.sink import ParquetSink, workspace
@@ -33,7 +34,7 @@ LAYER, UPSTREAM = "cleaned", "raw"
 REVISION = "1"  # raise it when this module starts to write other rows from the same inputs
 
 _SOURCE_STRIDE = 1 << 40  # more rows than a source can have
-_NONE = pa.nulls(0, pa.int64())
+_NONE = np.empty(0, np.int64)
 _FEW = 100  # rows of a batch
 # What of a part's rows is called in the counts.
 _COUNTED = {"rows": "rows", "duplicates": "duplicates", "removed": "removed", "untyped_values": "untyped"}
@@ -137,8 +138,8 @@ def _cleaned(platform: Platform, dataset: Dataset, raw: Manifest, session: Sessi
                 removed.write(rest.filter(pc.is_valid(rest["_removed"])))
                 rest = rest.filter(pc.is_null(rest["_removed"]))
             pieces = [rest]
-            if len(older):
-                is_older = pc.is_in(rest["_position"], value_set=older)
+            is_older = _among(rest["_position"], older)
+            if is_older is not None:
                 duplicates.write(rest.filter(is_older).select(schema.names))
                 pieces = _without(rest, is_older)
             for piece in pieces:
@@ -210,8 +211,8 @@ def _select(
 
 def _older_of_the_same_key(
     session: Session, dataset: Dataset, sources: Sequence[_Source], keyed: str | None
-) -> pa.Array:
-    """Positions of rows that another row of the same key supersedes: the newest by `latest_by` stays.
+) -> npt.NDArray[np.int64]:
+    """Positions of rows that another row of the same key supersedes, ascending: the newest by `latest_by` stays.
 
     Ties go to the source that landed last, then to the later row. A row with a null in its key has no key.
     """
@@ -233,7 +234,22 @@ def _older_of_the_same_key(
         f"row_number() OVER (PARTITION BY {key} ORDER BY {newest_first}_source DESC, _row DESC) AS place "
         f"FROM keyed SEMI JOIN repeated USING ({key})) WHERE place > 1"
     )
-    return int64_array(older)
+    older.sort()
+    return older
+
+
+def _among(positions: pa.Array, ascending: npt.NDArray[np.int64]) -> pa.BooleanArray | None:
+    """Which of a batch's positions are among the others; None where none is.
+
+    Rows come in their order, so a batch is compared with the few others between its first and its last: looking each
+    batch up in all of them takes as long as there are batches times others.
+    """
+    own = positions.to_numpy()
+    if not len(own):
+        return None
+    first, last = np.searchsorted(ascending, (own.min(), own.max() + 1))
+    found = np.isin(own, ascending[first:last])
+    return pa.array(found) if found.any() else None
 
 
 def _without(batch: pa.RecordBatch, out: pa.BooleanArray) -> list[pa.RecordBatch]:

@@ -23,7 +23,7 @@ from city_platform.lake.sink import ParquetSink
 
 LAYER, PARQUET = "exports", "parquet"
 SETTLING = timedelta(minutes=3)  # after an hour's end: live windows have closed, and an export has run
-PATIENCE = 3  # an hour of the whole city takes nine minutes of a core each time
+PATIENCE = 3  # an hour of the whole city takes ten minutes of a core each time
 LONGEST = timedelta(days=1)  # an hour that is made again waits this long at the most
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from city_platform.contracts.partitions import window
 from city_platform.datasets import Dataset
 from city_platform.errors import PermanentError
 from city_platform.ingestion.headers import HeaderMatch
@@ -25,10 +26,10 @@ class DamagedSource(PermanentError):
 
 
 def inputs(platform: Platform, dataset: Dataset, partition: str) -> Mapping[str, str] | None:
-    """The sources with rows of that partition, by name; None where there are none."""
+    """The sources with rows of that partition, by name; None where there are none, or where their time is over."""
     if dataset.contract.exported:
         export = exported.newest(platform.lake, dataset.name, partition)
-        return _export_inputs(export, dataset) if export else None
+        return None if export is None or _retired(platform, dataset, export) else _export_inputs(export, dataset)
     holding = _holding(platform, dataset, partition)
     return {source.name: source.content(partition) for source in holding} or None
 
@@ -82,6 +83,12 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifes
 
 def _holding(platform: Platform, dataset: Dataset, partition: str) -> list[Source]:
     return [source for source in sources(platform.lake, dataset.name) if partition in source.rows_by_partition]
+
+
+def _retired(platform: Platform, dataset: Dataset, export: Manifest) -> bool:
+    """Whether the partition's rows were let go of. Asked of the lake where it may be so alone: it costs a request."""
+    kept, (_, end) = dataset.contract.rows_kept, window(export.partition, dataset.contract.timezone)
+    return kept is not None and end + kept <= platform.clock.now() and platform.lake.is_pruned(export)
 
 
 def _export_inputs(export: Manifest, dataset: Dataset) -> Mapping[str, str]:

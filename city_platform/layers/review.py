@@ -9,6 +9,7 @@ from city_platform.contracts.model import Column
 from city_platform.datasets import Dataset
 from city_platform.engines.dialect import Dialect
 from city_platform.governance.decisions import to_json
+from city_platform.governance.roles import STEWARD
 from city_platform.lake.manifest import Manifest
 from city_platform.layers import cleaned, quality_checked
 from city_platform.layers.freshness import GATED
@@ -136,7 +137,8 @@ def shown(column: Column, dialect: Dialect, relation: str = "") -> str:
 def next_steps(dataset: Dataset, partition: str, standing: Standing) -> Sequence[str]:
     """What can be done now, as commands."""
     this = f"{dataset.name} {partition}"
-    why = "--reason '…'"
+    steward = next((one.account for one in dataset.contract.members if one.role.casefold() == STEWARD), "'…'")
+    why = f"--actor {steward} --reason '…'"
     reject = f"city-platform quality reject {this} {why}"
     release = f"city-platform quality release {this} {why}"
     match standing.word:

@@ -190,7 +190,7 @@ def _failures(
 ) -> tuple[str, ...]:
     results = [result for result in verdict.results if result.rule_id in unwaived and result.closes_gate]
     told = "; ".join(f"{result.rule_id} ({result.outcome}): {result.explanation}" for result in results)
-    reasons = [f"failed by {len(results)} rule(s): {told}"]
+    reasons = [f"failed by {len(results)} {'rule' if len(results) == 1 else 'rules'}: {told}"]
     reasons += [
         f"Waiver {one.number} of {', '.join(one.rules)} expired at {one.expires_at.isoformat()}." for one in lapsed
     ]

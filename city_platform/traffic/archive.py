@@ -153,6 +153,21 @@ class Filing:
         self._take(decoder)
         self._told.records += len(records)
 
+    def add_readings(self, readings: Readings) -> None:
+        """Takes readings that are decoded already; invalid ones are counted, as `add` does."""
+        valid = np.ones(len(readings), dtype=bool)
+        for reason, rows in validate(readings, self._archive.registry).items():
+            self._refuse(reason, len(rows))
+            valid[rows] = False
+        if not valid.all():
+            readings = readings.take(valid)
+        if not len(readings):
+            return
+        number = readings.ts_ms // HOUR_MS
+        for one in np.unique(number).tolist():
+            of_hour = number == one
+            self._write(one, readings if of_hour.all() else readings.take(of_hour))
+
     def publish(self) -> Archived:
         """Ends the files and lists them in their hours' manifests, the oldest hour first."""
         lake = self._archive.lake
@@ -168,20 +183,8 @@ class Filing:
         readings = decoder.readings()
         for refused in decoder.refused:
             self._refuse(refused.reason, len(refused.rows or (0,)))
-        if readings is None:
-            return
-        valid = np.ones(len(readings), dtype=bool)
-        for reason, rows in validate(readings, self._archive.registry).items():
-            self._refuse(reason, len(rows))
-            valid[rows] = False
-        if not valid.all():
-            readings = readings.take(valid)
-        if not len(readings):
-            return
-        number = readings.ts_ms // HOUR_MS
-        for one in np.unique(number).tolist():
-            of_hour = number == one
-            self._write(one, readings if of_hour.all() else readings.take(of_hour))
+        if readings is not None:
+            self.add_readings(readings)
 
     def _write(self, number: int, readings: Readings) -> None:
         hour = hour_name(number * HOUR_MS)

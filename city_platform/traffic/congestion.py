@@ -106,6 +106,11 @@ class Figures(msgspec.Struct, array_like=True, frozen=True):
         return enough and self.index is not None
 
 
+def band(index: float, thresholds: Thresholds) -> Level:
+    """The level that an index alone would give, whatever the zone was before."""
+    return next(level for level in reversed(LEVELS) if index >= thresholds.on(level))
+
+
 class ZoneLevel(msgspec.Struct, array_like=True, frozen=True):
     """A zone's level, since when (0: always), and the indexes of the newest minutes, None where they were not known.
 

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from city_platform.traffic.congestion import LEVELS, Figures, Level, Thresholds, ZoneLevel
+from city_platform.traffic.congestion import Figures, Level, Thresholds, ZoneLevel, band
 from city_platform.traffic.roads import Roads
 from city_platform.traffic.state import BUCKETS, WINDOW_MS, TrafficState, Window, bucket
 from city_platform.traffic.windows import CLOSING_MS, newest_ms
@@ -210,11 +210,6 @@ class Newest:
         if known is not None and known.window.key == window.key and known.window.version == window.version:
             return _Seen(window, known.measured_ms, now_ms)
         return _Seen(window, newest_ms(window), now_ms)
-
-
-def band(index: float, thresholds: Thresholds) -> Level:
-    """The level that an index alone would give, whatever the zone was before."""
-    return next(level for level in reversed(LEVELS) if index >= thresholds.on(level))
 
 
 def expected_sensors(roads: Roads) -> NDArray[np.int64]:

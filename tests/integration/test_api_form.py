@@ -140,6 +140,10 @@ def test_everything_that_is_wrong_stands_beside_its_field_and_nothing_typed_is_l
     assert "<script>" not in answer.text
     assert "&lt;/textarea&gt;&lt;script&gt;" in answer.text
 
+    nowhere = accessible(here.client.post("/report", data={"category": "waste", "title": "Bin"}).text, scripted=True)
+    wrong = {name for name, control in nowhere.controls.items() if control.get("aria-invalid") == "true"}
+    assert wrong == {"address"}  # people are asked for an address first, programs for coordinates
+
 
 @pytest.mark.parametrize(
     ("body", "status"),

@@ -3,16 +3,20 @@
 import asyncio
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import boto3
+import httpx2
 import pytest
 from starlette.testclient import TestClient
 
 from city_platform.api.composition import open_api
+from city_platform.aws.downloads import S3Downloads
 from city_platform.aws.incidents import IncidentTables, dynamodb_client
+from city_platform.aws.uploads import s3_client
 from city_platform.deployment import open_platform
 from city_platform.deployment.incidents import (
     SERVICE_KEY,
@@ -22,7 +26,10 @@ from city_platform.deployment.incidents import (
 )
 from city_platform.functions import api
 from city_platform.incidents.contact import CONTACT_KEY
+from city_platform.lake.lake import Lake, StagedFile
+from city_platform.lake.zones import Zone
 from city_platform.layers import open_incidents
+from city_platform.ports import NotPublic
 from tests.incidents import NOW, report
 from tests.integration.conftest import REGION
 from tests.town import StandingClock, one_bucket
@@ -160,3 +167,56 @@ def test_on_aws_it_counts_what_was_published_and_wants_a_mailbox(
     told = client.get("/v1/stats").json()
     assert (told["total"], told["open"], told["by_status"]) == (1, 1, {"reported": 1})
     assert told["at"].startswith("2026-03-09T16:30:00")
+    large_files_come_from_the_bucket(
+        platform.lake, lambda: TestClient(open_api(tmp_path, environ, clock=clock), raise_server_exceptions=False)
+    )
+
+
+def large_files_come_from_the_bucket(lake: Lake, serve: Callable[[], TestClient]) -> None:
+    """What an answer of a function cannot carry is read at an address of its own, whole or in ranges, for a while."""
+    content = b"service_request_id\r\n" + b"0123456789\r\n" * 400_000
+    file = lake.store.scratch() / "part-00000.csv"
+    file.write_bytes(content)
+    parts = {"csv": [StagedFile.of(file, 400_000)]}
+    lake.publish(
+        open_incidents.LAYER, open_incidents.DATASET, "2020", inputs={}, parts=parts, counts={"rows": 1}, schema=[]
+    )
+    client = serve()  # which has not looked at what is published yet
+    small = client.get("/open-data/incidents/2026.csv", follow_redirects=False)
+    assert small.status_code == 200
+    sent = client.get("/open-data/incidents/2020.csv", follow_redirects=False)
+    assert (sent.status_code, sent.content, sent.headers["cache-control"]) == (307, b"", "no-store")
+    address = urlsplit(sent.headers["location"])
+    asked = dict(parse_qsl(address.query))
+    assert unquote(address.path).endswith(
+        f"/{lake.require(open_incidents.LAYER, open_incidents.DATASET, '2020').files[0].key}"
+    )
+    assert 0 < int(asked["X-Amz-Expires"]) <= 300
+    read = httpx2.get(sent.headers["location"])
+    assert (read.status_code, read.content == content) == (200, True)
+    assert read.headers["content-type"] == "text/csv; charset=utf-8"
+    assert read.headers["content-disposition"] == 'attachment; filename="incidents-2020.csv"'
+    part = httpx2.get(sent.headers["location"], headers={"Range": "bytes=10-29"})
+    assert (part.status_code, part.content) == (206, content[10:30])
+    known = client.get("/open-data/incidents/2020.csv", headers={"If-None-Match": sent.headers["etag"]})
+    assert known.status_code == 304
+    head = client.head("/open-data/incidents/2020.csv", follow_redirects=False)
+    assert (head.status_code, head.headers["content-length"]) == (200, str(len(content)))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "encrypted/incidents/year=2026/a-1/rows/part-00000.parquet",
+        "raw/incidents/year=2026/a-1/source/a.csv",
+        "manifests/curated/incidents/2026/0000000001.json",
+        "protection/incidents/service-secret",
+        "curatedness/x",
+    ],
+)
+def test_only_what_is_published_gets_an_address(aws_environment: dict[str, str], key: str) -> None:
+    region = aws_environment["AWS_REGION"]
+    downloads = S3Downloads(dict.fromkeys(Zone, "lake"), lambda: s3_client(region))
+    assert "/curated/trees/a.csv?" in downloads.address("curated/trees/a.csv", "text/csv", "a.csv")
+    with pytest.raises(NotPublic, match="not published"):
+        downloads.address(key, "text/csv", "a.csv")

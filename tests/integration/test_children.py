@@ -45,6 +45,17 @@ def test_when_one_fails_the_others_end_and_its_code_is_told(tmp_path: Path) -> N
     assert gone(pid_of_who_stays(tmp_path))
 
 
+def test_when_one_is_killed_it_is_told_which(tmp_path: Path) -> None:
+    dies = (
+        "import os, pathlib, time\nwhile not pathlib.Path('stays').exists(): time.sleep(0.05)\nos.kill(os.getpid(), 9)"
+    )
+    script = [sys.executable, "-c", _PARENT, str(tmp_path), _STAYS, dies]
+    ended = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert ended.returncode == 1
+    assert "was killed by signal 9; everything that ran with it ends, too" in ended.stderr
+    assert gone(pid_of_who_stays(tmp_path))
+
+
 def test_asked_to_stop_it_ends_all_of_them_well(tmp_path: Path) -> None:
     child = parent(tmp_path, _STAYS)
     other = pid_of_who_stays(tmp_path)

@@ -31,7 +31,7 @@ _OF_ALL = {
     "statistics",
     "anomalies",
 }
-_OF_TRAFFIC = {"stream", "exports", "free_flow", "anomalies", "forecast", "advice"}
+_OF_TRAFFIC = {"stream", "exports", "free_flow", "anomalies", "forecast", "advice", "zone_hours"}
 VANCOUVER = ZoneInfo("America/Vancouver")
 
 
@@ -104,6 +104,7 @@ def test_every_asset_introduces_itself(city: dg.Definitions) -> None:
 def test_every_rule_is_one_check(city: dg.Definitions) -> None:
     every = {key.to_user_string() for key in city.resolve_asset_graph().asset_check_keys}
     traffic = {"traffic_readings/curated:live_agrees_with_batch", "traffic_readings/anomalies:traffic_is_usual"}
+    traffic |= {"traffic_readings/zone_hours:sums_equal_windows"}
     copy = {"lake/replica:agrees_with_the_lake"}
     assert traffic | copy <= every
     keys = {key for key in every - traffic - copy if not key.startswith(("catalog/", "incidents/anomalies"))}
@@ -165,6 +166,7 @@ def test_the_drop_folder_lands_what_has_stopped_growing(town: dg.Definitions, ho
     growing = trees_csv(drop / "growing.csv", good_trees(2023))
     old = file.stat().st_mtime - SETTLE_SECONDS - 1
     os.utime(file, (old, old))
+    os.utime(growing, (old + 3_600, old + 3_600))  # however slow the machine, it has not stopped yet
     sensor = town.get_repository_def().get_sensor_def("drop_folder")
     with dg.DagsterInstance.ephemeral() as instance:
 
@@ -174,13 +176,18 @@ def test_the_drop_folder_lands_what_has_stopped_growing(town: dg.Definitions, ho
                 repository_def=town.get_repository_def(),
                 resources={"platform": PlatformResource(home=str(home))},
             )
-            return list(sensor.evaluate_tick(context).run_requests or [])
+            told = sensor.evaluate_tick(context)
+            assert bool(told.run_requests) == (told.skip_message is None)
+            skipped.append(told.skip_message)
+            return list(told.run_requests or [])
 
+        skipped: list[str | None] = []
         (request,) = tick()
         assert [again.run_key for again in tick()] == [request.run_key]
         job = town.resolve_job_def("land")
         assert job.execute_in_process(run_config=request.run_config, instance=instance).success
         assert tick() == []
+        assert skipped[-1] == "no file waits that has stopped growing"
     assert (drop / "landed" / "trees.csv").exists()
     assert growing.exists()
     assert [source.name for source in landing.sources(platform.lake, "trees")] == ["trees.csv"]
@@ -219,7 +226,9 @@ def test_outdated_partitions_are_requested_until_done_and_tried_three_times(
                 repository_def=town.get_repository_def(),
                 resources={"platform": PlatformResource(home=str(home))},
             )
-            requests = sensor.evaluate_tick(context).run_requests or []
+            told = sensor.evaluate_tick(context)
+            requests = told.run_requests or []
+            assert requests or "up to date, in work, or waits" in (told.skip_message or "")
             return {str(request.partition_key): request for request in requests}
 
         def run(request: dg.RunRequest) -> bool:

@@ -71,7 +71,7 @@ def test_whoever_gives_no_answers_is_asked_and_told_where_to_look(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["check", "data-thief", "1=2"], "there are: administrator, data-engineer"),
+        (["check", "data-thief", "1=2"], "did you mean data-steward?"),
         (["check", LESSON], "give the answers as NUMBER=ANSWER"),
         (["check", LESSON, "9=2"], "a number from 1 to 5"),
         (["check", LESSON, "2="], "write NUMBER=ANSWER"),

@@ -86,6 +86,7 @@ def test_from_a_failed_row_to_a_released_year(town: Platform, home: Path) -> Non
     assert negative["source"] == "trees.csv"
     assert negative["values"] == {"TreeID": "1", "Height": "-3.00"}
     assert any(f"waive trees 2024 --rule {RULE}" in one for one in year["next_steps"])
+    assert all("--actor parks-steward " in one for one in year["next_steps"])
 
     before = lake_without_log(town)
     code, told = call(

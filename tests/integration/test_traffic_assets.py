@@ -6,18 +6,21 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
+import pyarrow.parquet as pq
 import pytest
 
 from assets.jobs import layer_selection
 from assets.traffic import AGREES
+from assets.traffic_hours import EQUAL
 from city_platform.datasets import Dataset, load_dataset
 from city_platform.deployment.traffic import open_registry, open_state
-from city_platform.layers import raw, traffic_agreement
+from city_platform.layers import raw, traffic_agreement, traffic_hours
 from city_platform.layers.exported import HourNotOver
 from city_platform.layers.platform import Platform
 from city_platform.layers.trace import Asked, trace
 from city_platform.layers.trace_rows import NoSuchRow
 from city_platform.layers.traffic_agreement import LiveForgotten
+from city_platform.layers.traffic_history import ZONE_HOURS
 from city_platform.local.platform import local_platform
 from city_platform.traffic.agreement import ERROR_SHARE
 from city_platform.traffic.archive import TrafficArchive, hour_name
@@ -25,6 +28,7 @@ from city_platform.traffic.handler import TrafficHandler
 from city_platform.traffic.registry import Registry
 from city_platform.traffic.stream import StreamRecord
 from definitions import build_definitions
+from sensors import traffic_hours as traffic_hours_sensor
 from tests.town import ROOT, StandingClock
 from tests.traffic import Letters, Told, event, record
 from tests.traffic_lake import frames
@@ -98,6 +102,23 @@ def leads_to_its_readings(platform: Platform, readings: Dataset, hour: str, zone
         trace(platform, readings, hour, Asked({"zone": zone}, "speed_kmh", total=True))
 
 
+def summed(city: dg.Definitions, town: Town, instance: dg.DagsterInstance, hour: str) -> tuple[int, int]:
+    """Has the sensor ask for the hour's day and makes it; half of the rows of sums, and all readings in them."""
+    dataset, mistakes = load_dataset(ROOT / "datasets" / "traffic_readings")
+    assert dataset is not None, mistakes
+    day = traffic_hours.day_of(hour)
+    wanted, _ = traffic_hours_sensor.requests(town.platform, dataset, "sum_traffic_hours", instance, None)
+    assert [one.partition_key for one in wanted] == [day]
+    job = city.resolve_job_def("sum_traffic_hours")
+    done = job.execute_in_process(partition_key=day, instance=instance, run_config=QUIET)
+    (check,) = done.get_asset_check_evaluations()
+    assert (check.check_name, check.passed, check.metadata["hours"].value) == (EQUAL, True, 1)
+    assert traffic_hours_sensor.requests(town.platform, dataset, "sum_traffic_hours", instance, None)[0] == []
+    manifest = town.lake.require(ZONE_HOURS, "traffic_readings", day)
+    rows = pq.read_table(town.lake.paths(manifest, "parquet"), partitioning=None).to_pylist()
+    return len(rows) // 2, sum(row["readings"] for row in rows)
+
+
 def test_an_hour_live_and_corrected(tmp_path: Path, registry: Registry) -> None:
     town = Town(tmp_path, registry)
     start = an_hour_that_settled()
@@ -143,6 +164,9 @@ def test_an_hour_live_and_corrected(tmp_path: Path, registry: Registry) -> None:
         check = corrected("raw", "cleaned", "quality_checked", "curated")
         assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.ERROR)
         assert check.metadata["zones above the error"].value == 1
+
+        # The day's sums: asked for because an hour was corrected, made, proven, and then not asked for again.
+        assert summed(city, town, instance, hour) == (3, 7_200 + 4 * len(late))
 
     readings, mistakes = load_dataset(ROOT / "datasets" / "traffic_readings")
     assert readings is not None, mistakes

@@ -1,8 +1,10 @@
 """Traffic as it is served: from either state, in how many queries, to programs and to people, and when nothing runs."""
 
 import base64
+import csv
 import gzip
 import hashlib
+import io
 import json
 import re
 import threading
@@ -11,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import boto3
 import msgspec
@@ -30,7 +33,7 @@ from city_platform.local.platform import local_platform
 from city_platform.local.traffic_state import SqliteTrafficState
 from city_platform.traffic import congestion, health
 from city_platform.traffic.congestion import Congestion, Level, ZoneLevel
-from city_platform.traffic.history import HOUR_MS
+from city_platform.traffic.hour_sums import HOUR_MS
 from city_platform.traffic.registry import generate, sensor_id
 from city_platform.traffic.state import BUCKETS, Key, Record, StateUnavailable, TrafficState, Window, bucket
 from tests.integration.conftest import REGION
@@ -39,6 +42,7 @@ from tests.town import StandingClock
 from tests.traffic import NOON, MemoryState, truth
 
 WINDOW_MS = 10_000
+VANCOUVER = ZoneInfo("America/Vancouver")
 
 
 @dataclass
@@ -91,7 +95,7 @@ class Watched:
 def watched(home: Path, find_state: Callable[[], TrafficState | None], queries: Queries) -> Watched:
     clock = StandingClock(datetime.fromtimestamp(NOON / 1000, UTC))
     desk = open_api(home, {}, rate_limit=0, clock=clock).state.desk
-    traffic = Traffic(Live(lambda: REGISTRY, find_state, clock), LakeHours(local_platform(home, clock)))
+    traffic = Traffic(Live(lambda: REGISTRY, find_state, clock), LakeHours(local_platform(home, clock)), VANCOUVER)
     app = create_app(desk, routers=[router(traffic), pages(traffic, desk.service.reference)])
     state = find_state()
     assert state is not None
@@ -250,7 +254,7 @@ def test_history_comes_from_the_state_until_the_lake_has_the_hour_corrected(city
         f"from={datetime.fromtimestamp(hour / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
         f"&to={datetime.fromtimestamp(hour / 1000 + 3660, UTC):%Y-%m-%dT%H:%M:%SZ}"
     )
-    path = f"/traffic/v1/zones/z-002/history?{moments}&step=300"
+    path = f"/traffic/v1/zones/z-002/history?{moments}&resolution=300s"
     live = city.json(path)
     assert [one["source"] for one in live["steps"]] == ["state"] * 3
     vehicles = sum(one.vehicles for one in told(hour) if REGISTRY.zone[one.sensor] == 2)
@@ -263,8 +267,15 @@ def test_history_comes_from_the_state_until_the_lake_has_the_hour_corrected(city
         ("state", live["steps"][2]["vehicles"]),
     ]
     assert [one["source"] for one in joined["sources"]] == ["lake", "state"]
-    assert re.fullmatch("[0-9a-f]{16}", joined["sources"][0]["version"])
-    assert joined["sources"][1]["version"] is None
+    assert re.fullmatch("[0-9a-f]{16}", joined["steps"][0]["revision"])
+    assert joined["steps"][1]["revision"] is None
+    assert joined["sources"][0]["end"] == joined["sources"][1]["start"]
+    written = city.client.get(f"{path}&format=csv")
+    assert written.headers["content-type"] == "text/csv; charset=utf-8"
+    rows = list(csv.DictReader(io.StringIO(written.text, newline="")))
+    assert [(one["source"], int(one["vehicles"])) for one in rows] == [
+        (one["source"], one["vehicles"]) for one in joined["steps"]
+    ]
     assert joined["steps"][0]["speed_kmh"] == 50.0
 
 
@@ -299,7 +310,7 @@ def test_a_state_that_does_not_answer_leaves_the_map_with_its_age_and_says_so(lo
     assert local.json("/traffic/v1/health")["failing"] is False
     live = Live(lambda: REGISTRY, lambda: failing, local.clock)
     desk = open_api(local.home, {}, rate_limit=0, clock=local.clock).state.desk
-    traffic = Traffic(live, LakeHours(local_platform(local.home, local.clock)))
+    traffic = Traffic(live, LakeHours(local_platform(local.home, local.clock)), VANCOUVER)
     app = create_app(desk, routers=[router(traffic), pages(traffic, desk.service.reference)])
     client = TestClient(app, raise_server_exceptions=False)
     assert client.get("/traffic/v1/map.geojson").json()["status"] == "live"
@@ -366,13 +377,13 @@ def test_where_no_traffic_runs_the_page_says_so_and_nothing_is_made(home: Path) 
         ("/traffic/v1/zones/z-999/history", 404, None),
         ("/traffic/v1/map.geojson?zone=z-001", 400, ["zone"]),
         (
-            "/traffic/v1/zones/z-001/history?from=now&to=2026-05-01T00:00:00&step=7&zone=1",
+            "/traffic/v1/zones/z-001/history?from=now&to=2026-05-01T00:00:00&resolution=7&format=xlsx&zone=1",
             400,
-            ["zone", "to", "from", "step"],
+            ["zone", "to", "from", "resolution", "format"],
         ),
         ("/traffic/v1/zones/z-001/history?from=0001-01-01T00:00:00%2B14:00", 400, ["from"]),
         ("/traffic/v1/zones/z-001/history?from=2026-05-01T00:00:00Z&to=2026-05-03T00:00:00Z", 400, ["from"]),
-        ("/traffic/v1/zones/z-001/history?step=many", 400, ["step"]),
+        ("/traffic/v1/zones/z-001/history?resolution=many", 400, ["resolution"]),
     ],
 )
 def test_what_cannot_be_answered_is_a_problem_that_names_all_of_it(

@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -16,6 +16,7 @@ from city_platform.layers import exported
 from city_platform.layers.platform import Platform
 from definitions import build_definitions
 from resources.platform import PlatformResource
+from sensors import traffic_hours
 from tests.town import ROOT, StandingClock
 
 END = datetime(2026, 5, 28, 21, tzinfo=UTC)
@@ -128,6 +129,36 @@ def test_what_learns_and_advises_waits_for_traffic(
         assert tick("daily_traffic_analysis", END)[0] == []
         publish(platform.lake, "curated", HOUR)
         assert len(tick("daily_traffic_analysis", END)[0]) == 1
+
+
+def test_days_are_summed_where_an_hour_of_theirs_was_corrected_the_old_ones_in_turn(
+    platform: Platform, readings: Dataset, clock: StandingClock
+) -> None:
+    clock.time = END
+    hours = {"2026-05-28-20": 1, "2026-05-26-01": 2, "2026-05-25-03": 3, "2026-02-11-09": 4}
+    for hour, content in hours.items():
+        publish(platform.lake, "curated", hour, str(content))
+    with dg.instance_for_test() as instance:
+
+        def ticks(count: int) -> list[str]:
+            cursor, days = None, []
+            for _ in range(count):
+                found, cursor = traffic_hours.requests(platform, readings, "sum_traffic_hours", instance, cursor)
+                days += [str(one.partition_key) for one in found]
+            return days
+
+        assert ticks(1) == ["2026-05-28", "2026-05-26", "2026-05-25"]
+        newest = ["2026-05-28", "2026-05-26"]
+        first_day = (END.date() - date(2026, 1, 1)).days
+        assert sorted({*ticks(first_day)} - {*newest}) == ["2026-02-11", "2026-05-25"], "all days of the year were seen"
+        work = platform.lake.require("curated", readings.name, "2026-05-28-20").version
+        platform.lake.publish(
+            "zone_hours", readings.name, "2026-05-28", inputs={"2026-05-28-20": work, "revision": "1"},
+            parts={"parquet": []}, counts={"rows": 0}, schema=[],
+        )  # fmt: skip
+        assert ticks(1) == ["2026-05-26", "2026-05-25"]
+        publish(platform.lake, "curated", "2026-05-28-20", "again")
+        assert ticks(1)[0] == "2026-05-28"
 
 
 def test_governance_judges_the_newest_hours_alone(

@@ -183,6 +183,13 @@ PLATFORM_MISTAKES = [
     ),
     ("property: portal, value: trees", "property: keepVersions, value: true", "keepVersions", "a whole number"),
     ("property: portal, value: trees", "property: keepDays, value: 30d", "30d", "a whole number from 1 to 3,660"),
+    ("property: portal, value: trees", "property: keepRowsDays, value: 13", "13", "a whole number from 14 to 3,660"),
+    (
+        "property: portal, value: trees",
+        "property: keepRowsDays, value: 35",
+        "keepRowsDays",
+        "leave it out: only hourly rows",
+    ),
     ("property: portal", "property: keepVersion", "keepVersion", "write 'keepVersions'"),
     ("value: Changed", "value: Chnged", "Chnged", "write 'Changed'"),
     ("value: Changed", "value: Caretaker", "latestBy", "name a column of logical type date"),
@@ -448,7 +455,11 @@ def test_a_contract_says_how_long_old_versions_are_kept() -> None:
     assert kept("  - property: keepDays\n    value: 1\n") == OldVersions(3, timedelta(days=1))
 
 
-@given(st.permutations(["keepVersions", "keepDays", "portal", "latestBy"]), st.booleans(), st.integers(1, 900))
+@given(
+    st.permutations(["keepVersions", "keepDays", "keepRowsDays", "portal", "latestBy"]),
+    st.booleans(),
+    st.integers(1, 900),
+)
 def test_how_long_old_versions_are_kept_makes_nothing_again(order: list[str], flow: bool, number: int) -> None:
     def written(names: list[str]) -> str:
         form = (

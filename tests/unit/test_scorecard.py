@@ -92,6 +92,12 @@ def test_closed_gates_waivers_and_worst_rules_are_named() -> None:
     assert len(card(NOW + timedelta(days=7)).stale) == 3
 
 
+def test_a_worst_rule_is_explained_by_the_year_that_failed_it() -> None:
+    failed, held = replace(FAIL, explanation="It does not hold."), replace(RESULT, explanation="It holds.")
+    found = scorecard(NOW, [state("2023", (failed, OTHER)), state("2024", (held, OTHER))], Head(1, "c" * 64), ())
+    assert [one.explanation for one in found.worst] == ["It does not hold."]
+
+
 def test_both_forms_say_all_of_it_and_escape_what_people_wrote() -> None:
     nasty = replace(WAIVER, partition="2023", rules=("completeness_status",), reason="<script>alert(1)</script> | x")
     found = scorecard(NOW, [state("2023", (FAIL, OTHER), Decisions((nasty,)))], Head(1, "c" * 64), ("entry 2 is gone",))

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from city_platform.traffic.congestion import Level, Thresholds, ZoneLevel
-from city_platform.traffic.heat_map import LOOKBACK, OLD_MS, Newest, band, expected_sensors
+from city_platform.traffic.congestion import Level, Thresholds, ZoneLevel, band
+from city_platform.traffic.heat_map import LOOKBACK, OLD_MS, Newest, expected_sensors
 from city_platform.traffic.registry import generate
 from city_platform.traffic.roads import generate_roads
 from city_platform.traffic.state import BUCKETS, WINDOW_MS, Window, bucket

@@ -59,11 +59,11 @@ def test_spans_are_told_in_their_own_measure() -> None:
 
 def test_a_line_is_broken_where_nothing_was_heard_and_stays_within_its_axes() -> None:
     steps = [
-        Step(at * 60_000, Source.STATE, 6, 60, Figures(100, round(1e8 / speed), 10, 10, 500), None)
-        for at, speed in ((0, 30.0), (1, 40.0), (3, 50.0), (5, 130.0), (6, 10.0))
+        Step(at, at + 60_000, Source.STATE, 6, 60, Figures(100, round(1e8 / speed), 10, 10, 500), None)
+        for at, speed in ((0, 30.0), (60_000, 40.0), (180_000, 50.0), (300_000, 130.0), (360_000, 10.0))
     ]
-    steps.insert(3, Step(240_000, Source.STATE, 1, 1, Figures(0, 0, 1, 10, 500), None))
-    drawn = drawing.line_chart("<speed>", steps, 0, 600_000, 60_000, 50.0, [(0, "12:00")])
+    steps.insert(3, Step(240_000, 300_000, Source.STATE, 1, 1, Figures(0, 0, 1, 10, 500), None))
+    drawn = drawing.line_chart("<speed>", steps, 0, 600_000, 50.0, [(0, "12:00")])
     lines = [re.findall(r"([\d.]+),([\d.]+)", points) for points in re.findall(r'points="([^"]*)"', drawn)]
     assert [len(line) for line in lines] == [2, 2]
     assert drawn.count("<circle") == 1

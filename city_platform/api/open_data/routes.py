@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from city_platform.api.conditional import unchanged
+from city_platform.api.heads import ASKED
 from city_platform.api.html import html_response
 from city_platform.api.limits import RateLimit, address_of
 from city_platform.api.open_data import prov
@@ -22,8 +23,11 @@ from city_platform.api.open_data.refreshing import Lifespan
 from city_platform.api.open_data.shelf import Shelf
 from city_platform.api.problems import json_bytes
 from city_platform.incidents.reference import Licence
+from city_platform.ports import Downloads
 
 PREFIX = "/open-data"
+# A function answers with 6 MB at most, and what is no text is a third longer on its way (AWS Lambda quotas).
+LARGEST_ANSWER = 4_500_000
 _MAX_AGE = 300  # seconds that a cache need not ask
 
 
@@ -34,6 +38,7 @@ class OpenData:
     shelf: Shelf
     reads: RateLimit
     public_url: str | None = None
+    downloads: Downloads | None = None  # where an answer cannot carry more than `LARGEST_ANSWER`
 
     def page(self, request: Request) -> Response:
         """For people."""
@@ -57,7 +62,7 @@ class OpenData:
         )
 
     def file(self, request: Request, dataset: str, name: str) -> Response:
-        """One file, whole or in ranges (RFC 9110)."""
+        """One file, whole or in ranges (RFC 9110); a large one, where answers are bounded, at its own address."""
         self._count(request)
         found = self.shelf.file(dataset, name)
         if found is None:
@@ -69,8 +74,15 @@ class OpenData:
         headers["Link"] += f', <{provenance}>; rel="{prov.HAS_PROVENANCE}"'
         kind = found.format.media_type
         content_type = f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
+        saved_as = f"{dataset}-{name}"
+        if self.downloads is not None and found.bytes > LARGEST_ANSWER:
+            if ASKED in request.scope:  # the address would be signed for GET
+                return Response(None, 200, {**headers, "Content-Length": str(found.bytes)}, content_type)
+            address = self.downloads.address(found.key, content_type, saved_as)
+            # The address soon is none any more, so nobody keeps it; the file itself is known by its ETag as before.
+            return Response(None, 307, {**headers, "Location": address, "Cache-Control": "no-store"})
         path = self.shelf.lake.store.local_path(found.key)
-        return FileResponse(path, headers=headers, media_type=content_type, filename=f"{dataset}-{name}")
+        return FileResponse(path, headers=headers, media_type=content_type, filename=saved_as)
 
     def provenance(self, request: Request, dataset: str, stem: str) -> Response:
         """Where the files of a partition come from: PROV-O as JSON-LD."""

@@ -95,11 +95,26 @@ class SensorNowAnswer(BaseModel):
     sensor: SensorAnswer
 
 
+class MinutesAnswer(BaseModel):
+    """How many minutes were at each level, by the band of their index; unknown where too little was heard."""
+
+    normal: int
+    slow: int
+    congested: int
+    severe: int
+    unknown: int
+
+
 class StepAnswer(BaseModel):
     """One step of a zone's history; a step of which nothing is kept is left out."""
 
     start: Moment
-    source: Annotated[Literal["state", "lake"], Field(description="lake: corrected, with the readings that came late")]
+    end: Moment
+    source: Annotated[
+        Literal["state", "lake", "mixed"],
+        Field(description="lake: corrected, with the readings that came late; mixed: a day of which some hours are"),
+    ]
+    revision: Annotated[str | None, Field(description="Version of the corrected hour, to trace its figures by")]
     windows: Annotated[int, Field(description="Windows of 10 s in which anything was heard")]
     readings: int
     vehicles: int
@@ -108,21 +123,23 @@ class StepAnswer(BaseModel):
     tti: float | None
     service: ServiceName | None
     occupancy: Annotated[float | None, Field(description="Mean of the readings, 0..1")]
+    coverage: Annotated[float, Field(description="Share of the sensors' tens of seconds that were heard, 0..1")]
+    minutes: Annotated[MinutesAnswer | None, Field(description="Of steps of an hour or a day")]
 
 
 class SourceAnswer(BaseModel):
-    """Where an hour of UTC was read: lake, state, or gone (no longer in the state, never in the lake)."""
+    """Where the hours of UTC in a span were read: lake, state, or gone (no longer in the state, never in the lake)."""
 
-    hour: Moment
+    start: Moment
+    end: Moment
     source: Literal["lake", "state", "gone"]
-    version: Annotated[str | None, Field(description="Of the lake: the version of the hour, to trace its figures by")]
 
 
 class TrafficHistoryAnswer(BaseModel):
     zone: str
     start: Moment
     end: Moment
-    step_s: int
+    resolution: Literal["10s", "60s", "300s", "900s", "hour", "day"]
     free_flow_kmh: float
     steps: list[StepAnswer]
     sources: list[SourceAnswer]

@@ -1,17 +1,27 @@
 """The answers' content, as plain values: GeoJSON of the map, a zone, a sensor, health."""
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from city_platform.api.traffic.live import City
 from city_platform.incidents.codec import rfc3339
 from city_platform.traffic.heat_map import ZoneNow
-from city_platform.traffic.history import History, Step
+from city_platform.traffic.history import History, Source, Step
+from city_platform.traffic.hour_sums import HOUR_MS, LevelMinutes
 from city_platform.traffic.registry import sensor_id
 from city_platform.traffic.roads import Roads
 from city_platform.traffic.zone_detail import SensorNow
 
+_MINUTES = "minutes"
+_STEP_COLUMNS = (
+    "start", "end", "source", "revision", "windows", "readings", "vehicles", "speed_kmh", "index", "tti", "service",
+    "occupancy", "coverage", _MINUTES,
+)  # fmt: skip
 _DIGITS = 6  # of a coordinate: a tenth of a metre
 
 
@@ -123,14 +133,36 @@ def history_of(history: History) -> Mapping[str, Any]:
         "zone": history.zone,
         "start": moment(history.start_ms),
         "end": moment(history.end_ms),
-        "step_s": history.step_ms // 1000,
+        "resolution": history.resolution,
         "free_flow_kmh": history.free_flow_x10 / 10,
         "steps": [_step(one) for one in history.steps],
-        "sources": [
-            {"hour": moment(hour), "source": source, "version": history.versions.get(hour)}
-            for hour, source in history.sources.items()
-        ],
+        "sources": _spans(history.sources),
     }
+
+
+def history_csv(history: History) -> bytes:
+    """The steps as RFC 4180, UTF-8, header first; what is not known is empty."""
+    told = [_step(one) for one in history.steps]
+    minutes = LevelMinutes.__struct_fields__
+    names = [name for name in _STEP_COLUMNS if name != _MINUTES]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(["zone", *names, *(f"{level}_{_MINUTES}" for level in minutes)])
+    for one in told:
+        counts = one[_MINUTES] or {}
+        writer.writerow([history.zone, *(one[name] for name in names), *(counts.get(level) for level in minutes)])
+    return text.getvalue().encode()
+
+
+def _spans(sources: Mapping[int, Source]) -> list[Mapping[str, Any]]:
+    """The hours of one source that follow each other as one span of time."""
+    found: list[tuple[int, int, Source]] = []
+    for hour, source in sources.items():
+        if found and found[-1][1:] == (hour, source):
+            found[-1] = (found[-1][0], hour + HOUR_MS, source)
+        else:
+            found.append((hour, hour + HOUR_MS, source))
+    return [{"start": moment(first), "end": moment(last), "source": source} for first, last, source in found]
 
 
 def health_of(city: City) -> Mapping[str, Any]:
@@ -151,7 +183,9 @@ def health_of(city: City) -> Mapping[str, Any]:
 def _step(one: Step) -> Mapping[str, Any]:
     return {
         "start": moment(one.start_ms),
+        "end": moment(one.end_ms),
         "source": one.source,
+        "revision": one.revision,
         "windows": one.windows,
         "readings": one.readings,
         "vehicles": one.figures.vehicles,
@@ -160,6 +194,8 @@ def _step(one: Step) -> Mapping[str, Any]:
         "tti": one.figures.tti,
         "service": one.figures.service,
         "occupancy": None if one.occupancy is None else round(one.occupancy, 3),
+        "coverage": round(one.figures.coverage, 3),
+        _MINUTES: None if one.minutes is None else msgspec.structs.asdict(one.minutes),
     }
 
 

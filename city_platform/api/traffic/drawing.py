@@ -113,7 +113,6 @@ def line_chart(
     steps: Sequence[Step],
     start_ms: int,
     end_ms: int,
-    step_ms: int,
     free_flow_kmh: float,
     ticks: Sequence[tuple[int, str]],
 ) -> str:
@@ -121,8 +120,8 @@ def line_chart(
     with their texts; `label` says in words what there is to see.
     """
     width, height, left, top = 760, 220, 44, 12
-    points = [(one.start_ms, one.figures.speed_kmh) for one in steps]
-    highest = max([free_flow_kmh, *(speed for _, speed in points if speed is not None)]) * 1.1
+    points = [(one.start_ms, one.end_ms, one.figures.speed_kmh) for one in steps]
+    highest = max([free_flow_kmh, *(speed for *_, speed in points if speed is not None)]) * 1.1
     between = next(one for one in (5, 10, 20, 50) if highest <= _LINES * one or one == 50)  # noqa: PLR2004 -- km/h
     highest = max(between, -(-highest // between) * between)
 
@@ -134,13 +133,13 @@ def line_chart(
 
     lines: list[list[str]] = []
     before: int | None = None
-    for at, speed in points:
+    for at, until, speed in points:
         if speed is None:
             continue
-        if before is None or at - before > step_ms:
+        if before != at:
             lines.append([])
-        lines[-1].append(f"{x(at + step_ms / 2):.1f},{y(speed):.1f}")
-        before = at
+        lines[-1].append(f"{x((at + until) / 2):.1f},{y(speed):.1f}")
+        before = until
     grid = "".join(
         f'<line x1="{left}" x2="{width - 8}" y1="{y(speed):.1f}" y2="{y(speed):.1f}"/>'
         f'<text class="e" x="{left - 8}" y="{y(speed) + 4:.1f}">{speed:.0f}</text>'

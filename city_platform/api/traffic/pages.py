@@ -1,7 +1,6 @@
 """`/traffic`: the city's traffic as pages that renew themselves, with a script or without one."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
@@ -10,18 +9,18 @@ from city_platform.api.incidents import Who
 from city_platform.api.traffic import drawing
 from city_platform.api.traffic.frame import HEADERS, PATH, RENEW_S, framed
 from city_platform.api.traffic.live import City, Status
+from city_platform.api.traffic.past import NONE, Span, chart, local, number, past_page, source, ways
 from city_platform.api.traffic.routes import Traffic, ZoneId, respond
 from city_platform.incidents.reference import Reference
 from city_platform.pages import escape, table, tiles
-from city_platform.traffic.congestion import LEVELS, Level
+from city_platform.traffic.congestion import LEVELS, MINUTE_MS, Level
 from city_platform.traffic.heat_map import ZoneNow
-from city_platform.traffic.history import HOUR_MS, History, Source
+from city_platform.traffic.history import History, Resolution
+from city_platform.traffic.hour_sums import HOUR_MS
 from city_platform.traffic.registry import sensor_id
 from city_platform.traffic.zone_detail import SensorNow
 
-_NONE = "\N{EN DASH}"
 _WORST = 12
-_STEP_MS = 60_000
 _TICK_MS = 600_000
 _EXPLAINED = (
     "Speed in km/h, the harmonic mean of the vehicles. Index: 0 at free flow, 100 where nothing moves; "
@@ -62,11 +61,24 @@ def pages(traffic: Traffic, reference: Reference) -> APIRouter:
 
         def made() -> bytes:
             end = city.at_ms
-            start = (end - HOUR_MS) // _STEP_MS * _STEP_MS
-            history = traffic.past(city, place, start, end, _STEP_MS)
+            start = (end - HOUR_MS) // MINUTE_MS * MINUTE_MS
+            history = traffic.past(city, place, start, end, Resolution.MINUTE)
             return _zone(city, place, history, traffic.latest(city, place), reference, still=still).encode()
 
         return respond(request, city.answer(f"page {zone} {still}", made), _HTML, HEADERS)
+
+    @routes.get(PATH + "/zones/{zone}/{span}")
+    def past(request: Request, zone: ZoneId, span: Span, _: Who) -> Response:
+        city = live.city()
+        place = city.roads.registry.zone_index.get(zone)
+        if place is None:
+            return HTMLResponse(_no_zone(zone), 404, HEADERS)
+
+        def made() -> bytes:
+            history = traffic.past(city, place, span.start_ms(city.at_ms, reference), city.at_ms, span.resolution)
+            return past_page(city, place, history, span, reference).encode()
+
+        return respond(request, city.answer(f"page {zone} {span}", made), _HTML, HEADERS)
 
     return routes
 
@@ -133,10 +145,11 @@ def _zone(
     )
     body = [
         f'<p><a href="{PATH}">All of the city</a></p>',
+        ways(name),
         *_now(city, reference, f"{PATH}/zones/{name}", still=still),
         tiles(_figures(city, place, one)),
         '<section id="hour" aria-labelledby="hour-title"><h2 id="hour-title">The last hour</h2>',
-        _chart(history, reference),
+        _hour(history, reference),
         "</section>",
         "<p>Next to it: "
         + ", ".join(f'<a href="{PATH}/zones/{escape(zone)}">{escape(zone)}</a>' for zone in beside)
@@ -146,13 +159,13 @@ def _zone(
             ("Minute", "Speed", "Index", "Service", "Vehicles", "Readings", "From"),
             [
                 (
-                    f"{_local(step.start_ms, reference):%H:%M}",
-                    _number(step.figures.speed_kmh),
-                    _number(step.figures.index),
-                    step.figures.service or _NONE,
+                    f"{local(step.start_ms, reference):%H:%M}",
+                    number(step.figures.speed_kmh),
+                    number(step.figures.index),
+                    step.figures.service or NONE,
                     f"{step.figures.vehicles:,}",
                     f"{step.readings:,}",
-                    "lake, corrected" if step.source is Source.LAKE else "live windows",
+                    source(step),
                 )
                 for step in reversed(history.steps)
             ],
@@ -166,7 +179,7 @@ def _zone(
 
 def _now(city: City, reference: Reference, path: str, *, still: bool) -> Sequence[str]:
     """When this is from, whether it is of now, and how to stop it from changing."""
-    at = _local(city.at_ms, reference)
+    at = local(city.at_ms, reference)
     notes = {
         Status.LIVE: "",
         Status.OLD: f"Nothing new has been heard for {drawing.span(city.age_s or 0)}: this is how it was then.",
@@ -200,7 +213,7 @@ def _alerts(city: City, reference: Reference) -> Sequence[str]:
         return []
     standing = sorted(city.alerts.items(), key=lambda one: (-LEVELS.index(one[1].told), -one[1].since_ms, one[0]))
     listed = [
-        f"<li>{_link(zone)}: <span class=level>{one.told}</span> since {_local(one.since_ms, reference):%H:%M}</li>"
+        f"<li>{_link(zone)}: <span class=level>{one.told}</span> since {local(one.since_ms, reference):%H:%M}</li>"
         for zone, one in standing[:_WORST]
     ]
     more = f"<p class=soft>and {len(standing) - _WORST} more</p>" if len(standing) > _WORST else ""
@@ -222,14 +235,14 @@ def _legend(kinds: Sequence[str]) -> str:
 
 
 def _row(one: ZoneNow, at_ms: int, reference: Reference) -> Sequence[str]:
-    service = one.figures.service or _NONE
-    since = f"{_local(one.since_ms, reference):%H:%M}" if one.since_ms else _NONE
+    service = one.figures.service or NONE
+    since = f"{local(one.since_ms, reference):%H:%M}" if one.since_ms else NONE
     return (
         _link(one.zone),
         f'<span class="level">{one.level}</span> ({service})',
         since,
-        _number(one.figures.speed_kmh),
-        _number(one.figures.index),
+        number(one.figures.speed_kmh),
+        number(one.figures.index),
         f"{one.figures.coverage:.0%}, {drawing.span(one.age_s(at_ms))}",
     )
 
@@ -252,10 +265,10 @@ def _figures(city: City, place: int, one: ZoneNow | None) -> Sequence[tuple[str,
     return [
         ("Level" if not one.old(city.at_ms) else "Level then", str(one.level)),
         ("Level of service", str(told.service)),
-        ("Speed", f"{_number(told.speed_kmh)} km/h"),
+        ("Speed", f"{number(told.speed_kmh)} km/h"),
         free_flow,
-        ("Index", _number(told.index)),
-        ("Travel time index", f"{told.tti:.2f}" if told.tti is not None else _NONE),
+        ("Index", number(told.index)),
+        ("Travel time index", f"{told.tti:.2f}" if told.tti is not None else NONE),
         ("Vehicles an hour", f"{one.vehicles_per_hour:,}"),
         heard,
         age,
@@ -263,22 +276,10 @@ def _figures(city: City, place: int, one: ZoneNow | None) -> Sequence[tuple[str,
     ]
 
 
-def _chart(history: History, reference: Reference) -> str:
-    speeds = [step.figures.speed_kmh for step in history.steps if step.figures.speed_kmh is not None]
-    if not speeds:
-        return "<p>Nothing was heard of it in the last hour.</p>"
-    label = (
-        f"Mean speed by the minute: {min(speeds):.0f} to {max(speeds):.0f} km/h, {speeds[-1]:.0f} at the end; "
-        f"free flow is {history.free_flow_x10 / 10:.0f} km/h"
-    )
+def _hour(history: History, reference: Reference) -> str:
     first = -(-history.start_ms // _TICK_MS) * _TICK_MS
-    ticks = [(at, f"{_local(at, reference):%H:%M}") for at in range(first, history.end_ms + 1, _TICK_MS)]
-    return (
-        drawing.line_chart(
-            label, history.steps, history.start_ms, history.end_ms, history.step_ms, history.free_flow_x10 / 10, ticks
-        )
-        + f'<p class="soft">{escape(label)}.</p>'
-    )
+    ticks = [(at, f"{local(at, reference):%H:%M}") for at in range(first, history.end_ms + 1, _TICK_MS)]
+    return chart(history, "minute", ticks)
 
 
 def _sensors(city: City, place: int, latest: Mapping[int, SensorNow]) -> Sequence[str]:
@@ -287,19 +288,19 @@ def _sensors(city: City, place: int, latest: Mapping[int, SensorNow]) -> Sequenc
     own = roads.registry.sensors(place)
     rows = []
     for index in range(own.start, own.stop):
-        number = int(roads.registry.number[index])
-        read = latest.get(number)
+        own_number = int(roads.registry.number[index])
+        read = latest.get(own_number)
         segment = roads.segment_id(int(roads.sensor_segment[index]))
-        said = [_NONE] * 4
+        said = [NONE] * 4
         if read is not None:
             said = [
                 drawing.span(max(0.0, (city.at_ms - read.measured_ms) / 1000)),
                 str(read.vehicles),
-                _number(read.speed_x10 / 10 if read.speed_x10 >= 0 else None),
-                f"{read.occupancy_x1000 / 1000:.0%}" if read.occupancy_x1000 >= 0 else _NONE,
+                number(read.speed_x10 / 10 if read.speed_x10 >= 0 else None),
+                f"{read.occupancy_x1000 / 1000:.0%}" if read.occupancy_x1000 >= 0 else NONE,
             ]
         rows.append((
-            f'<a href="/traffic/v1/sensors/{sensor_id(number)}">{sensor_id(number)}</a>',
+            f'<a href="/traffic/v1/sensors/{sensor_id(own_number)}">{sensor_id(own_number)}</a>',
             escape(segment.replace(">", " to ")),
             "heard" if read is not None else "not heard",
             *said,
@@ -319,11 +320,3 @@ def _no_zone(zone: str) -> str:
 
 def _link(zone: str) -> str:
     return f'<a href="{PATH}/zones/{escape(zone)}">{escape(zone)}</a>'
-
-
-def _local(epoch_ms: int, reference: Reference) -> datetime:
-    return datetime.fromtimestamp(epoch_ms / 1000, UTC).astimezone(reference.zone)
-
-
-def _number(value: float | None) -> str:
-    return _NONE if value is None else f"{value:.1f}"

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -23,7 +24,8 @@ from city_platform.api.traffic.answers import (
 )
 from city_platform.api.traffic.live import Answer, City, Live
 from city_platform.incidents.report import Fault, InvalidRequest
-from city_platform.traffic.history import HOUR_MS, STEPS_MS, CorrectedHours, History, faults, read_history
+from city_platform.traffic.history import CorrectedHours, History, Resolution, Road, faults, read_history
+from city_platform.traffic.hour_sums import HOUR_MS
 from city_platform.traffic.zone_detail import SensorNow, keys_of, latest
 
 PREFIX = "/traffic/v1"
@@ -31,7 +33,11 @@ ZoneId = Annotated[str, Path(max_length=20, examples=["z-031"])]
 SensorId = Annotated[str, Path(max_length=20, examples=["s-04211"])]
 From = Annotated[str | None, Query(alias="from", description="RFC 3339; an hour before `to` where it is left out")]
 To = Annotated[str | None, Query(alias="to", description="RFC 3339; now where it is left out")]
-Step = Annotated[int, Query(description=f"Seconds: one of {', '.join(str(one // 1000) for one in STEPS_MS)}")]
+Steps = Annotated[str, Query(alias="resolution", description=f"How long steps are: {', '.join(Resolution)}")]
+Format = Annotated[str, Query(alias="format", description="json or csv")]
+_OF_HISTORY = {"from", "to", "resolution", "format"}
+_FORMATS = {"json": "application/json", "csv": "text/csv; charset=utf-8"}
+_CSV = {"text/csv": {"schema": {"type": "string"}}}
 _ETAG = {"ETag": {"description": "For If-None-Match", "schema": {"type": "string"}}}
 # There is no traffic before or after, and at the ends of what can be written no calendar.
 _FIRST_YEAR, _LAST_YEAR = 2000, 2200
@@ -43,6 +49,7 @@ class Traffic:
 
     live: Live
     hours: CorrectedHours
+    timezone: ZoneInfo  # whose days are the steps of a day
 
     def map(self, request: Request, _: Who) -> Response:
         """Read at most once a second, in at most 16 queries, for all who ask; each zone with the age of its data."""
@@ -80,29 +87,46 @@ class Traffic:
         return respond(request, city.answer(f"sensor {sensor}", made))
 
     def history(
-        self, request: Request, zone: ZoneId, _: Who, start: From = None, end: To = None, step: Step = 60
+        self,
+        request: Request,
+        zone: ZoneId,
+        _: Who,
+        start: From = None,
+        end: To = None,
+        steps: Steps = Resolution.MINUTE,
+        form: Format = "json",
     ) -> Response:
         """An hour comes from the lake once it was corrected there, until then from the live windows: never from both.
 
-        At most 24 hours and 1,500 steps at once. Steps of which nothing is kept are left out.
+        At most 1,500 steps at once, and of steps below an hour 24 hours, of hours 62 days, of days (the city's own) 184
+        of them. Steps of which nothing is kept are left out.
         """
-        wrong = unknown_parameters(request, {"from", "to", "step"}, "there are from, to and step")
+        wrong = unknown_parameters(request, _OF_HISTORY, "there are from, to, resolution and format")
         city = self.live.city()
         place = city.roads.registry.zone_index.get(zone)
         if place is None:
             return _not_found(request, f"there is no zone {zone}")
         end_ms = _epoch_ms("to", end, city.at_ms, wrong)
         start_ms = _epoch_ms("from", start, end_ms - HOUR_MS, wrong)
+        if steps not in set(Resolution):
+            wrong.append(Fault("resolution", "choice", f"give one of {', '.join(Resolution)}"))
+        if form not in _FORMATS:
+            wrong.append(Fault("format", "choice", f"give one of {', '.join(_FORMATS)}"))
         named = {fault.field for fault in wrong}
-        ranged = faults(start_ms, end_ms, step * 1000)
+        resolution = Resolution.MINUTE if "resolution" in named else Resolution(steps)
+        ranged = faults(start_ms, end_ms, resolution)
         wrong += [Fault(name, "range", said) for name, said in ranged.items() if name not in named]
         if wrong:
             raise InvalidRequest(wrong)
 
         def made() -> bytes:
-            return msgspec.json.encode(documents.history_of(self.past(city, place, start_ms, end_ms, step * 1000)))
+            history = self.past(city, place, start_ms, end_ms, resolution)
+            if form == "csv":
+                return documents.history_csv(history)
+            return msgspec.json.encode(documents.history_of(history))
 
-        return respond(request, city.answer(f"history {zone} {start_ms} {end_ms} {step}", made))
+        answer = city.answer(f"history {zone} {start_ms} {end_ms} {resolution} {form}", made)
+        return respond(request, answer, _FORMATS[form])
 
     def health(self, request: Request, _: Who) -> Response:
         """Says so where data are old, nothing was heard, or no traffic runs here."""
@@ -118,18 +142,18 @@ class Traffic:
         keys = keys_of(city.roads.registry.zones[place], city.at_ms)
         return latest(list(state.get(keys).values()))
 
-    def past(self, city: City, place: int, start_ms: int, end_ms: int, step_ms: int) -> History:
+    def past(self, city: City, place: int, start_ms: int, end_ms: int, resolution: Resolution) -> History:
         """Raises StateUnavailable, StoreUnavailable; ValueError for a range that `faults` would refuse."""
         return read_history(
             city.roads.registry.zones[place],
             start_ms,
             end_ms,
-            step_ms,
+            resolution,
             state=self.live.state(),
             hours=self.hours,
             now_ms=city.at_ms,
-            free_flow_x10=city.free_flow_x10(place),
-            active=int(self.live.expected[place]),
+            road=Road(city.free_flow_x10(place), int(self.live.expected[place])),
+            timezone=self.timezone,
         )
 
 
@@ -145,7 +169,7 @@ def router(traffic: Traffic) -> APIRouter:
             "/zones/{zone}/history",
             "A zone's past",
             traffic.history,
-            _answers(TrafficHistoryAnswer, "Steps in order", 404),
+            _answers(TrafficHistoryAnswer, "Steps in order", 404, content=_CSV),
         ),
         ("/health", "Whether traffic is seen", traffic.health, _answers(TrafficHealthAnswer, "How old, how complete")),
     ):

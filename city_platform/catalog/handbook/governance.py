@@ -56,6 +56,11 @@ def _section(dataset: Dataset) -> Iterator[str]:
         f"Contract {contract.version}, {contract.licence}. Promised: never more than {hours:,.0f} hours behind the "
         f"source. The {old.versions} newest versions of a partition are kept, and older ones for {days:.0f} days."
     )
+    if contract.rows_kept is not None:
+        yield (
+            f"Single rows go {contract.rows_kept.days} days after their {contract.partitioning.granularity}, once its "
+            "sums are proven; the summary and the sums stay."
+        )
     yield from ("", *_personal(contract), "", _rules(declared_rules(dataset.rules), contract, gates=True))
     for name, ruleset in dataset.advisory:
         yield from ("", f"Advisory, {code(f'{name}.dqdl')}:", "")
