@@ -24,6 +24,7 @@ from resources.platform import PlatformResource
 _BEGINNINGS = {Granularity.YEAR: "0 0 1 1 *", Granularity.DAY: "0 0 * * *", Granularity.HOUR: "0 * * * *"}
 BYTES_READ = "bytes read"  # metadata: of the files that a step opened to make a version
 BYTES_WRITTEN = "bytes written"  # and of those it put into the lake: a version may refer to others' files
+ENGINE = "engine"  # metadata: what computed the rows, or why Spark did not
 RETRY_SECONDS = 5
 RETRIES = 2
 
@@ -152,7 +153,9 @@ def layer_asset(
         with typed_failures(), lineage_events(context, adapters, dataset, spec.key.path[-1]) as report:
             manifest = make(adapters, dataset, context.partition_key)
             report([manifest], ())
-        return materialization(dataset, manifest, adapters.lake, more(manifest) if more else None)
+        return materialization(
+            dataset, manifest, adapters.lake, more(manifest) if more else None, adapters.engines.take()
+        )
 
     return layer
 
@@ -174,11 +177,16 @@ def column_schema(columns: Sequence[Column]) -> dg.TableSchema:
 
 
 def materialization(
-    dataset: Dataset, manifest: Manifest, lake: Lake, more: Mapping[str, dg.MetadataValue] | None = None
+    dataset: Dataset,
+    manifest: Manifest,
+    lake: Lake,
+    more: Mapping[str, dg.MetadataValue] | None = None,
+    engines: Sequence[str] = (),
 ) -> dg.MaterializeResult[None]:
     """What a published version tells the UI: counts, bytes, digest, places, columns, a preview and `more`.
 
-    Of several versions made in one step the first tells what all of them together read and wrote.
+    Of several versions made in one step the first tells what all of them together read and wrote. `engines` says what
+    computed it.
     """
     metadata: dict[str, dg.MetadataValue] = {
         "dagster/row_count": dg.MetadataValue.int(manifest.counts["rows"]),
@@ -201,6 +209,8 @@ def materialization(
                 ]
             )
         )
+    if engines:
+        metadata[ENGINE] = dg.MetadataValue.text("; ".join(dict.fromkeys(engines)))
     if manifest.preview:
         metadata["preview"] = dg.MetadataValue.md(markdown_table(manifest.preview))
     columns = layer_lineage(dataset, manifest.layer)

@@ -50,7 +50,7 @@ def quality_checked_asset(dataset: Dataset) -> dg.AssetsDefinition:
             report([checked, rejected], verdict.results if verdict else ())
             standing = gated.gate(adapters, dataset, context.partition_key)
         shown = {**gate_metadata(dataset, standing), **_compared_with(checked)}
-        yield materialization(dataset, checked, adapters.lake, shown)
+        yield materialization(dataset, checked, adapters.lake, shown, adapters.engines.take())
         yield materialization(dataset, rejected, adapters.lake)
         yield from check_results(dataset, checked, adapters.lake)
 

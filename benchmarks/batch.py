@@ -8,7 +8,7 @@ and its children, sampled and from the kernel's accounting). Printed are rows/s,
     bare      the same recipe, rules and summary as queries of this engine over the whole file at once and nothing else:
               no copy, no years, no row numbers, nothing kept of what is held back: what the logic alone costs,
     pandas    the same logic as its users write it,
-    pyspark   the same logic in PySpark, local[2].
+    pyspark   the same logic in PySpark, local[2]; with --spark also the platform itself with its work on Spark.
 Dagster's overhead is measured apart: the same partitions materialized through the code location.
 
 On a machine that does other things too, the ratio of processor seconds says more than that of seconds. Scan, bare
@@ -30,6 +30,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from city_platform.engines.spark_connect import SparkEngine
 
 ROOT = Path(__file__).parents[1]
 PEERS = ROOT / "benchmarks" / "peers"
@@ -55,19 +59,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=lambda text: int(text.replace("_", "")), action="append")
     parser.add_argument("--without-peers", action="store_true", help="only the scan and the platform")
+    parser.add_argument("--spark", action="store_true", help="the platform with its work on Spark, too; wants Java")
     parser.add_argument("--keep", type=Path, help="a folder to keep the generated files in between calls")
     options = parser.parse_args()
     folder = Path(options.keep or tempfile.mkdtemp(prefix="batch-benchmark-"))
     folder.mkdir(parents=True, exist_ok=True)
     try:
         for rows in options.rows or [1_000_000]:
-            contest(rows, folder, peers=not options.without_peers)
+            contest(rows, folder, peers=not options.without_peers, spark=options.spark)
     finally:
         if not options.keep:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def contest(rows: int, folder: Path, *, peers: bool) -> None:
+def contest(rows: int, folder: Path, *, peers: bool, spark: bool) -> None:
     """Measures everybody on one file and prints the table."""
     from city_platform.samples import generate
 
@@ -77,10 +82,13 @@ def contest(rows: int, folder: Path, *, peers: bool) -> None:
         generate("business_licences", file, rows=rows, seed=7)
         seconds = time.perf_counter() - started
         print(f"generated {rows:,} rows, {file.stat().st_size / 1e6:,.0f} MB, {rows / seconds:,.0f} rows/s")
-    own = {name: [sys.executable, __file__, f"--{name}", str(file)] for name in ("scan", "bare", "platform", "dagster")}
+    names = ("scan", "bare", "platform", "dagster", "on-spark")
+    own = {name: [sys.executable, __file__, f"--{name}", str(file)] for name in names}
     turns = [{name: measure(name, own[name]) for name in IN_TURN} for _ in range(REPEATS)]
     results = [best([turn[name] for turn in turns]) for name in IN_TURN]
     results.append(measure("platform, through Dagster", own["dagster"]))
+    if spark:
+        results.append(measure("platform, on Spark local[2]", own["on-spark"]))
     if peers and rows <= PEER_ROWS:
         for name in ("pandas", "pyspark"):
             with tempfile.TemporaryDirectory() as target:
@@ -220,14 +228,14 @@ def bare(file: Path) -> Mapping[str, object]:
         return {"seconds": time.perf_counter() - started, "processor": time.process_time() - processor}
 
 
-def platform(file: Path) -> Mapping[str, object]:
+def platform(file: Path, spark: "SparkEngine | None" = None) -> Mapping[str, object]:
     """Raw CSV to curated, layer by layer, without Dagster; copying the bytes into the lake is shown apart."""
     from city_platform.datasets import load_datasets
     from city_platform.layers import cleaned, curated, encrypted, freshness, landing, quality_checked, raw
     from city_platform.local.platform import local_platform
 
     with tempfile.TemporaryDirectory() as home:
-        adapters = local_platform(Path(home))
+        adapters = replace(local_platform(Path(home)), spark=spark)
         dataset = next(one for one in load_datasets(ROOT / "datasets") if one.name == "business_licences")
         parts: dict[str, float] = {}
 
@@ -274,6 +282,19 @@ def platform(file: Path) -> Mapping[str, object]:
         }
 
 
+def on_spark(file: Path) -> Mapping[str, object]:
+    """The same through Spark Connect, local[2]: the server is a child of this process, its start is not counted."""
+    sys.path[0] = str(ROOT)  # this folder has a `profile`, which Spark's client takes for Python's own
+    from tests.spark_server import spark_server
+
+    with tempfile.TemporaryDirectory() as folder:
+        with spark_server(Path(folder)) as server:
+            found = dict(platform(file, server.engine()))
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # The server's seconds, its start among them.
+    return found | {"processor": float(str(found["processor"])) + children.ru_utime + children.ru_stime}
+
+
 def through_dagster(file: Path) -> Mapping[str, object]:
     """The same work as materializations of the code location, the encrypted layer left out likewise."""
     from city_platform.datasets import load_datasets
@@ -299,7 +320,13 @@ def through_dagster(file: Path) -> Mapping[str, object]:
 
 
 if __name__ == "__main__":
-    work = {"--scan": scan, "--bare": bare, "--platform": platform, "--dagster": through_dagster}
+    work = {
+        "--scan": scan,
+        "--bare": bare,
+        "--platform": platform,
+        "--dagster": through_dagster,
+        "--on-spark": on_spark,
+    }
     if len(sys.argv) == 3 and sys.argv[1] in work:
         contestant(work[sys.argv[1]], Path(sys.argv[2]))
     else:

@@ -9,6 +9,7 @@ from city_platform.aws.keys import KmsKeyService, kms_client
 from city_platform.aws.notifier import SnsNotifier, sns_client
 from city_platform.aws.settings import AwsSettings
 from city_platform.aws.store import S3ObjectStore
+from city_platform.engines.spark_settings import SparkSettings
 from city_platform.lake.lake import Lake
 from city_platform.layers.platform import Platform
 from city_platform.ports import Clock
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from city_platform.engines.duckdb import DuckDBEngine
 
 
-def aws_platform(home: Path, settings: AwsSettings, clock: Clock) -> Platform:
+def aws_platform(home: Path, settings: AwsSettings, clock: Clock, *, spark: SparkSettings | None = None) -> Platform:
     """The adapters of one AWS deployment; `home` is the folder of this machine for caches and unfinished files."""
 
     def open_engine() -> "DuckDBEngine":
@@ -35,6 +36,7 @@ def aws_platform(home: Path, settings: AwsSettings, clock: Clock) -> Platform:
         clock=clock,
         notifier=SnsNotifier(settings.alerts_topic, lambda: sns_client(settings.region, settings.endpoint)),
         catalog=GlueCatalog(lambda: glue_client(settings.region, settings.endpoint)),
+        spark=spark.engine() if spark else None,
     )
 
 

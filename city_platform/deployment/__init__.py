@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from city_platform.engines.spark_settings import SparkSettings
 from city_platform.errors import PermanentError
 from city_platform.ports import Clock
 
@@ -25,18 +26,19 @@ def open_platform(home: Path, environ: Mapping[str, str] = os.environ, clock: Cl
     """The adapters that `CITY_PLATFORM_DEPLOYMENT` names: `local` (also where it says nothing) or `aws`.
 
     Dev, staging and production are the same set with other settings. Cheap: opens no connection. Raises
-    UnknownDeployment, IncompleteSettings.
+    UnknownDeployment, IncompleteSettings, InvalidSparkSettings.
     """
+    spark = SparkSettings.of(environ)
     # Who opens no platform carries neither its engine nor its clients: a bundle of Lambda holds 250 MB.
     if deployment(environ) == "local":
         from city_platform.local.platform import local_platform
 
-        return local_platform(home, clock)
+        return local_platform(home, clock, spark=spark)
     from city_platform.aws.platform import aws_platform
     from city_platform.aws.settings import AwsSettings
     from city_platform.local.clock import SystemClock
 
-    return aws_platform(home, AwsSettings.of(environ), clock or SystemClock())
+    return aws_platform(home, AwsSettings.of(environ), clock or SystemClock(), spark=spark)
 
 
 def deployment(environ: Mapping[str, str]) -> str:

@@ -6,7 +6,7 @@ from itertools import combinations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from city_platform.engines.duckdb import DuckDBEngine, Session
+from city_platform.engines.duckdb import DuckDBEngine, DuckDBSession
 from city_platform.ingestion.text_rows import text_rows
 from city_platform.profiling.measure import MOSTLY, ColumnToProfile, measure
 from city_platform.profiling.model import ColumnProfile
@@ -79,7 +79,7 @@ def file_facts(path: Path, timezone: str, progress: Callable[[int], None] | None
         )
 
 
-def _column(session: Session, relation: str, profile: ColumnProfile) -> ColumnFacts:
+def _column(session: DuckDBSession, relation: str, profile: ColumnProfile) -> ColumnFacts:
     written = session.dialect.name(profile.name)
     text = f"trim({written})"
     if not profile.valid:
@@ -89,7 +89,7 @@ def _column(session: Session, relation: str, profile: ColumnProfile) -> ColumnFa
     return replace(_facts(session, relation, text, profile), stray_spaces=bool(stray))
 
 
-def _facts(session: Session, relation: str, text: str, profile: ColumnProfile) -> ColumnFacts:
+def _facts(session: DuckDBSession, relation: str, text: str, profile: ColumnProfile) -> ColumnFacts:
     match profile.type:
         case "VARCHAR":
             slashed = _slashed(session, relation, text, profile)
@@ -113,7 +113,7 @@ def _facts(session: Session, relation: str, text: str, profile: ColumnProfile) -
     return ColumnFacts(profile)
 
 
-def _values(session: Session, relation: str, text: str, profile: ColumnProfile) -> tuple[str, ...]:
+def _values(session: DuckDBSession, relation: str, text: str, profile: ColumnProfile) -> tuple[str, ...]:
     """All values of a column that repeats a few; none of one that may name somebody."""
     if profile.withheld or profile.distinct > MOST_VALUES or profile.valid < profile.distinct * _REPEATED:
         return ()
@@ -122,7 +122,7 @@ def _values(session: Session, relation: str, text: str, profile: ColumnProfile) 
     return tuple(value for (value,) in found)
 
 
-def _years(session: Session, relation: str, text: str) -> tuple[tuple[int, int], ...]:
+def _years(session: DuckDBSession, relation: str, text: str) -> tuple[tuple[int, int], ...]:
     """Years of four digits, or of two, and how many rows tell each."""
     found = session.rows(
         f"SELECT TRY_CAST({text} AS INTEGER), count(*) FROM {relation} "
@@ -131,7 +131,7 @@ def _years(session: Session, relation: str, text: str) -> tuple[tuple[int, int],
     return tuple((year, count) for year, count in found)
 
 
-def _slashed(session: Session, relation: str, text: str, profile: ColumnProfile) -> str | None:
+def _slashed(session: DuckDBSession, relation: str, text: str, profile: ColumnProfile) -> str | None:
     """How the column writes its days, if nearly all are written with slashes."""
     form = session.dialect.text(SLASHED)
     first, second = (f"TRY_CAST(regexp_extract({text}, {form}, {place}) AS INTEGER)" for place in (1, 2))
@@ -148,7 +148,7 @@ def _slashed(session: Session, relation: str, text: str, profile: ColumnProfile)
 
 
 def _keys(
-    session: Session, relation: str, columns: Sequence[ColumnFacts], different: int
+    session: DuckDBSession, relation: str, columns: Sequence[ColumnFacts], different: int
 ) -> tuple[tuple[str, ...], ...]:
     """Columns, else pairs of them, with one value for each of the different rows and none missing."""
     complete = [one.profile for one in columns if _may_be_key(one.profile)]

@@ -8,9 +8,12 @@ Every `sql` argument and result is a SQL expression; names and values from outsi
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from city_platform.engines.shapes import Shape, shape_of, whole
+
+if TYPE_CHECKING:
+    from sqlglot import exp
 
 # What the platform calls white space: a regular expression's \\s leaves out the no-break space of copied web pages.
 WHITESPACE = (" ", "\t", "\n", "\r", "\u00a0")
@@ -63,6 +66,28 @@ class Dialect(Protocol):
     def last_value(self, sql: str, order: str) -> str: ...
     def json_list(self, sql: str, order: str) -> str: ...
     def hashed_number(self, number: str, salt: str) -> str: ...
+    def extract_match(self, sql: str, pattern: str, group: int) -> str: ...
+    def lower(self, sql: str) -> str: ...
+    def upper(self, sql: str) -> str: ...
+    def double_text(self, sql: str) -> str: ...
+    def typed_text(self, sql: str) -> str: ...
+    def cast(self, sql: str, sql_type: str) -> str: ...
+    def moment(self, text: str, sql_type: str) -> str: ...
+    def parse_format(self, sql: str, date_format: str) -> str: ...
+    def epoch_microseconds(self, sql: str) -> str: ...
+    def hours_of(self, microseconds: str) -> str: ...
+    def present(self, texts: Sequence[str]) -> str: ...
+    def each(self, texts: str, variable: str, sql: str) -> str: ...
+    def inexact_sum(self, sql: str) -> str: ...
+    def different_numbers(self, sql: str, least: int, greatest: int) -> str: ...
+    def kept_query(self, name: str, query: str) -> str: ...
+    @property
+    def sql_of(self) -> "Callable[[exp.Expr], str]": ...
+
+
+def duckdb_sql(tree: "exp.Expr") -> str:
+    """SQL as DuckDB reads it."""
+    return str(tree.sql("duckdb"))
 
 
 def replacement(value: str, group: Callable[[str], str], literal: Callable[[str], str]) -> str:
@@ -119,7 +144,12 @@ class DuckDBDialect:
         if not formats:
             return iso
         listed = ", ".join(self.text(one) for one in formats)
-        return f"COALESCE({iso}, TRY_STRPTIME({sql}, [{listed}])::DATE)"
+        return f"COALESCE({iso}, {self._with_digits(sql, f'TRY_STRPTIME({sql}, [{listed}])')}::DATE)"
+
+    @staticmethod
+    def _with_digits(sql: str, parsed: str) -> str:
+        """Whatever the format, the engine would take the words `infinity` and `epoch`."""
+        return f"CASE WHEN {sql} GLOB '*[0-9]*' THEN {parsed} END"
 
     def parse_timestamp(self, sql: str, timezone: str) -> str:
         """A text as TIMESTAMP WITH TIME ZONE; without an offset it is read as local time in `timezone`.
@@ -300,3 +330,69 @@ class DuckDBDialect:
         """A whole number from 0 to 2^31 - 1 that the number and the salt fix and nothing else tells."""
         digest = f"substr(md5({self.text(salt + '/')} || CAST({number} AS VARCHAR)), 1, 8)"
         return f"(CAST('0x' || {digest} AS BIGINT) % 2147483648)"
+
+    def extract_match(self, sql: str, pattern: str, group: int) -> str:
+        """What a group of the regular expression matches first, or an empty text."""
+        return f"regexp_extract({sql}, {self.text(pattern)}, {group})"
+
+    def lower(self, sql: str) -> str:
+        """All letters small, character by character: `ẞ` becomes `ß`, and a sigma at a word's end is like any other."""
+        return f"lower({sql})"
+
+    def upper(self, sql: str) -> str:
+        """All letters capital, character by character: `ß` becomes `ẞ`, not `SS`."""
+        return f"upper({sql})"
+
+    def double_text(self, sql: str) -> str:
+        """A double-precision number as text."""
+        return f"CAST({sql} AS VARCHAR)"
+
+    def typed_text(self, sql: str) -> str:
+        """A value of any type as text."""
+        return f"CAST({sql} AS VARCHAR)"
+
+    def cast(self, sql: str, sql_type: str) -> str:
+        """A value as another type that can hold it."""
+        return f"CAST({sql} AS {sql_type})"
+
+    def moment(self, text: str, sql_type: str) -> str:
+        """A literal TIMESTAMP or, with its offset, TIMESTAMPTZ."""
+        return f"{sql_type} {self.text(text)}"
+
+    def parse_format(self, sql: str, date_format: str) -> str:
+        """A text as a TIMESTAMP by a strptime format; null where it does not fit."""
+        return self._with_digits(sql, f"TRY_STRPTIME({sql}, {self.text(date_format)})")
+
+    def epoch_microseconds(self, sql: str) -> str:
+        """A TIMESTAMP or TIMESTAMPTZ as whole microseconds since 1970 in UTC."""
+        return f"epoch_us({sql})"
+
+    def hours_of(self, microseconds: str) -> str:
+        """Hours, to two decimals."""
+        return f"round({microseconds} / 3.6e9, 2)"
+
+    def present(self, texts: Sequence[str]) -> str:
+        """The texts that are not null, of which no two are alike, as a list."""
+        return f"list_filter([{', '.join(texts)}], lambda one: one IS NOT NULL)"
+
+    def each(self, texts: str, variable: str, sql: str) -> str:
+        """What `sql` makes of each text of a list, which it knows as `variable`."""
+        return f"list_transform({texts}, lambda {variable}: {sql})"
+
+    def inexact_sum(self, sql: str) -> str:
+        """The sum of double-precision numbers, by Kahan, so that the order of the rows does not show."""
+        return f"fsum({sql})"
+
+    def different_numbers(self, sql: str, least: int, greatest: int) -> str:
+        """An aggregate: how many different ones there are of whole numbers that lie close together."""
+        bounds = f"CAST({least} AS BIGINT), CAST({greatest} AS BIGINT)"
+        return f"bit_count(bitstring_agg(CAST({sql} AS BIGINT), {bounds}))"
+
+    def kept_query(self, name: str, query: str) -> str:
+        """A step of a WITH that is computed once, however often it is read."""
+        return f"{name} AS MATERIALIZED ({query})"
+
+    @property
+    def sql_of(self) -> "Callable[[exp.Expr], str]":
+        """Writes what stewards wrote."""
+        return duckdb_sql

@@ -3,7 +3,7 @@
 import atexit
 import itertools
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,18 +13,12 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 from duckdb.func import PythonUDFType
 
 from city_platform.engines.dialect import Dialect, DuckDBDialect
-from city_platform.errors import TransientError
-
-
-class EngineDeadline(TransientError):
-    """A query ran past its deadline and was interrupted; nothing of it was published."""
-
-
-class EngineUnavailable(TransientError):
-    """The engine ran out of memory or disk, or could not read or write a file; nothing of it was published."""
+from city_platform.engines.hash_sets import HashSet
+from city_platform.engines.session import EngineDeadline, EngineUnavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +42,7 @@ class DuckDBEngine:
         return DuckDBDialect()
 
     @contextmanager
-    def session(self) -> Iterator["Session"]:
+    def session(self) -> Iterator["DuckDBSession"]:
         """A connection whose temporary tables and functions nobody else sees; they go with it.
 
         All sessions of one engine share its buffers, and so its memory limit. Raises EngineDeadline if the body is
@@ -59,7 +53,7 @@ class DuckDBEngine:
         # It turns `IN` with five constants or more into a join, and a join does not keep the order of the rows.
         connection.execute("SET disabled_optimizers = 'in_clause'")
         connection.execute("SET enable_progress_bar = false")
-        session = Session(connection)
+        session = DuckDBSession(connection)
         expired = threading.Event()
 
         def expire() -> None:
@@ -123,8 +117,16 @@ def _close_databases() -> None:
         _DATABASES.popitem()[1].close()
 
 
-class Session:
+class DuckDBSession:
     """One connection. Not for use by two threads at once."""
+
+    reads_objects = False
+    failures: tuple[type[Exception], ...] = (duckdb.Error,)
+    interruptions: tuple[type[Exception], ...] = (
+        duckdb.InterruptException,
+        duckdb.OutOfMemoryException,
+        duckdb.IOException,
+    )
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self.connection = connection
@@ -146,21 +148,55 @@ class Session:
             self.connection.remove_function(name)
         self.connection.close()
 
-    def parquet(self, files: Sequence[Path]) -> str:
+    def parquet(self, files: Sequence[Path | str]) -> str:
         """SQL that may stand after FROM: Parquet files as one relation, rows in the order of the files.
 
         A folder named `year=2024` is not taken for a column, which would shadow a column of that name.
         """
         return f"read_parquet({self._listed(files)}, hive_partitioning = false)"
 
-    def view(self, name: str, files: Sequence[Path]) -> None:
+    def view(self, name: str, files: Sequence[Path | str]) -> None:
         """Gives Parquet files a name in this session."""
-        self.execute(f"CREATE OR REPLACE TEMP VIEW {self.dialect.name(name)} AS SELECT * FROM {self.parquet(files)}")
+        self.select_view(name, f"SELECT * FROM {self.parquet(files)}")
+
+    def select_view(self, name: str, select: str) -> None:
+        """Gives a query a name in this session."""
+        self.execute(f"CREATE OR REPLACE TEMP VIEW {self.dialect.name(name)} AS {select}")
+
+    def types(self, query: str) -> Mapping[str, str]:
+        """The columns of a query's result and their SQL types."""
+        return {str(name): str(kind) for name, kind, *_ in self.rows(f"DESCRIBE {query}")}
+
+    def belongs(self, values: Sequence[str], members: Sequence[str], source: str) -> str:
+        """SQL that says whether a row's values are among the members; null equals null.
+
+        Asked of a set of 64-bit hashes, so that the rows keep their order, which a join would give up. Two different
+        keys share a hash about once in 10^19 pairs.
+        """
+        found = self.connection.sql(f"SELECT DISTINCT hash({', '.join(members)}) {source}").to_arrow_table()[0]
+        return f"{self._hash_set(found)}(hash({', '.join(values)}))"
+
+    def repeats(self, columns: Sequence[str], source: str) -> str:
+        """SQL that says whether a row's values are those of several rows of `source`."""
+        listed, salt = ", ".join(columns), 0
+        while True:
+            hashed = f"hash({listed}, {salt})"
+            groups = f"SELECT {hashed} AS h, count(*) AS n {source} GROUP BY {listed}"
+            repeated = f"SELECT h, count(*) AS keys FROM ({groups}) GROUP BY h HAVING max(n) > 1"
+            found = self.connection.sql(repeated).to_arrow_table()
+            # Two keys under one hash, about once in a million runs over ten million keys: hash differently.
+            if (pc.max(found["keys"]).as_py() or 1) == 1:
+                return f"{self._hash_set(found['h'])}({hashed})"
+            salt += 1
+
+    def _hash_set(self, hashes: pa.ChunkedArray) -> str:
+        """The function `name(UBIGINT) -> BOOLEAN` that says whether a hash is among these."""
+        return self.function(HashSet(hashes.chunks).contains, ["UBIGINT"], "BOOLEAN")
 
     def execute(self, sql: str) -> None:
         self.connection.execute(self._parsed(sql))
 
-    def _listed(self, files: Sequence[Path]) -> str:
+    def _listed(self, files: Sequence[Path | str]) -> str:
         return f"[{', '.join(self.dialect.text(str(file)) for file in files)}]"
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:

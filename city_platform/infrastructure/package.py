@@ -30,7 +30,7 @@ _UNSAID: Mapping[str, Sequence[str]] = {
 }
 # Imported on paths that no function takes: functions run no SQL, and Lambda has no room for the engine beside Arrow.
 # What is cut here must not be missed: tests/slow/test_packaged_functions.py calls the handlers without it.
-NEVER_CALLED = ("city_platform.engines.duckdb", "duckdb")
+NEVER_CALLED = ("city_platform.engines.duckdb", "city_platform.engines.spark_connect", "duckdb")
 _LEFT_OUT = re.compile(
     r"(^|/)(tests?|include|__pycache__)/|^bin/|\.(pyc|pyi|pyx|pxd|pxi|h|hpp|c|cpp|cmake)$"
     # Arrow's clients of other stores and services, and the second and third copies that wheels hold for want of links.

@@ -26,8 +26,8 @@ class ParquetSink:
     """A Parquet file in the making, mode 0600. Row groups hold about `ROW_GROUP_ROWS` rows.
 
     A thread of its own encodes, while the caller goes on computing the next rows; at most two row groups wait. The
-    bytes depend on the rows and on how they are batched, both of which the engine keeps stable, so that the same
-    input gives the same file. A sink that received nothing and was not opened with `even_empty` leaves none.
+    bytes depend on the rows alone and not on how they are batched, so that every engine gives the same file. A sink
+    that received nothing and was not opened with `even_empty` leaves none.
     """
 
     def __init__(self, path: Path, schema: pa.Schema, *, compression: str = "zstd", even_empty: bool = True) -> None:
@@ -72,7 +72,7 @@ class ParquetSink:
         return [StagedFile.of(self._path, self.rows)]
 
     def _flush(self) -> None:
-        table = pa.Table.from_batches(self._waiting, self._schema)
+        table = pa.Table.from_batches(self._waiting, self._schema).combine_chunks()
         self.rows += self._waiting_rows
         self._waiting, self._waiting_rows = [], 0
         if self._writer is None:

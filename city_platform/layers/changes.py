@@ -14,7 +14,7 @@ from typing import Any
 from city_platform.contracts.model import Contract
 from city_platform.datasets import Dataset
 from city_platform.engines.dialect import Dialect
-from city_platform.engines.duckdb import Session
+from city_platform.engines.duckdb import DuckDBSession
 from city_platform.lake.lake import Lake
 from city_platform.ports import ObjectNotFound
 
@@ -55,7 +55,7 @@ class ChangedRow:
 
 
 def changes_since(
-    session: Session, lake: Lake, dataset: Dataset, partition: str, layer: str, rows: Sequence[Path], version: str
+    session: DuckDBSession, lake: Lake, dataset: Dataset, partition: str, layer: str, rows: Sequence[Path], version: str
 ) -> Changes | None:
     """What `rows`, about to be published as `version`, change in the newest version that is another one.
 
@@ -72,7 +72,7 @@ def changes_since(
 
 
 def changed_rows(
-    session: Session, lake: Lake, dataset: Dataset, partition: str, layer: str, limit: int
+    session: DuckDBSession, lake: Lake, dataset: Dataset, partition: str, layer: str, limit: int
 ) -> list[ChangedRow]:
     """Up to `limit` of the rows behind the newest version's changes: updated ones first, each kind by key.
 
@@ -86,7 +86,7 @@ def changed_rows(
     return _Comparison(session, dataset.contract, *files).rows(limit)
 
 
-def same_rows(session: Session, before: Path, after: Path, columns: Sequence[str]) -> bool:
+def same_rows(session: DuckDBSession, before: Path, after: Path, columns: Sequence[str]) -> bool:
     """Whether two files of equally many rows hold the same rows, in whatever order, going by those columns.
 
     Told by the sums of two 64-bit hashes: one pass in bounded memory, wrong once in more files than there will be.
@@ -99,7 +99,9 @@ def same_rows(session: Session, before: Path, after: Path, columns: Sequence[str
 class _Comparison:
     """Two sets of files and the SQL that compares them."""
 
-    def __init__(self, session: Session, contract: Contract, before: Sequence[Path], after: Sequence[Path]) -> None:
+    def __init__(
+        self, session: DuckDBSession, contract: Contract, before: Sequence[Path], after: Sequence[Path]
+    ) -> None:
         self._session = session
         self._dialect: Dialect = session.dialect
         old, new = self._types(before), self._types(after)

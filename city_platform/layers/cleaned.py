@@ -5,6 +5,8 @@ in files of their own beside the rows, and the counts add up.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +17,13 @@ from city_platform.cleaning.compile import cleaning_select
 from city_platform.cleaning.versions import remember
 from city_platform.contracts.model import Classification
 from city_platform.datasets import Dataset
-from city_platform.engines.duckdb import Session
-from city_platform.lake.lake import Lake, version_of_files
+from city_platform.engines.duckdb import DuckDBSession
+from city_platform.engines.session import NotOnSpark, Session
+from city_platform.lake.lake import Lake, StagedFile, version_of_files
 from city_platform.lake.manifest import Manifest
 from city_platform.lake.sink import ParquetSink, workspace
 from city_platform.layers.changes import changes_since
+from city_platform.layers.computing import computed, files_of
 from city_platform.layers.platform import Platform
 from city_platform.layers.preview import preview_of
 from city_platform.protection.classification import master_key
@@ -32,6 +36,8 @@ REVISION = "1"  # raise it when this module starts to write other rows from the 
 _SOURCE_STRIDE = 1 << 40  # more rows than a source can have
 _NONE = np.empty(0, np.int64)
 _FEW = 100  # rows of a batch
+# What of a part's rows is called in the counts.
+_COUNTED = {"rows": "rows", "duplicates": "duplicates", "removed": "removed", "untyped_values": "untyped"}
 _Source = tuple[str, Mapping[str, str]]  # the view of its rows, and the header that carries each source column
 _DOWNSTREAM = (LAYER, "quality_checked")  # what a later layer names as its input, nearest first
 _WORKING = {"_untyped", "_removed", "_position"}  # what the rows carry only until they are sorted out
@@ -44,6 +50,14 @@ _UNTYPED = pa.schema(
         ("reason", pa.string()),
     ]
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """The columns that stay, and the files of each part."""
+
+    schema: pa.Schema
+    parts: Mapping[str, Sequence[StagedFile]]
 
 
 def inputs(platform: Platform, dataset: Dataset, partition: str) -> Mapping[str, str] | None:
@@ -66,49 +80,12 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifes
     lake, contract = platform.lake, dataset.contract
     raw = lake.require(UPSTREAM, dataset.name, partition)
     remember(lake.store, dataset.name, dataset.recipe_version, dataset.recipe.hash)
-    paths = lake.paths(raw, "rows")
     with workspace(lake) as folder, platform.engine.session() as session:
-        sources = []
-        for number, (path, source) in enumerate(zip(paths, raw.details["sources"], strict=True)):
-            # Under a name that is every partition's, so that the recipe has the same words for all of them.
-            session.view(f"source_{number}", [path])
-            sources.append((f"source_{number}", source["present"]))
-        keyed = _keyed(platform, dataset, session) if dataset.recipe.needs_secret else None
-        older = _older_of_the_same_key(session, dataset, sources, keyed)
-        # Computed by the engine: a number handed to Arrow makes it import pandas, which takes a second.
-        position = f"_source * {_SOURCE_STRIDE} + _row AS _position"
-        select = _select(session, dataset, sources, keyed)
-        # Where a step looks at other rows, the engine gives them back in the order its threads finish.
-        in_order = " ORDER BY _position" if dataset.recipe.reads_other_rows else ""
-        reader = session.stream(f"SELECT *, {position} FROM ({select}){in_order}")
-        schema = pa.schema([field for field in reader.schema if field.name not in _WORKING])
-        file = folder / "part-00000.parquet"
-        with (
-            ParquetSink(file, schema) as kept,
-            ParquetSink(folder / "duplicates.parquet", schema, even_empty=False) as duplicates,
-            ParquetSink(folder / "removed.parquet", reader.schema, even_empty=False) as removed,
-            ParquetSink(folder / "untyped.parquet", _UNTYPED, even_empty=False) as untyped,
-        ):
-            for batch in reader:
-                rest = batch
-                if rest["_removed"].null_count < rest.num_rows:
-                    removed.write(rest.filter(pc.is_valid(rest["_removed"])))
-                    rest = rest.filter(pc.is_null(rest["_removed"]))
-                pieces = [rest]
-                is_older = _among(rest["_position"], older)
-                if is_older is not None:
-                    duplicates.write(rest.filter(is_older).select(schema.names))
-                    pieces = _without(rest, is_older)
-                for piece in pieces:
-                    if piece["_untyped"].null_count < piece.num_rows:
-                        untyped.write(_untyped_values(piece.filter(pc.is_valid(piece["_untyped"]))))
-                    kept.write(piece.select(schema.names))
-            parts = {
-                "rows": kept.finish(),
-                "duplicates": duplicates.finish(),
-                "removed": removed.finish(),
-                "untyped": untyped.finish(),
-            }
+        made = computed(
+            platform, session, raw.counts["rows"], lambda engine: _cleaned(platform, dataset, raw, engine, folder)
+        )
+        schema, parts = made.schema, made.parts
+        file = parts["rows"][0].path
         preview = preview_of(session, session.parquet([file]), schema.names, contract)
         changes = changes_since(session, lake, dataset, partition, LAYER, [file], version_of_files(parts))
         return lake.publish(
@@ -119,10 +96,7 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifes
             parts=parts,
             counts={
                 "rows_in": raw.counts["rows"],
-                "rows": kept.rows,
-                "duplicates": duplicates.rows,
-                "removed": removed.rows,
-                "untyped_values": untyped.rows,
+                **{name: sum(one.rows for one in parts[part]) for name, part in _COUNTED.items()},
             },
             schema=[(field.name, str(field.type)) for field in schema],
             preview=preview,
@@ -134,8 +108,57 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> Manifes
         )
 
 
+def _cleaned(platform: Platform, dataset: Dataset, raw: Manifest, session: Session, folder: Path) -> _Made:
+    """Runs the recipe in a session and writes the files."""
+    sources = []
+    for number, (path, source) in enumerate(
+        zip(files_of(session, platform.lake, raw, "rows"), raw.details["sources"], strict=True)
+    ):
+        # Under a name that is every partition's, so that the recipe has the same words for all of them.
+        session.view(f"source_{number}", [path])
+        sources.append((f"source_{number}", source["present"]))
+    keyed = _keyed(platform, dataset, session) if dataset.recipe.needs_secret else None
+    older = _older_of_the_same_key(session, dataset, sources, keyed)
+    # Computed by the engine: a number handed to Arrow makes it import pandas, which takes a second.
+    position = f"_source * {_SOURCE_STRIDE} + _row AS _position"
+    select = _select(session, dataset, sources, keyed)
+    # Where a step looks at other rows, the engine gives them back in the order its threads finish; Spark always does.
+    in_order = " ORDER BY _position" if dataset.recipe.reads_other_rows or session.reads_objects else ""
+    reader = session.stream(f"SELECT *, {position} FROM ({select}){in_order}")
+    schema = pa.schema([field for field in reader.schema if field.name not in _WORKING])
+    with (
+        ParquetSink(folder / "part-00000.parquet", schema) as kept,
+        ParquetSink(folder / "duplicates.parquet", schema, even_empty=False) as duplicates,
+        ParquetSink(folder / "removed.parquet", reader.schema, even_empty=False) as removed,
+        ParquetSink(folder / "untyped.parquet", _UNTYPED, even_empty=False) as untyped,
+    ):
+        for batch in reader:
+            rest = batch
+            if rest["_removed"].null_count < rest.num_rows:
+                removed.write(rest.filter(pc.is_valid(rest["_removed"])))
+                rest = rest.filter(pc.is_null(rest["_removed"]))
+            pieces = [rest]
+            is_older = _among(rest["_position"], older)
+            if is_older is not None:
+                duplicates.write(rest.filter(is_older).select(schema.names))
+                pieces = _without(rest, is_older)
+            for piece in pieces:
+                if piece["_untyped"].null_count < piece.num_rows:
+                    untyped.write(_untyped_values(piece.filter(pc.is_valid(piece["_untyped"]))))
+                kept.write(piece.select(schema.names))
+        parts = {
+            "rows": kept.finish(),
+            "duplicates": duplicates.finish(),
+            "removed": removed.finish(),
+            "untyped": untyped.finish(),
+        }
+    return _Made(schema, parts)
+
+
 def _keyed(platform: Platform, dataset: Dataset, session: Session) -> str:
     """The function of the recipe's steps that need the dataset's secret."""
+    if not isinstance(session, DuckDBSession):
+        raise NotOnSpark("the recipe needs the dataset's secret, which does not leave this process")
     platform.keys.ensure(master_key(dataset.name, Classification.PERSONAL))
     return register_keyed(session, pseudonym_key(platform.keys, platform.lake.store, dataset.name))
 
@@ -202,9 +225,10 @@ def _older_of_the_same_key(
     latest = [contract.latest_by] if contract.latest_by else []
     newest_first = "".join(f"{session.dialect.name(name)} DESC NULLS LAST, " for name in latest)
     select = _select(session, dataset, sources, keyed, [*names, *latest])
+    kept = session.dialect.kept_query("keyed", f"SELECT * FROM ({select}) WHERE {complete} AND _removed IS NULL")
     # Only the few rows whose key is repeated are put in order.
     older = session.numbers(
-        f"WITH keyed AS MATERIALIZED (SELECT * FROM ({select}) WHERE {complete} AND _removed IS NULL), "
+        f"WITH {kept}, "
         f"repeated AS (SELECT {key} FROM keyed GROUP BY ALL HAVING count(*) > 1) "
         f"SELECT _source * {_SOURCE_STRIDE} + _row AS _position FROM (SELECT _source, _row, "
         f"row_number() OVER (PARTITION BY {key} ORDER BY {newest_first}_source DESC, _row DESC) AS place "

@@ -14,7 +14,7 @@ import numpy as np
 from city_platform.contracts.partitions import Granularity, window
 from city_platform.datasets import Dataset
 from city_platform.engines.arrays import int64_array
-from city_platform.engines.duckdb import Session
+from city_platform.engines.duckdb import DuckDBSession
 from city_platform.errors import PermanentError
 from city_platform.ingestion.headers import BreakingDrift, HeaderMatch, match_headers
 from city_platform.lake.lake import Lake, StagedFile
@@ -65,7 +65,7 @@ def due(lake: Lake, dataset: Dataset, partition: str, now: datetime) -> bool:
 
 
 def rows_as_text(
-    session: Session, lake: Lake, dataset: Dataset, manifest: Manifest, file: Path
+    session: DuckDBSession, lake: Lake, dataset: Dataset, manifest: Manifest, file: Path
 ) -> tuple[StagedFile, HeaderMatch]:
     """Writes all rows to `file`: the export's columns as text and `_row`, in the order of its files.
 

@@ -1,10 +1,12 @@
 """What every layer after the gate does first: ask whether exactly the data it is about to read may be used."""
 
 from city_platform.datasets import Dataset
-from city_platform.engines.duckdb import Session
+from city_platform.engines.session import Session
 from city_platform.governance.decisions import read_decisions
+from city_platform.lake.lake import Lake
 from city_platform.lake.manifest import Manifest
 from city_platform.layers import cleaned, quality_checked
+from city_platform.layers.computing import files_of
 from city_platform.layers.platform import Platform
 from city_platform.layers.quality_checked import PASSED, passed_relation
 from city_platform.layers.surroundings import basis_of
@@ -27,6 +29,16 @@ def gate(platform: Platform, dataset: Dataset, partition: str, decisions: Decisi
 def trusted(platform: Platform, dataset: Dataset, partition: str, session: Session) -> Manifest:
     """Makes the passed rows readable as `PASSED` in the session, if they may be used; the manifest they are from.
 
+    Raises as `admitted` does.
+    """
+    checked = admitted(platform, dataset, partition)
+    passed(session, platform.lake, checked)
+    return checked
+
+
+def admitted(platform: Platform, dataset: Dataset, partition: str) -> Manifest:
+    """The manifest that tells the passed rows, if they may be used.
+
     Raises NotPublished without data, GateClosed unless the newest cleaned version passed today's rules or a steward
     waived every rule it failed.
     """
@@ -35,8 +47,12 @@ def trusted(platform: Platform, dataset: Dataset, partition: str, session: Sessi
     checked = lake.latest(quality_checked.LAYER, dataset.name, partition)
     admit(_standing(platform, dataset, newest, checked, read_decisions(platform.audit)), dataset.name, partition)
     assert checked is not None  # noqa: S101 -- without it there is no verdict, and nothing is admitted
-    passed_relation(session, lake.paths(checked, "rows"), lake.paths(checked, "failed"))
     return checked
+
+
+def passed(session: Session, lake: Lake, checked: Manifest) -> None:
+    """Makes the passed rows of a manifest readable as `PASSED` in the session."""
+    passed_relation(session, *(files_of(session, lake, checked, part) for part in ("rows", "failed")))
 
 
 def _standing(
@@ -55,4 +71,4 @@ def _standing(
     )
 
 
-__all__ = ["PASSED", "gate", "trusted"]
+__all__ = ["PASSED", "admitted", "gate", "passed", "trusted"]

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from city_platform.datasets import Dataset
-from city_platform.engines.duckdb import Session
+from city_platform.engines.duckdb import DuckDBSession
 from city_platform.incidents.anomalies import WEEKS, Cell, Judgement, judge
 from city_platform.incidents.model import Resolution, Status
 from city_platform.incidents.statistics import ClosureStatistics, Life, as_row, closure_statistics
@@ -118,7 +118,7 @@ def _judged(counted: Sequence[tuple[date, str, str, int]], last: date) -> Sequen
     return list(judge(counts, first, JUDGED_DAYS))
 
 
-def _moment(session: Session, what: str) -> datetime:
+def _moment(session: DuckDBSession, what: str) -> datetime:
     value: datetime = session.rows(f"SELECT {what} FROM trusted")[0][0]
     return value
 

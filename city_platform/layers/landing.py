@@ -16,7 +16,7 @@ from typing import Any
 
 from city_platform.contracts.partitions import partition_folder
 from city_platform.datasets import Dataset
-from city_platform.engines.duckdb import Session
+from city_platform.engines.duckdb import DuckDBSession
 from city_platform.errors import PermanentError
 from city_platform.ingestion.formats import UnreadableSource
 from city_platform.ingestion.headers import Drift
@@ -167,7 +167,7 @@ def _copy(file: Path, copy: Path) -> str:
     return sha256_of(copy)
 
 
-def _kept_content(session: Session, lake: Lake, dataset: str, name: str, split: Split) -> Mapping[str, str]:
+def _kept_content(session: DuckDBSession, lake: Lake, dataset: str, name: str, split: Split) -> Mapping[str, str]:
     """For each partition of which the file's older version has the same rows, the name they have there."""
     older = next((source for source in sources(lake, dataset) if source.name == name), None)
     if older is None or older.headers != tuple(split.headers):

@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from city_platform.contracts.model import Contract
-from city_platform.engines.duckdb import Session
+from city_platform.engines.duckdb import DuckDBSession
 
 ROWS = 5
 
 
 def preview_of(
-    session: Session, relation: str, columns: Iterable[str], contract: Contract
+    session: DuckDBSession, relation: str, columns: Iterable[str], contract: Contract
 ) -> Sequence[Mapping[str, str | None]]:
     """The first rows of a relation as texts, without the platform's own columns and those the contract calls personal.
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 
 from city_platform.datasets import Dataset
-from city_platform.engines.duckdb import Session
+from city_platform.engines.duckdb import DuckDBSession
 from city_platform.lake.lake import Lake, StagedFile
 from city_platform.lake.manifest import Manifest
 from city_platform.lake.sink import workspace
@@ -76,7 +76,7 @@ def profile_of(
         return measure(session, rows, columns, f"{contract.title} {years}", contract.timezone, progress)
 
 
-def _untyped(session: Session, lake: Lake, cleaned: Sequence[Manifest]) -> Mapping[str, int]:
+def _untyped(session: DuckDBSession, lake: Lake, cleaned: Sequence[Manifest]) -> Mapping[str, int]:
     """How many values of each column could not be typed."""
     files = [path for one in cleaned for path in lake.paths(one, "untyped")]
     if not files:

@@ -116,7 +116,7 @@ def effect_of(platform: Platform, dataset: Dataset, partition: str, proposal: Pr
     """
     lake = platform.lake
     before = lake.require(quality_checked.LAYER, dataset.name, partition)
-    tried = replace(platform, lake=Lake(OverlayStore(lake.store, upper), platform.clock))
+    tried = replace(platform, spark=None, lake=Lake(OverlayStore(lake.store, upper), platform.clock))
     changed = replace(dataset, recipe=proposal.recipe, recipe_hash=proposal.recipe.hash)
     clean = cleaned.materialize(tried, changed, partition)
     after, _ = quality_checked.materialize(tried, changed, partition)

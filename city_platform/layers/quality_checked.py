@@ -9,21 +9,25 @@ without the values, so that stewards see everything that was held back in one pl
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
 
 from city_platform.datasets import Dataset
-from city_platform.engines.duckdb import Session
+from city_platform.engines.duckdb import DuckDBSession
+from city_platform.engines.session import Session
 from city_platform.governance.decisions import to_json, waivers_in_force
 from city_platform.governance.history import EvaluationHistory, EvaluationRecord
 from city_platform.lake.lake import StagedFile
 from city_platform.lake.manifest import Manifest
 from city_platform.lake.sink import ParquetSink, workspace
+from city_platform.layers.computing import computed, files_of
 from city_platform.layers.passed import passed_rows
 from city_platform.layers.platform import Platform
 from city_platform.layers.preview import preview_of
-from city_platform.layers.surroundings import CHECKED, RAW, basis_of
+from city_platform.layers.surroundings import CHECKED, RAW, Basis, basis_of
 from city_platform.quality.declared import declared_rules
 from city_platform.quality.evaluate import evaluate
 from city_platform.quality.gate import Waiver
@@ -34,6 +38,7 @@ LAYER, UPSTREAM, REGISTER = CHECKED, "cleaned", "rejected"
 REVISION = "1"  # raise it when this module starts to write other rows from the same inputs
 
 KEYS_SHOWN = 20
+_FAILED = "failed-00000.parquet"
 PASSED = "passed"
 _ALL = "cleaned_rows"
 REGISTER_SCHEMA = pa.schema(
@@ -86,18 +91,18 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> tuple[M
     now = platform.clock.now()
     basis = basis_of(platform, dataset, partition)
     with workspace(lake) as folder, platform.engine.session() as session:
-        files = lake.paths(cleaned, "rows")
-        session.view(_ALL, files)
-        columns = {column.name: column.sql_type for column in contract.columns}
-        surroundings = basis.opened(session, lake, lake.latest(RAW, dataset.name, partition))
-        started = time.monotonic()
-        evaluation = evaluate(session, _ALL, dataset.rules, columns, now, surroundings, files)
-        advisory = {
-            name: evaluate(session, _ALL, ruleset, columns, now, surroundings, files)
-            for name, ruleset in dataset.advisory
-        }
-        seconds = time.monotonic() - started
-        failed, failed_rows = _write_failed(session, evaluation, dataset, folder / "failed-00000.parquet")
+        judging = _Judging(platform, dataset, cleaned, basis, now)
+        judged = computed(
+            platform, session, cleaned.counts["rows"], lambda engine: judging.judged(engine, folder / _FAILED)
+        )
+        evaluation, advisory, failed, failed_rows = (
+            judged.evaluation,
+            judged.advisory,
+            judged.failed,
+            judged.failed_rows,
+        )
+        # Opened by the rules already, unless Spark read them where they lie.
+        files = judged.files or lake.paths(cleaned, "rows")
         failed_paths = [file.path for file in failed]
         passed_relation(session, files, failed_paths)
         keys = _failed_keys(session, dataset, failed_paths)
@@ -122,7 +127,7 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> tuple[M
         made_from = _inputs(cleaned, dataset, waivers, basis.versions)
         # Before the layer: an up-to-date layer has its evaluation in the history, whenever the process dies, and the
         # run after that finds it there and records nothing twice.
-        EvaluationHistory(lake.store).record(_recorded(verdict, evaluation, advisory, seconds))
+        EvaluationHistory(lake.store).record(_recorded(verdict, evaluation, advisory, judged.seconds))
         # The register first: a layer that is up to date has one, whenever the process dies.
         rejected = lake.publish(
             REGISTER,
@@ -145,7 +150,7 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> tuple[M
                 "failed": failed_rows,
             },
             schema=cleaned.schema,
-            preview=preview_of(session, PASSED, columns, contract),
+            preview=preview_of(session, PASSED, [column.name for column in contract.columns], contract),
             details={
                 "verdict": verdict.to_json(),
                 "advisory": {
@@ -159,9 +164,51 @@ def materialize(platform: Platform, dataset: Dataset, partition: str) -> tuple[M
     return manifest, rejected
 
 
-def passed_relation(session: Session, rows: Sequence[Path], failed: Sequence[Path]) -> None:
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What the rules found, and the file of the rows that fail some rule, if any does."""
+
+    evaluation: Evaluation
+    advisory: Mapping[str, Evaluation]
+    seconds: float
+    failed: list[StagedFile]
+    failed_rows: int
+    files: Sequence[Path]  # the cleaned rows on this machine, none where they were read elsewhere
+
+
+@dataclass(frozen=True, slots=True)
+class _Judging:
+    """The rules and the rows of one partition."""
+
+    platform: Platform
+    dataset: Dataset
+    cleaned: Manifest
+    basis: Basis
+    now: datetime
+
+    def judged(self, session: Session, path: Path) -> _Judged:
+        """Evaluates every rule in a session and writes the failed rows."""
+        lake, dataset = self.platform.lake, self.dataset
+        files = files_of(session, lake, self.cleaned, "rows")
+        session.view(_ALL, files)
+        columns = {column.name: column.sql_type for column in dataset.contract.columns}
+        raw = lake.latest(RAW, dataset.name, self.cleaned.partition)
+        surroundings = self.basis.opened(session, lake, raw)
+        here = [one for one in files if isinstance(one, Path)]
+        started = time.monotonic()
+        evaluation = evaluate(session, _ALL, dataset.rules, columns, self.now, surroundings, here)
+        advisory = {
+            name: evaluate(session, _ALL, ruleset, columns, self.now, surroundings, here)
+            for name, ruleset in dataset.advisory
+        }
+        seconds = time.monotonic() - started
+        failed, failed_rows = _write_failed(session, evaluation, dataset, path)
+        return _Judged(evaluation, advisory, seconds, failed, failed_rows, here)
+
+
+def passed_relation(session: Session, rows: Sequence[Path | str], failed: Sequence[Path | str]) -> None:
     """Makes the passed rows readable under the name `PASSED`."""
-    session.execute(f"CREATE OR REPLACE TEMP VIEW {PASSED} AS {passed_rows(session, rows, failed)}")
+    session.select_view(PASSED, passed_rows(session, rows, failed))
 
 
 def _recorded(
@@ -204,27 +251,28 @@ def _write_failed(
     """Writes the rows that fail some rule, in order, with the rules and the plain words for each; and their number."""
     if evaluation.failed_rules_sql is None:
         return [], 0
-    tagged = _tagged(session, evaluation.failed_rules_sql, dataset)
-    reader = session.stream(f"SELECT * FROM (SELECT *, {tagged} FROM {_ALL}) WHERE _failed_rules IS NOT NULL")
+    # Spark gives rows in no order of its own; here the order is that of the file.
+    in_order = " ORDER BY _source, _row" if session.reads_objects else ""
+    reader = session.stream(
+        f"SELECT *, {_reasons(session, dataset)} AS _reasons FROM (SELECT *, {evaluation.failed_rules_sql} AS "
+        f"_failed_rules FROM {_ALL}) WHERE _failed_rules IS NOT NULL{in_order}"
+    )
     with ParquetSink(path, reader.schema, even_empty=False) as failed:
         for batch in reader:
             failed.write(batch)
         return failed.finish(), failed.rows
 
 
-def _tagged(session: Session, failed_rules: str, dataset: Dataset) -> str:
-    """SQL for the failed rules of a row and the plain words for each; both null for a row that passed."""
+def _reasons(session: Session, dataset: Dataset) -> str:
+    """SQL for the plain words for each of a row's failed rules."""
     text = session.dialect.text
     words = "".join(
         f" WHEN {text(rule.settings.rule_id)} THEN {text(rule.explanation)}" for rule in declared_rules(dataset.rules)
     )
-    return (
-        f"{failed_rules} AS _failed_rules, CASE WHEN _failed_rules IS NOT NULL THEN "
-        f"list_transform(_failed_rules, lambda rule: CASE rule{words} END) END AS _reasons"
-    )
+    return session.dialect.each("_failed_rules", "rule", f"CASE rule{words} END")
 
 
-def _failed_keys(session: Session, dataset: Dataset, failed: Sequence[Path]) -> Mapping[str, Sequence[str]]:
+def _failed_keys(session: DuckDBSession, dataset: Dataset, failed: Sequence[Path]) -> Mapping[str, Sequence[str]]:
     """Up to `KEYS_SHOWN` primary keys for each rule that rows failed; never values of personal columns."""
     shown = [column.name for column in dataset.contract.key if not column.personal] or ["_source", "_row"]
     if not failed:
@@ -237,7 +285,9 @@ def _failed_keys(session: Session, dataset: Dataset, failed: Sequence[Path]) -> 
     return dict(found)
 
 
-def _register(session: Session, cleaned: Manifest, platform: Platform, failed: Sequence[Path]) -> pa.RecordBatchReader:
+def _register(
+    session: DuckDBSession, cleaned: Manifest, platform: Platform, failed: Sequence[Path]
+) -> pa.RecordBatchReader:
     """Every rejection of the partition: values not typed, rows removed or superseded, rows that failed rules."""
 
     kept_beside = {

@@ -13,7 +13,7 @@ from typing import Any
 
 from city_platform.contracts.question import Question
 from city_platform.datasets import Dataset
-from city_platform.engines.duckdb import Session
+from city_platform.engines.duckdb import DuckDBSession
 from city_platform.errors import PermanentError
 from city_platform.lake.lake import Lake, StagedFile
 from city_platform.lake.manifest import Manifest
@@ -86,7 +86,7 @@ def asked_hash(dataset: Dataset) -> str:
 
 
 def trusted_rows(
-    platform: Platform, dataset: Dataset, session: Session, wanted: Collection[str], since: str = ""
+    platform: Platform, dataset: Dataset, session: DuckDBSession, wanted: Collection[str], since: str = ""
 ) -> tuple[dict[str, str], list[str]]:
     """Makes the wanted columns of all open partitions the table `trusted`; the partitions' versions, and those closed.
 

@@ -19,7 +19,7 @@ from city_platform.cleaning.recipe import Step
 from city_platform.cleaning.steps.reshaping import MOST_PIVOTED, columns_after, repeated, reshaping_select
 from city_platform.contracts.model import Classification, Column
 from city_platform.datasets import Dataset
-from city_platform.engines.duckdb import DuckDBEngine, Session
+from city_platform.engines.duckdb import DuckDBEngine, DuckDBSession
 from city_platform.errors import InvalidDefinition, PermanentError
 from city_platform.ingestion.headers import BreakingDrift, match_headers
 from city_platform.ingestion.text_rows import TextRows, text_rows
@@ -104,7 +104,9 @@ def apply_recipe(
 class _Job:
     """The stages as they run, each into a file of its own, and what they counted."""
 
-    def __init__(self, session: Session, folder: Path, of: tuple[Platform, Dataset] | None, timezone: str) -> None:
+    def __init__(
+        self, session: DuckDBSession, folder: Path, of: tuple[Platform, Dataset] | None, timezone: str
+    ) -> None:
         self.session, self.folder, self.of, self.timezone = session, folder, of, timezone
         self.removed, self.untyped = 0, dict[str, int]()
         self.keyed: str | None = None
@@ -165,7 +167,7 @@ class _Job:
 
 
 def _source(
-    session: Session, read: TextRows, file: str, of: tuple[Platform, Dataset] | None
+    session: DuckDBSession, read: TextRows, file: str, of: tuple[Platform, Dataset] | None
 ) -> tuple[str, Sequence[str], Sequence[str]]:
     """The file's rows as text with `_row`, the columns that steps may name, and those of them that are masked."""
     name = session.dialect.name
@@ -198,7 +200,7 @@ def _key(platform: Platform, dataset: Dataset) -> bytes:
     return pseudonym_key(platform.keys, platform.lake.store, dataset.name)
 
 
-def _write(session: Session, relation: str, columns: Mapping[str, str], out: Path) -> int:
+def _write(session: DuckDBSession, relation: str, columns: Mapping[str, str], out: Path) -> int:
     """The result without what stood beside it; returns its rows."""
     if out.suffix == ".csv":
         return write_csv(session, relation, {name: kind == "VARCHAR" for name, kind in columns.items()}, out)

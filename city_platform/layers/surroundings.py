@@ -14,10 +14,11 @@ from datetime import datetime
 
 from city_platform.contracts.partitions import granularity_of
 from city_platform.datasets import Dataset
-from city_platform.engines.duckdb import Session
+from city_platform.engines.session import NotOnSpark, Session
 from city_platform.governance.history import EvaluationHistory
 from city_platform.lake.lake import Lake
 from city_platform.lake.manifest import Manifest
+from city_platform.layers.computing import files_of
 from city_platform.layers.passed import passed_rows
 from city_platform.layers.platform import Platform
 from city_platform.quality.measures import watched_measures
@@ -63,14 +64,25 @@ class Basis:
                 f"no checked data {which}of {use.dataset} is in the lake: bring {use.dataset} up to date, and this "
                 "partition is judged again"
             )
-        selects = [
-            f"({passed_rows(session, lake.paths(one, 'rows'), lake.paths(one, 'failed'))})"
-            for _, one in sorted(manifests.items())
-        ]
-        view = session.dialect.name(f"reference_{use.dataset}_{use.extent}")
-        session.execute(f"CREATE OR REPLACE TEMP VIEW {view} AS {' UNION ALL BY NAME '.join(selects)}")
-        columns = {str(row[0]): str(row[1]) for row in session.rows(f"DESCRIBE {view}")}
+        name = f"reference_{use.dataset}_{use.extent}"
+        session.select_view(name, _united(session, lake, [one for _, one in sorted(manifests.items())]))
+        view = session.dialect.name(name)
+        columns = session.types(f"SELECT * FROM {view}")
         return Reference(view, {name: kind for name, kind in columns.items() if not name.startswith("_")})
+
+
+def _united(session: Session, lake: Lake, manifests: Sequence[Manifest]) -> str:
+    """SELECT for the passed rows of several partitions; a column that one lacks is null there."""
+    selects = [
+        f"({passed_rows(session, *(files_of(session, lake, one, part) for part in ('rows', 'failed')))})"
+        for one in manifests
+    ]
+    if not session.reads_objects:
+        return " UNION ALL BY NAME ".join(selects)
+    if any(one.schema != manifests[0].schema for one in manifests):
+        raise NotOnSpark("the reference's partitions differ in their columns, which Spark unites otherwise")
+    names = ", ".join(session.dialect.name(name) for name, _ in manifests[0].schema)
+    return " UNION ALL ".join(f"SELECT {names} FROM {select}" for select in selects)
 
 
 def basis_of(platform: Platform, dataset: Dataset, partition: str) -> Basis:

@@ -16,7 +16,7 @@ from city_platform.catalog.provenance import NotNarrowable
 from city_platform.contracts.model import Classification, Column
 from city_platform.contracts.question import Question
 from city_platform.datasets import Dataset
-from city_platform.engines.duckdb import Session
+from city_platform.engines.duckdb import DuckDBSession
 from city_platform.governance.decisions import read_decisions, to_json
 from city_platform.governance.roles import is_member
 from city_platform.lake.lake import NotPublished, VersionPruned, sha256_of
@@ -346,7 +346,7 @@ class _Tracing:
 
     def _found(
         self,
-        session: Session,
+        session: DuckDBSession,
         origins: Sequence[Origin],
         wanted: Wanted,
         column: str | None,

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from city_platform.engines.duckdb import Session
+from city_platform.engines.duckdb import DuckDBSession
 from city_platform.errors import PermanentError
 from city_platform.lake.lake import Lake, NotPublished
 from city_platform.lake.manifest import Manifest
@@ -156,7 +156,7 @@ def _counted(manifest: Manifest, where: Mapping[str, str]) -> int:
 
 
 def _changes(
-    session: Session, lake: Lake, ids: Sequence[str]
+    session: DuckDBSession, lake: Lake, ids: Sequence[str]
 ) -> tuple[Mapping[str, Sequence[TracedChange]], Mapping[str, str]]:
     """The exported changes of incidents, by their ids, and the files they are in with their sha256."""
     wanted = ", ".join(session.dialect.text(one) for one in ids)

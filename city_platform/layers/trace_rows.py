@@ -14,7 +14,7 @@ from city_platform.catalog.provenance import PLACE, PLACED, NotNarrowable, Prove
 from city_platform.contracts.curated import RELATION
 from city_platform.contracts.model import Column
 from city_platform.datasets import Dataset
-from city_platform.engines.duckdb import Session
+from city_platform.engines.duckdb import DuckDBSession
 from city_platform.errors import PermanentError
 from city_platform.lake.manifest import Manifest
 from city_platform.layers.curated import masked_rows
@@ -86,7 +86,7 @@ class Wanted:
     added: str | None = None
 
 
-def open_places(platform: Platform, dataset: Dataset, session: Session, versions: Sequence[Manifest]) -> None:
+def open_places(platform: Platform, dataset: Dataset, session: DuckDBSession, versions: Sequence[Manifest]) -> None:
     """Makes the trusted rows of quality-checked versions, one a partition, readable as `PLACED` and `trusted`, masked.
 
     Raises VersionPruned and the key service's errors.
@@ -104,7 +104,7 @@ def open_places(platform: Platform, dataset: Dataset, session: Session, versions
     _trusted(session, "")
 
 
-def find_row(session: Session, files: Sequence[File], where: Texts, naming: Sequence[str]) -> tuple[Wanted, int]:
+def find_row(session: DuckDBSession, files: Sequence[File], where: Texts, naming: Sequence[str]) -> tuple[Wanted, int]:
     """The one row of a published table that fits, and how often it stands there.
 
     `where` are values by column, the column's case aside; nothing for an empty one. `naming` are the columns that no
@@ -132,7 +132,7 @@ def find_row(session: Session, files: Sequence[File], where: Texts, naming: Sequ
     raise SeveralRows(f"several rows fit; {', '.join(apart[:4])} tell them apart, as: {shown}{more}")
 
 
-def find_total(session: Session, files: Sequence[File], where: Texts, column: str) -> Wanted:
+def find_total(session: DuckDBSession, files: Sequence[File], where: Texts, column: str) -> Wanted:
     """The sum of a column over all rows that fit, beside what names them; raises NoSuchRow."""
     table = session.parquet(files)
     types = column_types(session, table)
@@ -145,7 +145,7 @@ def find_total(session: Session, files: Sequence[File], where: Texts, column: st
 
 
 def find_behind(
-    session: Session,
+    session: DuckDBSession,
     partitions: Sequence[str],
     sql: str,
     wanted: Wanted,
@@ -193,12 +193,12 @@ def find_behind(
     )
 
 
-def _same(session: Session, types: Mapping[str, str], row: Texts, compared: Sequence[str]) -> str:
+def _same(session: DuckDBSession, types: Mapping[str, str], row: Texts, compared: Sequence[str]) -> str:
     """The condition for rows that are `row` in those columns."""
     return " AND ".join(_equals(session, name, types[name], row[name]) for name in compared) or "true"
 
 
-def _trace(session: Session, made: Provenance, same: str) -> None:
+def _trace(session: DuckDBSession, made: Provenance, same: str) -> None:
     """Makes the table `_TRACED` of the lists of places of the rows that fulfil the condition."""
     lists = [path.column for path in made.paths] + ([made.cell] if made.cell else [])
     try:
@@ -210,12 +210,14 @@ def _trace(session: Session, made: Provenance, same: str) -> None:
         raise NotNarrowable(f"the summary cannot be rewritten: {first}") from error
 
 
-def column_types(session: Session, table: str) -> Mapping[str, str]:
+def column_types(session: DuckDBSession, table: str) -> Mapping[str, str]:
     """The columns of a relation, SQL that may stand after FROM, with the engine's types."""
     return {str(name): str(kind) for name, kind, *_ in session.rows(f"DESCRIBE SELECT * FROM {table}")}
 
 
-def _asked(session: Session, table: str, types: Mapping[str, str], where: Texts) -> tuple[Texts, Mapping[str, str]]:
+def _asked(
+    session: DuckDBSession, table: str, types: Mapping[str, str], where: Texts
+) -> tuple[Texts, Mapping[str, str]]:
     """What was asked for by the columns' own names, and the condition that each makes; raises NoSuchRow."""
     known = {name.casefold(): name for name in types}
     for name in where:
@@ -225,11 +227,11 @@ def _asked(session: Session, table: str, types: Mapping[str, str], where: Texts)
     return wanted, {name: _fits(session, table, name, types[name], value) for name, value in wanted.items()}
 
 
-def _sum(session: Session, column: str) -> str:
+def _sum(session: DuckDBSession, column: str) -> str:
     return f"CAST(sum({session.dialect.name(column)}) AS VARCHAR)"
 
 
-def _beside(session: Session, made: Provenance) -> Mapping[str, int]:
+def _beside(session: DuckDBSession, made: Provenance) -> Mapping[str, int]:
     """How many rows a row's other paths lead to, by the step that looks at them."""
     found = {}
     for path in made.paths:
@@ -244,7 +246,7 @@ def _query(sql: str) -> str:
     return sql.rstrip().removesuffix(";") + "\n"
 
 
-def _again(session: Session, sql: str, wanted: Wanted) -> Texts | None:
+def _again(session: DuckDBSession, sql: str, wanted: Wanted) -> Texts | None:
     """What is wanted, as the query makes it of the rows that were found and of no others; None where it makes none."""
     _trusted(session, f" SEMI JOIN {_EVERYTHING} USING ({PLACE})")
     made = _made(session, sql, wanted)
@@ -252,7 +254,7 @@ def _again(session: Session, sql: str, wanted: Wanted) -> Texts | None:
     return made
 
 
-def _made(session: Session, sql: str, wanted: Wanted) -> Texts | None:
+def _made(session: DuckDBSession, sql: str, wanted: Wanted) -> Texts | None:
     """What is wanted, as the query makes it of the rows that `trusted` has."""
     query = f"({sql.rstrip().removesuffix(';')}\n)"  # its last line may be a comment
     if wanted.added:
@@ -266,7 +268,7 @@ def _made(session: Session, sql: str, wanted: Wanted) -> Texts | None:
 
 
 def _shown(
-    session: Session, places: str, partitions: Sequence[str], readable: Sequence[Column], limit: int
+    session: DuckDBSession, places: str, partitions: Sequence[str], readable: Sequence[Column], limit: int
 ) -> Sequence[ShownRow]:
     names = [column.name for column in readable]
     texts = "".join(f", {_text(session, name)}" for name in names)
@@ -282,33 +284,33 @@ def _shown(
     return shown
 
 
-def _trusted(session: Session, restricted: str) -> None:
+def _trusted(session: DuckDBSession, restricted: str) -> None:
     """What the table's own query reads: all rows, or those that are left."""
     session.execute(f"CREATE OR REPLACE TEMP VIEW {RELATION} AS SELECT * EXCLUDE ({PLACE}) FROM {PLACED}{restricted}")
 
 
-def _places(session: Session, name: str, lists: Sequence[str]) -> None:
+def _places(session: DuckDBSession, name: str, lists: Sequence[str]) -> None:
     """The places in the traced row's lists, each once."""
     selects = [f"SELECT unnest({one}) AS {PLACE} FROM {_TRACED}" for one in lists]
     union = " UNION ".join(selects) or f"SELECT CAST(NULL AS BIGINT) AS {PLACE} WHERE false"
     session.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT DISTINCT {PLACE} FROM ({union})")
 
 
-def _count(session: Session, places: str) -> int:
+def _count(session: DuckDBSession, places: str) -> int:
     ((count,),) = session.rows(f"SELECT count(*) FROM {places}")
     return int(count)
 
 
-def _text(session: Session, column: str) -> str:
+def _text(session: DuckDBSession, column: str) -> str:
     return f"CAST({session.dialect.name(column)} AS VARCHAR)"
 
 
-def _equals(session: Session, column: str, kind: str, value: str | None) -> str:
+def _equals(session: DuckDBSession, column: str, kind: str, value: str | None) -> str:
     name = session.dialect.name(column)
     return f"{name} IS NULL" if value is None else f"{name} = CAST({session.dialect.text(value)} AS {kind})"
 
 
-def _fits(session: Session, table: str, column: str, kind: str, value: str | None) -> str:
+def _fits(session: DuckDBSession, table: str, column: str, kind: str, value: str | None) -> str:
     """The condition that a person's value makes; raises NoSuchRow for one that is none of the column's type."""
     name = session.dialect.name(column)
     if not value:
@@ -321,7 +323,7 @@ def _fits(session: Session, table: str, column: str, kind: str, value: str | Non
 
 
 def _nearest(
-    session: Session, table: str, types: Mapping[str, str], wanted: Texts, conditions: Mapping[str, str]
+    session: DuckDBSession, table: str, types: Mapping[str, str], wanted: Texts, conditions: Mapping[str, str]
 ) -> str:
     """What to say where no row fits: the rows that fit most of it, those first whose other values are nearest."""
     names = ", ".join(_text(session, name) for name in wanted)
@@ -337,7 +339,7 @@ def _nearest(
     return f"no row has {_said(wanted)}; the nearest are: {near}"
 
 
-def _distance(session: Session, column: str, kind: str, value: str | None) -> str:
+def _distance(session: DuckDBSession, column: str, kind: str, value: str | None) -> str:
     """SQL for how far a value is from the one that was asked for, from 0 to 1; a missing one is farthest."""
     name, text = session.dialect.name(column), session.dialect.text(value or "")
     if kind == "VARCHAR":

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from city_platform.contracts.partitions import window
 from city_platform.datasets import Dataset
-from city_platform.engines.duckdb import Session
+from city_platform.engines.duckdb import DuckDBSession
 from city_platform.errors import PermanentError
 from city_platform.lake.manifest import Manifest
 from city_platform.layers import curated
@@ -77,7 +77,7 @@ def agreement(
     return manifest, zones
 
 
-def _batch(session: Session, relation: str) -> Iterator[tuple[int, Windows]]:
+def _batch(session: DuckDBSession, relation: str) -> Iterator[tuple[int, Windows]]:
     """The corrected windows, one start (epoch ms) after the other."""
     rows = session.stream(
         f"SELECT epoch_ms(window_start), zone, {_BATCH} FROM {relation} ORDER BY window_start, zone", batch_rows=10_000

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from city_platform.contracts.partitions import granularity_of, window
 from city_platform.datasets import Dataset
-from city_platform.engines.duckdb import Session
+from city_platform.engines.duckdb import DuckDBSession
 from city_platform.errors import PermanentError
 from city_platform.lake.manifest import Manifest
 from city_platform.layers import curated
@@ -258,7 +258,7 @@ def newest_hour(manifest: Manifest) -> datetime:
     return window(max(hour for hour in manifest.inputs if granularity_of(hour)), "UTC")[1]
 
 
-def _history(platform: Platform, dataset: Dataset, session: Session, length: timedelta) -> dict[str, str]:
+def _history(platform: Platform, dataset: Dataset, session: DuckDBSession, length: timedelta) -> dict[str, str]:
     """Makes the corrected windows of the newest days the view `history`; the versions of its hours.
 
     Counted back from the newest corrected hour and not from now: the same hours, the same figures.
@@ -277,16 +277,16 @@ def _history(platform: Platform, dataset: Dataset, session: Session, length: tim
     return {one.partition: one.version for one in manifests}
 
 
-def _newest(session: Session) -> datetime:
+def _newest(session: DuckDBSession) -> datetime:
     newest: datetime = session.rows(f"SELECT max(window_start) FROM {_HISTORY}")[0][0]
     return newest
 
 
-def _local(session: Session, timezone: str) -> str:
+def _local(session: DuckDBSession, timezone: str) -> str:
     return f"(window_start AT TIME ZONE {session.dialect.text(timezone)})"
 
 
-def _steps(session: Session, timezone: str, step_s: int) -> Iterator[_Steps]:
+def _steps(session: DuckDBSession, timezone: str, step_s: int) -> Iterator[_Steps]:
     """Zone by zone."""
     reader = session.stream(_STEPS.format(local=_local(session, timezone), step=step_s))
     waiting: list[pa.RecordBatch] = []

@@ -20,7 +20,7 @@ from city_platform.contracts.partitions import Granularity, window
 from city_platform.crossing.coincidence import Lift, lifts, strata, unusual
 from city_platform.crossing.explained import zones_within
 from city_platform.datasets import Dataset
-from city_platform.engines.duckdb import Session
+from city_platform.engines.duckdb import DuckDBSession
 from city_platform.incidents.model import Channel, Status, Visibility
 from city_platform.incidents.nearby import metres_between
 from city_platform.lake.manifest import Manifest
@@ -368,5 +368,5 @@ def _metres(roads: Roads, zone: str, lat: float, long: float) -> int:
     return round(metres_between(lat, long, *nearest) / 100) * 100
 
 
-def _instant(session: Session, time: datetime) -> str:
+def _instant(session: DuckDBSession, time: datetime) -> str:
     return f"CAST({session.dialect.text(time.isoformat())} AS TIMESTAMPTZ)"

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from city_platform.contracts.partitions import Granularity, window
 from city_platform.datasets import Dataset
-from city_platform.engines.duckdb import Session
+from city_platform.engines.duckdb import DuckDBSession
 from city_platform.lake.lake import NotPublished
 from city_platform.lake.manifest import Manifest
 from city_platform.layers import CURATED
@@ -169,7 +169,7 @@ def _kept(
 
 
 def _of_hour(
-    session: Session,
+    session: DuckDBSession,
     windows: str,
     hour: str,
     version: str,

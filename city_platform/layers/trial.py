@@ -98,7 +98,7 @@ def try_rules(
     At most `rows` failed rows of each year are shown; `failed_to` takes all of them, as CSV. In both a personal value
     shows only that it is there. Raises what landing raises for a file that does not fit.
     """
-    tried = replace(platform, lake=Lake(OverlayStore(platform.lake.store, upper), platform.clock))
+    tried = replace(platform, spark=None, lake=Lake(OverlayStore(platform.lake.store, upper), platform.clock))
     _without_sources(tried.lake, dataset.name)
     landed = landing.land(tried, dataset, file, progress)
     partitions, manifests = [], []

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from city_platform.engines.spark_settings import SparkSettings
 from city_platform.lake.lake import Lake
 from city_platform.layers.platform import Platform
 from city_platform.local.catalog import StoredCatalog
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from city_platform.engines.duckdb import DuckDBEngine
 
 
-def local_platform(home: Path, clock: Clock | None = None, *, threads: int | None = None) -> Platform:
+def local_platform(
+    home: Path, clock: Clock | None = None, *, threads: int | None = None, spark: SparkSettings | None = None
+) -> Platform:
     """The adapters over `home`: `lake/` for objects, `keys.json`, `notifications.jsonl`."""
     time = clock or SystemClock()
     store = LocalObjectStore(home / "lake")
@@ -35,6 +38,7 @@ def local_platform(home: Path, clock: Clock | None = None, *, threads: int | Non
         clock=time,
         notifier=FileNotifier(home / "notifications.jsonl", time),
         catalog=StoredCatalog(store),
+        spark=spark.engine() if spark else None,
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from city_platform.contracts.model import Classification
-from city_platform.engines.duckdb import Session
+from city_platform.engines.duckdb import DuckDBSession
 from city_platform.profiling.model import ColumnProfile, Entity
 
 LOOKED_AT = 10_000  # distinct values, the same ones every time
@@ -47,7 +47,7 @@ _KINDS = (
 _BORDERS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[^A-Za-z0-9]+")
 
 
-def entities(session: Session, column: str, counted: str) -> tuple[Entity, ...]:
+def entities(session: DuckDBSession, column: str, counted: str) -> tuple[Entity, ...]:
     """What the column seems to hold. `counted` is a relation of value and n, how often it occurs."""
     words = _BORDERS.sub(" ", column).casefold()
     kinds = [kind for kind in _KINDS if not kind.name or re.search(kind.name, words)]

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 import duckdb
 
-from city_platform.engines.duckdb import DuckDBEngine, Session
+from city_platform.engines.duckdb import DuckDBEngine, DuckDBSession
 from city_platform.ingestion.formats import UnreadableSource
 from city_platform.ingestion.text_rows import text_rows
 from city_platform.profiling.measure import ColumnToProfile, measure
@@ -35,7 +35,7 @@ def profile_file(path: Path, timezone: str, progress: Progress | None = None) ->
         return replace(profile, findings=(*profile.findings, *read.unreadable))
 
 
-def _parquet(session: Session, path: Path, timezone: str, progress: Progress | None) -> Profile:
+def _parquet(session: DuckDBSession, path: Path, timezone: str, progress: Progress | None) -> Profile:
     relation = session.parquet([path])
     try:
         columns = [ColumnToProfile(row[0], row[1]) for row in session.rows(f"DESCRIBE SELECT * FROM {relation}")]

@@ -13,7 +13,7 @@ from typing import Any
 
 from city_platform.contracts.model import Classification
 from city_platform.engines.dialect import Dialect
-from city_platform.engines.duckdb import Session
+from city_platform.engines.duckdb import DuckDBSession
 from city_platform.profiling.entities import entities, unclassified_entities
 from city_platform.profiling.model import (
     IQR,
@@ -68,7 +68,7 @@ class ColumnToProfile:
 
 
 def measure(
-    session: Session,
+    session: DuckDBSession,
     relation: str,
     columns: Sequence[ColumnToProfile],
     name: str,
@@ -97,7 +97,7 @@ def measure(
     )
 
 
-def _rows(session: Session, relation: str, columns: Sequence[ColumnToProfile]) -> tuple[int, int]:
+def _rows(session: DuckDBSession, relation: str, columns: Sequence[ColumnToProfile]) -> tuple[int, int]:
     """How many rows there are, and how many of them are duplicates of an earlier one."""
     names = ", ".join(session.dialect.name(column.name) for column in columns)
     # Grouping spills to disk, counting distinct values does not.
@@ -106,7 +106,7 @@ def _rows(session: Session, relation: str, columns: Sequence[ColumnToProfile]) -
     return rows, rows - distinct
 
 
-def _column(session: Session, relation: str, rows: int, column: ColumnToProfile, timezone: str) -> ColumnProfile:
+def _column(session: DuckDBSession, relation: str, rows: int, column: ColumnToProfile, timezone: str) -> ColumnProfile:
     name = session.dialect.name(column.name)
     empty = f" AND {name} <> ''" if column.sql_type in {None, "VARCHAR"} else ""
     session.execute(
@@ -151,7 +151,7 @@ class _Counts:
     entropy: float
 
 
-def _counts(session: Session, counted: str) -> _Counts:
+def _counts(session: DuckDBSession, counted: str) -> _Counts:
     ((valid, distinct, unique, logarithms),) = session.rows(
         f"SELECT coalesce(sum(n), 0)::BIGINT, count(*), count(*) FILTER (WHERE n = 1), sum(n * log2(n)) FROM {counted}"
     )
@@ -169,7 +169,7 @@ def _may_name_somebody(sql_type: str) -> bool:
     return sql_type in _INTEGERS | {"VARCHAR"}
 
 
-def _inferred(session: Session, present: int, timezone: str) -> str:
+def _inferred(session: DuckDBSession, present: int, timezone: str) -> str:
     """The first type that nearly all texts are of. What is written with a leading zero is a code and no number."""
 
     def fitting(tests: Mapping[str, str]) -> list[str]:
@@ -199,7 +199,7 @@ def _cast(dialect: Dialect, text: str, sql_type: str, timezone: str) -> str:
             return f"CASE WHEN NOT {dialect.matches_fully(text, _LEADING_ZERO)} THEN {number} END"
 
 
-def _typed(session: Session, column: ColumnToProfile, sql_type: str, timezone: str) -> str:
+def _typed(session: DuckDBSession, column: ColumnToProfile, sql_type: str, timezone: str) -> str:
     """The relation of the column's valid values and their counts. Infinite and undefined ones are not valid."""
     if column.sql_type is None and sql_type != "VARCHAR":
         cast = _cast(session.dialect, "value", sql_type, timezone)
@@ -212,18 +212,18 @@ def _typed(session: Session, column: ColumnToProfile, sql_type: str, timezone: s
     return _TYPED
 
 
-def _top(session: Session, counted: str) -> tuple[tuple[str, int], ...]:
+def _top(session: DuckDBSession, counted: str) -> tuple[tuple[str, int], ...]:
     found = session.rows(f"SELECT CAST(value AS VARCHAR), n FROM {counted} ORDER BY n DESC, value LIMIT {TOP}")
     return tuple((text, count) for text, count in found)
 
 
-def _lengths(session: Session, counted: str, valid: int) -> Lengths:
+def _lengths(session: DuckDBSession, counted: str, valid: int) -> Lengths:
     sizes = "SELECT length(value) AS size, n FROM " + counted
     ((least, most, total),) = session.rows(f"SELECT min(size), max(size), sum(size * n) FROM ({sizes})")
     return Lengths(least, most, float(total) / valid)
 
 
-def _numbers(session: Session, counted: str, valid: int) -> Numbers:
+def _numbers(session: DuckDBSession, counted: str, valid: int) -> Numbers:
     numbers = f"(SELECT CAST(value AS DOUBLE) AS value, n FROM {counted})"
     ((least, most, zeros, negatives, mode),) = session.rows(
         "SELECT min(value), max(value), coalesce(sum(n) FILTER (WHERE value = 0), 0)::BIGINT, "
@@ -271,7 +271,7 @@ def _scale(least: float, most: float) -> float:
     return math.ldexp(1.0, math.frexp(max(abs(least), abs(most)))[1] - 1)
 
 
-def _quantiles(session: Session, numbers: str, valid: int) -> dict[int, float]:
+def _quantiles(session: DuckDBSession, numbers: str, valid: int) -> dict[int, float]:
     """Percentile to value, interpolated between the two values around its place."""
     places = {percent: percent / 100 * (valid - 1) for percent in PERCENTILES}
     wanted = sorted({place for at in places.values() for place in (math.floor(at), math.ceil(at))})
@@ -287,7 +287,9 @@ def _quantiles(session: Session, numbers: str, valid: int) -> dict[int, float]:
     return result
 
 
-def _histogram(session: Session, numbers: str, least: float, most: float) -> tuple[tuple[float, ...], tuple[int, ...]]:
+def _histogram(
+    session: DuckDBSession, numbers: str, least: float, most: float
+) -> tuple[tuple[float, ...], tuple[int, ...]]:
     """Edges and counts."""
     if least == most:
         ((count,),) = session.rows(f"SELECT sum(n)::BIGINT FROM {numbers}")
@@ -300,7 +302,7 @@ def _histogram(session: Session, numbers: str, least: float, most: float) -> tup
     return (*edges, most), tuple(counts.get(index, 0) for index in range(BINS))
 
 
-def _outliers(session: Session, numbers: str, limits: Mapping[str, tuple[float, float]]) -> dict[str, Outliers]:
+def _outliers(session: DuckDBSession, numbers: str, limits: Mapping[str, tuple[float, float]]) -> dict[str, Outliers]:
     """How many values lie beyond the limits of each rule; a rule whose limits are no doubles is left out."""
     finite = {rule: ends for rule, ends in limits.items() if all(map(math.isfinite, ends))}
     counts = ", ".join(
@@ -311,7 +313,7 @@ def _outliers(session: Session, numbers: str, limits: Mapping[str, tuple[float, 
     return {rule: Outliers(*ends, count) for (rule, ends), count in zip(finite.items(), found, strict=True)}
 
 
-def _times(session: Session, counted: str, sql_type: str) -> Times:
+def _times(session: DuckDBSession, counted: str, sql_type: str) -> Times:
     day = sql_type == "DATE"
     # Days are counted, because the engine's last days lie beyond its last times.
     seconds = "(value - DATE '1970-01-01') * 86400" if day else "epoch(value)"
@@ -332,7 +334,7 @@ def _moment(seconds: int, *, day: bool) -> str:
     return f"CAST(make_timestamp({seconds * 1_000_000}) AS VARCHAR)"
 
 
-def _correlations(session: Session, relation: str, profiles: Sequence[ColumnProfile]) -> Correlations:
+def _correlations(session: DuckDBSession, relation: str, profiles: Sequence[ColumnProfile]) -> Correlations:
     numbers = [(one, one.numbers) for one in profiles if one.numbers is not None]
     chosen, left_out = numbers[:MOST_CORRELATED], numbers[MOST_CORRELATED:]
     pairs = [(i, j) for i in range(len(chosen)) for j in range(i)]

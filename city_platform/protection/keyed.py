@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 from duckdb.func import FunctionNullHandling
 
-from city_platform.engines.duckdb import Session
+from city_platform.engines.duckdb import DuckDBSession
 from city_platform.errors import PermanentError
 
 _NONCE = bytes(12)  # always the same, so that equal texts come out equal; this cipher is made to bear it
@@ -24,7 +24,7 @@ class NotEncrypted(PermanentError):
     """A text was not encrypted by DETERMINISTIC_ENCRYPT under this dataset's secret and this `secretId`."""
 
 
-def register_keyed(session: Session, key: bytes) -> str:
+def register_keyed(session: DuckDBSession, key: bytes) -> str:
     """Gives the session a SQL function of (purpose, secret, value) and returns its name. Null stays null."""
 
     def apply(purpose: pa.ChunkedArray, secret: pa.ChunkedArray, value: pa.ChunkedArray) -> pa.Array:

@@ -8,7 +8,7 @@ the same column always gets the same pseudonym, and the same value in two column
 import hashlib
 import hmac
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -20,7 +20,7 @@ from city_platform.protection.classification import master_key
 from city_platform.protection.secret import kept_secret, wrap_again
 
 if TYPE_CHECKING:
-    from city_platform.engines.duckdb import Session
+    from city_platform.engines.duckdb import DuckDBSession
 
 PSEUDONYM_HEX_DIGITS = 32
 
@@ -30,18 +30,26 @@ _LONGITUDE = "(-?(?:1[0-8][0-9]|[0-9]{1,2})(?:[.][0-9]+)?)"
 
 
 def masked_select(
-    contract: Contract, dialect: Dialect, relation: str, pseudonym: str | None = None, beside: Sequence[str] = ()
+    contract: Contract,
+    dialect: Dialect,
+    relation: str,
+    pseudonym: str | None = None,
+    beside: Sequence[str] = (),
+    *,
+    columns: Collection[str] | None = None,
 ) -> str:
     """SQL for the contract's columns of `relation` (a table or view of trusted rows), personal ones masked, and for
     those of the platform's own columns that `beside` names.
 
     Internal columns stay as they are: what of them is published, the dataset's summary decides. A personal column
-    without a masking is redacted. Where `needs_pseudonyms`, `pseudonym` names the function `register_pseudonym` made.
+    without a masking is redacted. `columns` names those that are wanted, if not all are. Where one
+    `needs_pseudonym`, `pseudonym` names the function `register_pseudonym` made.
     """
-    if pseudonym is None and needs_pseudonyms(contract):
+    shown = [one for one in contract.columns if columns is None or one.name in columns]
+    if pseudonym is None and any(map(needs_pseudonym, shown)):
         raise ValueError(f"{contract.name} has pseudonyms: register the function and name it")
-    columns = [_masked(contract.name, column, dialect, pseudonym) for column in contract.columns]
-    return f"SELECT {', '.join([*columns, *map(dialect.name, beside)])} FROM {dialect.name(relation)}"
+    selected = [_masked(contract.name, column, dialect, pseudonym) for column in shown]
+    return f"SELECT {', '.join([*selected, *map(dialect.name, beside)])} FROM {dialect.name(relation)}"
 
 
 def masked_type(column: Column) -> str:
@@ -51,7 +59,12 @@ def masked_type(column: Column) -> str:
 
 
 def needs_pseudonyms(contract: Contract) -> bool:
-    return any(column.personal and column.masking is Masking.PSEUDONYM for column in contract.columns)
+    return any(map(needs_pseudonym, contract.columns))
+
+
+def needs_pseudonym(column: Column) -> bool:
+    """Whether the column is masked by the dataset's secret."""
+    return column.personal and column.masking is Masking.PSEUDONYM
 
 
 def pseudonym_key(keys: KeyService, store: ObjectStore, dataset: str) -> bytes:
@@ -79,7 +92,7 @@ def _pseudonym_secret(dataset: str) -> tuple[str, str, Mapping[str, str]]:
     return pseudonym_key_place(dataset), master_key(dataset, Classification.PERSONAL), context
 
 
-def register_pseudonym(session: "Session", key: bytes) -> str:
+def register_pseudonym(session: "DuckDBSession", key: bytes) -> str:
     """Gives the session a SQL function of (domain, value) and returns its name. Null stays null."""
     from duckdb.func import FunctionNullHandling  # pseudonyms are also made where nothing is queried
 
@@ -118,7 +131,8 @@ def _masked(dataset: str, column: Column, dialect: Dialect, pseudonym: str | Non
     name = dialect.name(column.name)
     if not column.personal:
         return name
-    text = name if column.sql_type.upper() == "VARCHAR" else f"CAST({name} AS VARCHAR)"
+    redacted = column.masking in {None, Masking.REDACT}
+    text = name if column.sql_type.upper() == "VARCHAR" or redacted else dialect.typed_text(name)
     match column.masking:
         case Masking.PSEUDONYM:
             sql = f"{pseudonym}({dialect.text(f'{dataset}/{column.name}')}, {text})"
@@ -127,13 +141,13 @@ def _masked(dataset: str, column: Column, dialect: Dialect, pseudonym: str | Non
         case Masking.COARSE_POINT:
             sql = _coarse_point(text, dialect)
         case Masking.REDACT | None:
-            sql = f"CAST(NULL AS {column.sql_type})"
+            sql = dialect.null(column.sql_type)
     return f"{sql} AS {name}"
 
 
 def _postal_area(sql: str, dialect: Dialect) -> str:
     """The forward sortation area, `V6B`, of what has the form of a whole Canadian postal code; else null."""
-    code = f"upper({dialect.trim(sql)})"
+    code = dialect.upper(dialect.trim(sql))
     return f"CASE WHEN {dialect.matches_fully(code, _POSTAL_CODE)} THEN substr({code}, 1, 3) END"
 
 
@@ -156,7 +170,6 @@ def _coarse_point(sql: str, dialect: Dialect) -> str:
 def _pair(sql: str, found_by: Sequence[tuple[str, int]], dialect: Dialect) -> str:
     """`latitude, longitude`, each found by a pattern and the number of the group that holds it."""
     return " || ', ' || ".join(
-        # No match is an empty text, in every engine.
-        f"CAST(CAST(NULLIF(regexp_extract({sql}, {dialect.text(pattern)}, {group}), '') AS DECIMAL(5,2)) AS VARCHAR)"
+        dialect.as_text(f"CAST(NULLIF({dialect.extract_match(sql, pattern, group)}, '') AS DECIMAL(5,2))")
         for pattern, group in found_by
     )

@@ -211,7 +211,7 @@ def _values(bound: _Rule) -> Iterator[Finding]:
                     column.name, column.sql_type, condition, ignore_case=False, now=_ANY_MOMENT, dialect=DuckDBDialect()
                 )
             elif rule.type == "DataFreshness" and condition is not None:
-                predicates.freshness(column.name, column.sql_type, condition, _ANY_MOMENT)
+                predicates.freshness(column.name, column.sql_type, condition, _ANY_MOMENT, DuckDBDialect())
             elif rule.type == "ColumnDataType":
                 yield from _wanted_type(bound, column.sql_type)
         except NotEvaluable as error:

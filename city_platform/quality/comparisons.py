@@ -8,7 +8,7 @@ their order and the rule takes part in the one query of its ruleset. Two differe
 from collections.abc import Sequence
 from fractions import Fraction
 
-from city_platform.quality.hash_sets import HashSets
+from city_platform.engines.dialect import Dialect
 from city_platform.quality.model import Rule
 from city_platform.quality.operands import NotEvaluable
 from city_platform.quality.plans import ALL_ROWS, Answers, Plan, Scope, column_of, demand, measured, share_plan
@@ -87,15 +87,13 @@ def _exists(
         cast = common_type(its_type, other_type)
         if cast is None:
             raise NotEvaluable(f"{name} is {its_type} and {other} is {other_type}: they cannot be compared")
-        here.append(f"CAST({name} AS {cast})")
-        there.append(f"CAST({other} AS {cast})")
+        here.append(scope.session.dialect.cast(name, cast))
+        there.append(scope.session.dialect.cast(other, cast))
     # A key with a missing part is no member, so neither is a row's whose key misses that part.
     given = " AND ".join(f"{name} IS NOT NULL" for _, (name, _) in keys)
-    exists = HashSets(scope.session).function(
-        f"SELECT DISTINCT hash({', '.join(there)}) FROM {reference.relation} WHERE {given}"
-    )
+    exists = scope.session.belongs(here, there, f"FROM {reference.relation} WHERE {given}")
     metric_name = "referential_integrity" if rule.type == "ReferentialIntegrity" else "dataset_match"
-    return share_plan(metric_name, demand(rule), f"{exists}(hash({', '.join(here)}))")
+    return share_plan(metric_name, demand(rule), exists)
 
 
 def _schema_share(scope: Scope, reference: Reference) -> Fraction:
@@ -139,7 +137,7 @@ def _aggregate_sql(side: Aggregate, reference: Reference, scope: Scope) -> tuple
     name, sql_type = column_of(reference.columns, side.column, scope.session)
     if family(sql_type) != "number":
         raise NotEvaluable(f"{side.function} needs numbers, and {name} is {sql_type}")
-    return sum_sql(name, sql_type), f"count({name})"
+    return sum_sql(name, sql_type, scope.session.dialect), f"count({name})"
 
 
 def _aggregated(side: Aggregate, total: object, count: object) -> Fraction | None:
@@ -147,10 +145,10 @@ def _aggregated(side: Aggregate, total: object, count: object) -> Fraction | Non
     return value / int(str(count)) if value is not None and side.function == "avg" else value
 
 
-def sum_sql(name: str, sql_type: str) -> str:
-    """The sum; by Kahan where the type is not exact, so that the order of the rows does not show."""
+def sum_sql(name: str, sql_type: str, dialect: Dialect) -> str:
+    """The sum; where the type is not exact, so that the order of the rows does not show."""
     inexact = sql_type.upper().startswith(("FLOAT", "REAL", "DOUBLE"))
-    return f"{'fsum' if inexact else 'sum'}({name})"
+    return dialect.inexact_sum(name) if inexact else f"sum({name})"
 
 
 def _ratio(value: int, by: int) -> Fraction | None:

@@ -14,7 +14,6 @@ from city_platform.quality.comparisons import comparison_plan, sum_sql
 from city_platform.quality.dynamic import NothingToCompare, rounded, with_history
 from city_platform.quality.figures import anomaly_plan, extremes, statistics, watched_rule
 from city_platform.quality.groupings import KeyFacts
-from city_platform.quality.hash_sets import HashSets
 from city_platform.quality.measures import is_dynamic, measure_of
 from city_platform.quality.model import Comparison, Number, Rule, Tag, Text
 from city_platform.quality.operands import NotEvaluable
@@ -120,7 +119,7 @@ def _plan(rule: Rule, rule_type: RuleType, scope: Scope, *, by_row: bool) -> Pla
     if rule.type in _KEY_METRICS:
         return _key_plan(rule, scope, [name for name, _ in columns], where, by_row=by_row)
     if rule_type.numeric_columns:
-        return _statistic_plan(rule, columns, where)
+        return _statistic_plan(rule, scope, columns, where)
     return _share_plan(rule, scope, columns[0], where)
 
 
@@ -178,9 +177,9 @@ def _share_plan(rule: Rule, scope: Scope, column: tuple[str, str], where: str | 
         case "ColumnLength":
             if predicates.family(sql_type) != "text":
                 raise NotEvaluable(f"ColumnLength needs a text column, and {name} is {sql_type}")
-            predicate = predicates.column_length(name, demand(rule))
+            predicate = predicates.column_length(name, demand(rule), scope.session.dialect)
         case "DataFreshness":
-            predicate = predicates.freshness(name, sql_type, demand(rule), scope.now)
+            predicate = predicates.freshness(name, sql_type, demand(rule), scope.now, scope.session.dialect)
         case "ColumnDataType":
             predicate = _data_type(rule, name, sql_type, scope)
         case _:
@@ -251,13 +250,13 @@ def _key_metric(rule_type: str, facts: KeyFacts) -> Fraction | None:
             return Fraction(facts.singles, facts.rows) if facts.rows else None
 
 
-def _statistic_plan(rule: Rule, columns: list[tuple[str, str]], where: str | None) -> Plan:
+def _statistic_plan(rule: Rule, scope: Scope, columns: list[tuple[str, str]], where: str | None) -> Plan:
     for column, its_type in columns:
         if predicates.family(its_type) != "number":
             raise NotEvaluable(f"{rule.type} needs numbers, and {column} is {its_type}")
     only = f" FILTER (WHERE {where})" if where else ""
     name, sql_type = columns[0]
-    total, values = f"{sum_sql(name, sql_type)}{only}", f"count({name}){only}"
+    total, values = f"{sum_sql(name, sql_type, scope.session.dialect)}{only}", f"count({name}){only}"
     checked = count_rows(where)
 
     def mean(answers: Answers) -> Fraction | None:
@@ -276,7 +275,9 @@ def _statistic_plan(rule: Rule, columns: list[tuple[str, str]], where: str | Non
 
 
 def _statement_plan(rule: Rule, scope: Scope) -> Plan:
-    checked_statement = statements.statement(parameter(rule, 0), scope.relation, scope.now)
+    checked_statement = statements.statement(
+        parameter(rule, 0), scope.relation, scope.now, scope.session.dialect.sql_of
+    )
     if rule.condition is not None:
         if rule.tag("threshold") is not None:
             raise NotEvaluable("a CustomSql rule has either a condition or a threshold")
@@ -292,16 +293,14 @@ def _statement_plan(rule: Rule, scope: Scope) -> Plan:
         return share_plan("compliance", condition, f"({checked_statement.predicate})", None)
     # The relation's columns that no rule can see come along with `SELECT *`.
     relation = scope.session.dialect.name(scope.relation)
-    types = {str(row[0]): str(row[1]) for row in scope.session.rows(f"DESCRIBE {relation}")}
-    returned = [str(row[0]) for row in scope.session.rows(f"DESCRIBE {checked_statement.sql}")]
+    types = scope.session.types(f"SELECT * FROM {relation}")
+    returned = list(scope.session.types(checked_statement.sql))
     typed = [(name, types[name]) if name in types else scope.column(name) for name in returned]
     names = [scope.session.dialect.name(name) if name in types else name for name, _ in typed]
-    cast = ", ".join(
-        f"CAST({scope.session.dialect.name(name)} AS {sql_type})"
-        for name, (_, sql_type) in zip(returned, typed, strict=True)
-    )
-    belongs = HashSets(scope.session).function(f"SELECT DISTINCT hash({cast}) FROM ({checked_statement.sql})")
-    return share_plan("compliance", condition, f"({belongs}(hash({', '.join(names)})))", None)
+    dialect = scope.session.dialect
+    members = [dialect.cast(dialect.name(name), sql_type) for name, (_, sql_type) in zip(returned, typed, strict=True)]
+    belongs = scope.session.belongs(names, members, f"FROM ({checked_statement.sql})")
+    return share_plan("compliance", condition, f"({belongs})", None)
 
 
 _MAKERS: Mapping[str, Callable[[Rule, Scope], Plan]] = {

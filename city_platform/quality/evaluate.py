@@ -12,10 +12,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar
 
-import duckdb
-
-from city_platform.engines.duckdb import Session
 from city_platform.engines.parquet import Footers
+from city_platform.engines.session import Session
 from city_platform.quality.compile import figures, plan
 from city_platform.quality.dynamic import rounded
 from city_platform.quality.groupings import Groupings
@@ -31,8 +29,6 @@ from city_platform.quality.surroundings import Surroundings
 from city_platform.quality.variables import UnknownVariable, resolved
 
 _Made = TypeVar("_Made")
-# A query that was interrupted, or ran out of memory or disk: the evaluation ends, and is tried again.
-_NOT_THE_RULES = (duckdb.InterruptException, duckdb.OutOfMemoryException, duckdb.IOException)
 _NO_ROWS = "there are no rows, and nothing is no evidence"
 
 
@@ -122,7 +118,7 @@ def _needed_by(figures: Iterable[Figure]) -> list[str]:
 def _analyzed(item: Rule, ruleset: Ruleset, scope: Scope) -> tuple[Figure, ...] | str:
     """An analyzer's figures, or the reason why it has none."""
     try:
-        return _without_failure(lambda: figures(leaves(resolved(item, ruleset))[0], scope))
+        return _without_failure(scope.session, lambda: figures(leaves(resolved(item, ruleset))[0], scope))
     except UnknownVariable as error:
         return str(error)
 
@@ -153,18 +149,18 @@ def _task(item: Item, ruleset: Ruleset, scope: Scope) -> _Task:
 
 
 def _planned(leaf: Rule, scope: Scope, *, by_row: bool) -> Plan | str:
-    return _without_failure(lambda: plan(leaf, scope, by_row=by_row))
+    return _without_failure(scope.session, lambda: plan(leaf, scope, by_row=by_row))
 
 
-def _without_failure(make: Callable[[], _Made]) -> _Made | str:
+def _without_failure(session: Session, make: Callable[[], _Made]) -> _Made | str:
     """What `make` makes, or the reason why it cannot. A query that is interrupted ends the whole evaluation."""
     try:
         return make()
     except NotEvaluable as error:
         return str(error)
-    except _NOT_THE_RULES:
+    except session.interruptions:
         raise
-    except duckdb.Error as error:
+    except session.failures as error:
         return _first_line(error)
 
 
@@ -184,18 +180,18 @@ def _answers(scope: Scope, aggregates: list[str]) -> tuple[dict[str, Any], dict[
     needed = [one for one in dict.fromkeys([ALL_ROWS, *aggregates]) if one not in told]
     try:
         return told | _aggregated(session, quoted, needed), {}
-    except _NOT_THE_RULES:
+    except session.interruptions:
         raise
-    except duckdb.Error:
+    except session.failures:
         # One rule's SQL is at fault. Asked one by one, the others keep their answers.
         answers = told | _aggregated(session, quoted, [ALL_ROWS])
         broken: dict[str, str] = {}
         for one in needed[1:]:
             try:
                 answers |= _aggregated(session, quoted, [one])
-            except _NOT_THE_RULES:
+            except session.interruptions:
                 raise
-            except duckdb.Error as error:
+            except session.failures as error:
                 broken[one] = _first_line(error)
         return answers, broken
 
@@ -283,10 +279,10 @@ def _tolerant(item: Item) -> bool:
 def _failed_rules_sql(session: Session, failing: list[tuple[str, str]]) -> str:
     """Rows that fail nothing, nearly all, cost the predicates and no list."""
     good = " AND ".join(predicate for _, predicate in failing)
-    listed = ", ".join(
+    listed = [
         f"CASE WHEN {predicate} THEN NULL ELSE {session.dialect.text(rule_id)} END" for rule_id, predicate in failing
-    )
-    return f"CASE WHEN {good} THEN NULL ELSE list_filter([{listed}], lambda rule: rule IS NOT NULL) END"
+    ]
+    return f"CASE WHEN {good} THEN NULL ELSE {session.dialect.present(listed)} END"
 
 
 def _result(task: _Task, judgement: _Judgement) -> RuleResult:

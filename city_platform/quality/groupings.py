@@ -3,8 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from city_platform.engines.duckdb import Session
-from city_platform.quality.hash_sets import HashSets
+from city_platform.engines.session import Session
 
 _Key = tuple[tuple[str, ...], str | None]
 _WHOLE_NUMBERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT"}
@@ -37,9 +36,8 @@ class Groupings:
         self._perhaps_different = {
             session.dialect.name(name)
             for name, sql_type in columns.items()
-            if sql_type.upper() in _WHOLE_NUMBERS and name not in repetitive
+            if sql_type.upper() in _WHOLE_NUMBERS and name not in repetitive and not session.reads_objects
         }
-        self._sets = HashSets(session)
         self._known: dict[_Key, KeyFacts] = {}
         self._repeated_sql: dict[_Key, str] = {}
 
@@ -59,8 +57,7 @@ class Groupings:
         bits = greatest - least + 1 if rows else 0
         if not 0 < rows <= bits <= min(_BITS_A_ROW * rows, _MOST_BITS):
             return None
-        bounds = f"CAST({least} AS BIGINT), CAST({greatest} AS BIGINT)"
-        seen = f"bit_count(bitstring_agg(CAST({number} AS BIGINT), {bounds}))"
+        seen = self._session.dialect.different_numbers(number, least, greatest)
         if self._session.rows(f"SELECT {seen} {source}")[0][0] < rows:
             return None
         return KeyFacts(rows, rows, rows, rows, 0.0)
@@ -69,9 +66,10 @@ class Groupings:
         listed = ", ".join(columns)
         _, source = self._source(columns, where)
         complete = " AND ".join(f"{column} IS NOT NULL" for column in columns)
+        total = self._session.dialect.inexact_sum("_n * ln(_n)")
         groups, rows, singles, complete_singles, n_log_n = self._session.rows(
             "SELECT count(*), CAST(COALESCE(sum(_n), 0) AS BIGINT), count(NULLIF(_n = 1, false)), "
-            f"count(NULLIF(_n = 1 AND {complete}, false)), COALESCE(fsum(_n * ln(_n)) FILTER (WHERE _n > 1), 0) "
+            f"count(NULLIF(_n = 1 AND {complete}, false)), COALESCE({total} FILTER (WHERE _n > 1), 0) "
             f"FROM (SELECT {listed}, count(*) AS _n {source} GROUP BY {listed})"
         )[0]
         return KeyFacts(groups, rows, singles, complete_singles, float(n_log_n))
@@ -84,21 +82,9 @@ class Groupings:
         key = (tuple(columns), where)
         if key not in self._repeated_sql:
             has_key, source = self._source(*key)
-            self._repeated_sql[key] = f"(NOT ({has_key}) OR NOT {self._repeated(', '.join(columns), source)})"
+            self._repeated_sql[key] = f"(NOT ({has_key}) OR NOT {self._session.repeats(columns, source)})"
         return self._repeated_sql[key]
 
     def _source(self, columns: tuple[str, ...], where: str | None) -> tuple[str, str]:
         has_key = " OR ".join(f"{column} IS NOT NULL" for column in columns)
         return has_key, f"FROM {self._relation} WHERE ({has_key})" + (f" AND ({where})" if where else "")
-
-    def _repeated(self, listed: str, source: str) -> str:
-        """SQL that says whether a row's key is repeated. Only where duplicates exist is this second look needed."""
-        salt = 0
-        while True:
-            hashed = f"hash({listed}, {salt})"
-            groups = f"SELECT {hashed} AS h, count(*) AS n {source} GROUP BY {listed}"
-            repeated = f"SELECT h, count(*) AS keys FROM ({groups}) GROUP BY h HAVING max(n) > 1"
-            # Two keys under one hash, about once in a million runs over ten million keys: hash differently.
-            if not self._session.rows(f"SELECT count(*) FROM ({repeated}) WHERE keys > 1")[0][0]:
-                return f"{self._sets.function(repeated)}({hashed})"
-            salt += 1

@@ -12,7 +12,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from city_platform.engines.duckdb import Session
+from city_platform.engines.session import Session
 from city_platform.quality import statements
 from city_platform.quality.groupings import Groupings
 from city_platform.quality.model import Comparison, Condition, Number, Rule, Text
@@ -84,7 +84,7 @@ class Scope:
         """The rule's `where` in the engine's SQL."""
         if not isinstance(rule.where, Text):
             return None
-        sql, columns = statements.where_clause(rule.where.value, self.now)
+        sql, columns = statements.where_clause(rule.where.value, self.now, self.session.dialect.sql_of)
         for column in sorted(columns):
             self.column(column)
         return sql

@@ -27,7 +27,6 @@ Literal = Callable[[Operand], str]
 _MISSING: Mapping[Keyword, str] = {
     Keyword.NULL: "{0} IS NULL",
     Keyword.EMPTY: "{0} = ''",
-    Keyword.WHITESPACES_ONLY: "regexp_full_match({0}, '\\s+')",
 }
 _DATE_FORMATS: Mapping[str, tuple[str, str]] = {
     # AWS's format: (what completes a partial date, strptime's format)
@@ -124,9 +123,9 @@ def column_values(
     if kind == "text" and any(is_number(one) for one in compared):
         column, kind = dialect.try_cast(column, "DOUBLE"), "number"
     elif kind == "text" and compared and _ordered_dates(condition, compared):
-        column, kind = f"TRY_CAST({column} AS TIMESTAMP)", "timestamp"
+        column, kind = dialect.try_cast(column, "TIMESTAMP"), "timestamp"
     if ignore_case and kind == "text":
-        column = f"lower({column})"
+        column = dialect.lower(column)
 
     def literal(operand: Operand) -> str:
         if ignore_case and kind == "text" and isinstance(operand, Text):
@@ -136,15 +135,15 @@ def column_values(
     return _compared(column, condition, literal, kind, dialect)
 
 
-def column_length(column: str, condition: Condition) -> str:
+def column_length(column: str, condition: Condition, dialect: Dialect) -> str:
     """ColumnLength. Where 0 is among the operands a null counts as length 0.
 
     Otherwise a null has no length to compare and is passed over, except by `in`, which it cannot satisfy.
     """
     length = f"length({column})"
     if Fraction(0) in {number(one) for one in operands(condition)}:
-        return _compared(f"COALESCE({length}, 0)", condition, lambda one: decimal_text(number(one)), "number")
-    predicate = _compared(length, condition, lambda one: decimal_text(number(one)), "number")
+        return _compared(f"COALESCE({length}, 0)", condition, lambda one: decimal_text(number(one)), "number", dialect)
+    predicate = _compared(length, condition, lambda one: decimal_text(number(one)), "number", dialect)
     if isinstance(condition, Membership) and not condition.negated:
         return predicate
     return f"({predicate} OR {column} IS NULL)"
@@ -164,28 +163,29 @@ def data_type(column: str, sql_type: str, wanted: str, date_format: str | None, 
         return f"({column} IS NOT NULL)" if _is_of_type(sql_type.upper(), name, decimal) else "FALSE"
     if date_format is not None:
         completed, pattern = _DATE_FORMATS[date_format]
-        return f"(TRY_STRPTIME({completed.format(column)}, {dialect.text(pattern)}) IS NOT NULL)"
+        return f"({dialect.parse_format(completed.format(column), pattern)} IS NOT NULL)"
     if name == "DATE":
         return f"({dialect.parse_date(column, ())} IS NOT NULL)"
     return f"({dialect.try_cast(column, _SQL_TYPES.get(name, name))} IS NOT NULL)"
 
 
-def freshness(column: str, sql_type: str, condition: Condition, now: datetime) -> str:
+def freshness(column: str, sql_type: str, condition: Condition, now: datetime, dialect: Dialect) -> str:
     """DataFreshness: the row's age in hours, rounded to two decimals, against durations. Nulls fail."""
     kind = family(sql_type)
     if kind not in {"date", "timestamp", "timestamptz"}:
         raise NotEvaluable(f"freshness needs a date column, and this one is {sql_type}")
     micros = int(now.timestamp()) * 1_000_000 + now.microsecond
-    age = f"round(({micros} - epoch_us({column if kind != 'date' else f'CAST({column} AS TIMESTAMP)'})) / 3.6e9, 2)"
-    return _compared(age, condition, lambda one: f"CAST({float(hours(one))!r} AS DOUBLE)", "number")
+    moment = dialect.cast(column, "TIMESTAMP") if kind == "date" else column
+    age = dialect.hours_of(f"({micros} - {dialect.epoch_microseconds(moment)})")
+    return _compared(age, condition, lambda one: f"CAST({float(hours(one))!r} AS DOUBLE)", "number", dialect)
 
 
-def _compared(column: str, condition: Condition, literal: Literal, kind: str, dialect: Dialect | None = None) -> str:
+def _compared(column: str, condition: Condition, literal: Literal, kind: str, dialect: Dialect) -> str:
     match condition:
         case Comparison("=", Keyword() as keyword):
-            return f"({_missing(column, keyword, kind)})"
+            return f"({_missing(column, keyword, kind, dialect)})"
         case Comparison("!=", Keyword() as keyword):
-            return f"(({_missing(column, keyword, kind)}) IS NOT TRUE)"
+            return f"(({_missing(column, keyword, kind, dialect)}) IS NOT TRUE)"
         case Comparison(_, Keyword()):
             raise NotEvaluable("NULL, EMPTY and WHITESPACES_ONLY can only be equal or not equal")
         case Comparison("!=", operand):
@@ -210,32 +210,34 @@ def _membership(
     values: tuple[Operand, ...],
     literal: Literal,
     kind: str,
-    dialect: Dialect | None,
+    dialect: Dialect,
     *,
     negated: bool,
 ) -> str:
     listed = [literal(one) for one in values if not isinstance(one, Keyword)]
     tests = []
-    if listed and kind == "text" and dialect is not None:
+    if listed and kind == "text":
         tests.append(dialect.is_one_of(column, listed))
     elif listed:
         tests.append(f"{column} IN ({', '.join(listed)})")
-    tests += [_missing(column, one, kind) for one in values if isinstance(one, Keyword)]
+    tests += [_missing(column, one, kind, dialect) for one in values if isinstance(one, Keyword)]
     if not negated:
         return "(" + " OR ".join(tests) + ")"
     return "(" + " AND ".join(f"({test}) IS NOT TRUE" for test in tests) + ")"
 
 
-def _missing(column: str, keyword: Keyword, kind: str) -> str:
+def _missing(column: str, keyword: Keyword, kind: str, dialect: Dialect) -> str:
     if keyword is not Keyword.NULL and kind != "text":
         raise NotEvaluable(f"{keyword} belongs to text columns; use NULL")
+    if keyword is Keyword.WHITESPACES_ONLY:
+        return dialect.matches_fully(column, r"\s+")
     return _MISSING[keyword].format(column)
 
 
 def _matches(column: str, kind: str, condition: Matches, *, ignore_case: bool, dialect: Dialect) -> str:
     pattern = str(getattr(condition.pattern, "value", ""))
     matched = dialect.matches_fully(
-        column if kind == "text" else f"CAST({column} AS VARCHAR)", f"(?i){pattern}" if ignore_case else pattern
+        column if kind == "text" else dialect.typed_text(column), f"(?i){pattern}" if ignore_case else pattern
     )
     return f"(NOT {matched})" if condition.negated else f"({matched})"
 
@@ -268,7 +270,7 @@ def _literal(operand: Operand, kind: str, now: datetime, dialect: Dialect) -> st
     if not isinstance(moment, datetime):
         moment = datetime(moment.year, moment.month, moment.day, tzinfo=now.tzinfo)
     zone = "TIMESTAMPTZ" if kind == "timestamptz" else "TIMESTAMP"
-    return f"{zone} '{_utc(moment, with_offset=kind == 'timestamptz')}'"
+    return dialect.moment(_utc(moment, with_offset=kind == "timestamptz"), zone)
 
 
 def _utc(moment: date, *, with_offset: bool) -> str:

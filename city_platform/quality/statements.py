@@ -5,6 +5,7 @@ the dataset can be read: no other table, no file, no setting, and no statement t
 """
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -12,8 +13,10 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
+from city_platform.engines.dialect import duckdb_sql
 from city_platform.quality.operands import NotEvaluable
 
+SqlOf = Callable[[exp.Expr], str]  # writes a tree in an engine's SQL; one and the same object for each engine
 PRIMARY = "primary"  # the name under which a statement reads the dataset
 MAX_CHARACTERS = 20_000
 _ANY_TIME = datetime.min.replace(tzinfo=UTC)
@@ -42,13 +45,16 @@ class Statement:
     columns: frozenset[str]  # every column name it mentions, in lower case
 
 
-def statement(text: str, relation: str, now: datetime) -> Statement:
-    """Checks a CustomSql text and points it at `relation`; raises NotEvaluable saying what is not allowed."""
-    return _statement(text, relation, _moment(text, now))
+def statement(text: str, relation: str, now: datetime, sql_of: SqlOf = duckdb_sql) -> Statement:
+    """Checks a CustomSql text and points it at `relation`; raises NotEvaluable saying what is not allowed.
+
+    `sql_of` writes it for the engine.
+    """
+    return _statement(text, relation, _moment(text, now), sql_of)
 
 
 @functools.lru_cache(maxsize=256)
-def _statement(text: str, relation: str, now: datetime) -> Statement:
+def _statement(text: str, relation: str, now: datetime, sql_of: SqlOf) -> Statement:
     tree = _single(text, now)
     if not isinstance(tree, exp.Query):
         raise NotEvaluable("only one SELECT statement is allowed")
@@ -65,17 +71,17 @@ def _statement(text: str, relation: str, now: datetime) -> Statement:
         if not table.alias:
             table.set("alias", exp.TableAlias(this=exp.to_identifier(PRIMARY, quoted=True)))
         table.set("this", exp.to_identifier(relation, quoted=True))
-    return Statement(tree.sql("duckdb"), _predicate(tree), _columns(tree))
+    return Statement(sql_of(tree), _predicate(tree, sql_of), _columns(tree))
 
 
-def where_clause(text: str, now: datetime) -> tuple[str, frozenset[str]]:
+def where_clause(text: str, now: datetime, sql_of: SqlOf = duckdb_sql) -> tuple[str, frozenset[str]]:
     """Checks a `where` text; the engine's SQL and the columns it mentions, in lower case."""
     select = f"SELECT 1 FROM {PRIMARY} WHERE {text}"
-    return _where_clause(select, _moment(select, now))
+    return _where_clause(select, _moment(select, now), sql_of)
 
 
 @functools.lru_cache(maxsize=256)
-def _where_clause(select: str, now: datetime) -> tuple[str, frozenset[str]]:
+def _where_clause(select: str, now: datetime, sql_of: SqlOf) -> tuple[str, frozenset[str]]:
     tree = _single(select, now)
     if not isinstance(tree, exp.Select) or _beyond_a_filter(tree):
         raise NotEvaluable("`where` takes one condition and nothing after it")
@@ -83,7 +89,7 @@ def _where_clause(select: str, now: datetime) -> tuple[str, frozenset[str]]:
     if condition.find(exp.Query):
         raise NotEvaluable("`where` takes no subquery; use CustomSql")
     _check(tree)
-    return condition.sql("duckdb"), _columns(tree)
+    return sql_of(condition), _columns(tree)
 
 
 def _single(text: str, now: datetime) -> exp.Expr:
@@ -155,7 +161,7 @@ def _beyond_a_filter(select: exp.Select) -> bool:
     return any(value for key, value in select.args.items() if key not in _CLAUSES_OF_A_FILTER)
 
 
-def _predicate(tree: exp.Query) -> str | None:
+def _predicate(tree: exp.Query, sql_of: SqlOf) -> str | None:
     """The condition of a statement that does nothing but filter."""
     if not isinstance(tree, exp.Select) or _beyond_a_filter(tree):
         return None
@@ -171,8 +177,7 @@ def _predicate(tree: exp.Query) -> str | None:
     condition = where.this.copy()
     for column in condition.find_all(exp.Column):
         column.set("table", None)
-    predicate: str = condition.sql("duckdb")
-    return predicate
+    return sql_of(condition)
 
 
 def _columns(tree: exp.Expr) -> frozenset[str]:

@@ -10,7 +10,7 @@ from city_platform.cleaning.compile import cleaning_select
 from city_platform.cleaning.recipe import Recipe, parse_recipe
 from city_platform.contracts.load import load_contract
 from city_platform.contracts.model import Contract
-from city_platform.engines.duckdb import DuckDBEngine, Session
+from city_platform.engines.duckdb import DuckDBEngine, DuckDBSession
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("CITY_REAL_DATA", ROOT.parent / "shared" / "data")) / "vancouver"
@@ -30,12 +30,12 @@ def dataset(name: str) -> tuple[Contract, Recipe]:
 
 
 @pytest.fixture
-def session(tmp_path: Path) -> Iterator[Session]:
+def session(tmp_path: Path) -> Iterator[DuckDBSession]:
     with DuckDBEngine(tmp_path, (DATA,)).session() as opened:
         yield opened
 
 
-def clean(session: Session, name: str, relation: str) -> tuple[int, int]:
+def clean(session: DuckDBSession, name: str, relation: str) -> tuple[int, int]:
     """Makes the table `cleaned`; rows in and out."""
     contract, recipe = dataset(name)
     session.execute(f"CREATE TEMP TABLE raw AS SELECT *, row_number() OVER () - 1 AS _row FROM {relation}")
@@ -52,7 +52,7 @@ def clean(session: Session, name: str, relation: str) -> tuple[int, int]:
     return counts[0], counts[1]
 
 
-def untyped(session: Session) -> dict[str, int]:
+def untyped(session: DuckDBSession) -> dict[str, int]:
     return dict(
         session.rows(
             'SELECT u."column", count(*) FROM (SELECT unnest(_untyped) AS u FROM cleaned) GROUP BY 1 ORDER BY 1'
@@ -64,7 +64,7 @@ def untyped(session: Session) -> dict[str, int]:
     ("file", "rows"),
     [("api-rows-2013-2024.csv", 10_000), ("api-rows-2024-plus.csv", 10_000), ("portal-subset-2025.csv", 3_385)],
 )
-def test_every_licence_row_is_cleaned(session: Session, file: str, rows: int) -> None:
+def test_every_licence_row_is_cleaned(session: DuckDBSession, file: str, rows: int) -> None:
     path = session.dialect.text(str(DATA / "business-licences" / file))
     assert clean(session, "business_licences", f"read_csv({path}, all_varchar = true)") == (rows, rows)
     assert untyped(session) == {}
@@ -83,7 +83,7 @@ def test_every_licence_row_is_cleaned(session: Session, file: str, rows: int) ->
     assert session.rows("SELECT count(*) FROM cleaned WHERE (Geom IS NULL) <> (GeoPoint2d IS NULL)") == [(0,)]
 
 
-def test_unknown_numbers_of_employees_are_null(session: Session) -> None:
+def test_unknown_numbers_of_employees_are_null(session: DuckDBSession) -> None:
     path = session.dialect.text(str(DATA / "business-licences" / "api-rows-2013-2024.csv"))
     clean(session, "business_licences", f"read_csv({path}, all_varchar = true)")
     counted = session.rows(
@@ -93,7 +93,7 @@ def test_unknown_numbers_of_employees_are_null(session: Session) -> None:
     assert counted == [(0,)]
 
 
-def test_every_parking_ticket_is_cleaned(session: Session) -> None:
+def test_every_parking_ticket_is_cleaned(session: DuckDBSession) -> None:
     path = session.dialect.text(str(DATA / "parking-tickets" / "parking_tickets_1.jsonl.gz"))
     names = ("Block", "Street", "EntryDate", "Bylaw", "Section", "Status", "InfractionText", "Year", "BI_ID")
     columns = ", ".join(f"{name}: 'VARCHAR'" for name in names)

@@ -317,7 +317,7 @@ def test_one_alert_when_an_incident_becomes_critical_and_none_for_replays_and_ed
         reported.incident_id,
         "Mount Pleasant",
         "49.26330, -123.09850",
-        f"/v1/incidents/{reported.incident_id}",
+        f"Link: http://127.0.0.1:8000/incidents/{reported.incident_id}",
     ):
         assert part in alert["body"]
     for hidden in ("sam@", "Poole", "citizen-1"):

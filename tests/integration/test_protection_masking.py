@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from city_platform.contracts.model import Classification, Column, Contract, Masking, Partitioning, PartitionTransform
 from city_platform.engines.dialect import DuckDBDialect
-from city_platform.engines.duckdb import DuckDBEngine, Session
+from city_platform.engines.duckdb import DuckDBEngine, DuckDBSession
 from city_platform.local.keys import LocalKeyService
 from city_platform.local.store import LocalObjectStore
 from city_platform.ports import KeyDisabled, KeyNotFound, ObjectExists, ObjectNotFound, WrongKey
@@ -71,12 +71,12 @@ def contract(*columns: Column) -> Contract:
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DuckDBSession]:
     with DuckDBEngine(tmp_path_factory.mktemp("engine")).session() as session:
         yield session
 
 
-def masked(session: Session, masking: Masking | None, values: Sequence[str | None]) -> list[str | None]:
+def masked(session: DuckDBSession, masking: Masking | None, values: Sequence[str | None]) -> list[str | None]:
     """The values of a column `Value` as the masked view shows them."""
     session.connection.execute(
         'CREATE OR REPLACE TEMP TABLE trusted AS SELECT unnest(?::VARCHAR[]) AS "Value"', [list(values)]
@@ -102,7 +102,7 @@ def masked(session: Session, masking: Masking | None, values: Sequence[str | Non
         (None, None),
     ],
 )
-def test_postal_codes_show_their_area_alone(session: Session, text: str | None, area: str | None) -> None:
+def test_postal_codes_show_their_area_alone(session: DuckDBSession, text: str | None, area: str | None) -> None:
     assert masked(session, Masking.POSTAL_AREA, [text]) == [area]
 
 
@@ -133,14 +133,14 @@ def test_postal_codes_show_their_area_alone(session: Session, text: str | None, 
         (None, None),
     ],
 )
-def test_points_show_about_a_kilometre(session: Session, text: str | None, point: str | None) -> None:
+def test_points_show_about_a_kilometre(session: DuckDBSession, text: str | None, point: str | None) -> None:
     assert masked(session, Masking.COARSE_POINT, [text]) == [point]
 
 
 @pytest.mark.parametrize("masking", [Masking.REDACT, None])
 @pytest.mark.parametrize("sql_type", ["VARCHAR", "DATE", "DECIMAL(12,2)"])
 def test_redacted_columns_are_null_and_keep_their_type(
-    session: Session, masking: Masking | None, sql_type: str
+    session: DuckDBSession, masking: Masking | None, sql_type: str
 ) -> None:
     session.execute(f"CREATE OR REPLACE TEMP TABLE trusted AS SELECT CAST(NULL AS {sql_type}) AS Value")
     one = column("Value", masking, sql_type)
@@ -150,7 +150,7 @@ def test_redacted_columns_are_null_and_keep_their_type(
     assert masked(session, masking, ["a", None]) == [None, None]
 
 
-def test_only_personal_columns_are_touched_and_only_contract_columns_shown(session: Session) -> None:
+def test_only_personal_columns_are_touched_and_only_contract_columns_shown(session: DuckDBSession) -> None:
     public = replace(column("Status", None), classification=Classification.PUBLIC)
     internal = replace(column("RSN", None, "BIGINT"), classification=Classification.INTERNAL)
     session.execute(
@@ -161,7 +161,7 @@ def test_only_personal_columns_are_touched_and_only_contract_columns_shown(sessi
     assert (result.columns, result.fetchall()) == (["Status", "RSN", "Name"], [("Issued", 7, None)])
 
 
-def test_names_with_quotes_stay_names(session: Session) -> None:
+def test_names_with_quotes_stay_names(session: DuckDBSession) -> None:
     odd = column('it\'s "odd"', Masking.PSEUDONYM)
     session.execute(f"CREATE OR REPLACE TEMP TABLE trusted AS SELECT 'Ann' AS {session.dialect.name(odd.name)}")
     function = register_pseudonym(session, SECRET)
@@ -170,14 +170,14 @@ def test_names_with_quotes_stay_names(session: Session) -> None:
     ]
 
 
-def test_a_pseudonym_is_hmac_sha256_of_the_normalised_value(session: Session) -> None:
+def test_a_pseudonym_is_hmac_sha256_of_the_normalised_value(session: DuckDBSession) -> None:
     subkey = hmac.digest(SECRET, b"licences/Value", "sha256")
     expected = hmac.digest(subkey, "ann o'neil café".encode(), "sha256").hex()[:32]
     spellings = ["Ann O'Neil Café", "  ANN   o'neil\tCAFE\u0301 ", "Ann O'Neil Caf\u00e9"]
     assert masked(session, Masking.PSEUDONYM, spellings) == [expected] * 3
 
 
-def test_values_that_are_no_text_have_pseudonyms_too(session: Session) -> None:
+def test_values_that_are_no_text_have_pseudonyms_too(session: DuckDBSession) -> None:
     session.execute("CREATE OR REPLACE TEMP TABLE trusted AS SELECT DATE '2024-05-01' AS Born")
     born = column("Born", Masking.PSEUDONYM, "DATE")
     function = register_pseudonym(session, SECRET)
@@ -187,14 +187,14 @@ def test_values_that_are_no_text_have_pseudonyms_too(session: Session) -> None:
     assert masked_type(born) == "VARCHAR"
 
 
-def test_pseudonyms_keep_their_rows_over_many_pieces(session: Session) -> None:
+def test_pseudonyms_keep_their_rows_over_many_pieces(session: DuckDBSession) -> None:
     values = [None if number % 7 == 0 else f"name {number % 3000}" for number in range(20_000)]
     pseudonym = pseudonymizer(SECRET, "licences/Value")
     assert masked(session, Masking.PSEUDONYM, values) == [None if one is None else pseudonym(one) for one in values]
     assert masked(session, Masking.PSEUDONYM, [None] * 5000) == [None] * 5000
 
 
-def test_a_dictionary_of_all_postal_codes_needs_the_key(session: Session) -> None:
+def test_a_dictionary_of_all_postal_codes_needs_the_key(session: DuckDBSession) -> None:
     """Whoever holds the pseudonyms and knows the method, but not the key, cannot try all values."""
     letters, digits = "ABCEGHJKLMNPRSTVXYWZ", string.digits
     dictionary = [f"V6B {a}{b}{c}" for a, b, c in itertools.product(digits, letters, digits)]
@@ -242,7 +242,7 @@ def shows_at_most(masking: Masking, raw: str | None, shown: str | None) -> bool:
 
 @given(values=st.lists(personal_values, min_size=30, max_size=60))
 @settings(max_examples=20)
-def test_no_masked_value_holds_the_raw_one(session: Session, values: list[str | None]) -> None:
+def test_no_masked_value_holds_the_raw_one(session: DuckDBSession, values: list[str | None]) -> None:
     for masking in Masking:
         shown = masked(session, masking, values)
         assert all(itertools.starmap(partial(shows_at_most, masking), zip(values, shown, strict=True)))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from city_platform.engines.duckdb import DuckDBEngine, Session
+from city_platform.engines.duckdb import DuckDBEngine, DuckDBSession
 from city_platform.quality.evaluate import evaluate
 from city_platform.quality.model import Ruleset
 from city_platform.quality.parser import parse_ruleset
@@ -29,7 +29,7 @@ TICKETS = """SELECT Block::INTEGER AS Block, Street, EntryDate::DATE AS EntryDat
 
 
 @pytest.fixture
-def session(tmp_path: Path) -> Iterator[Session]:
+def session(tmp_path: Path) -> Iterator[DuckDBSession]:
     with DuckDBEngine(tmp_path, (REAL,)).session() as opened:
         yield opened
 
@@ -40,7 +40,7 @@ def rules(dataset: str, file: str = "rules.dqdl") -> Ruleset:
     return ruleset
 
 
-def evaluated(session: Session, query: str, ruleset: Ruleset) -> Evaluation:
+def evaluated(session: DuckDBSession, query: str, ruleset: Ruleset) -> Evaluation:
     session.execute(f"CREATE OR REPLACE TEMP TABLE t AS {query}")
     columns = {name: sql_type for name, sql_type, *_ in session.rows("DESCRIBE t")}
     return evaluate(session, "t", ruleset, columns, NOW)
@@ -82,7 +82,9 @@ def one_licence(**changed: str) -> str:
         ({"licencenumber": "'24-99'"}, "licence_number_form"),
     ],
 )
-def test_a_licence_that_cannot_be_right_is_held_back(session: Session, changed: dict[str, str], rule: str) -> None:
+def test_a_licence_that_cannot_be_right_is_held_back(
+    session: DuckDBSession, changed: dict[str, str], rule: str
+) -> None:
     evaluation = evaluated(session, LICENCES.format(source=one_licence(**changed)), rules("business_licences"))
     found = session.rows(f"SELECT f FROM (SELECT {evaluation.failed_rules_sql} AS f FROM t) WHERE f IS NOT NULL")
     assert found
@@ -90,14 +92,14 @@ def test_a_licence_that_cannot_be_right_is_held_back(session: Session, changed: 
     assert evaluation.passed
 
 
-def test_a_sound_licence_passes_and_an_unpaid_undated_one_too(session: Session) -> None:
+def test_a_sound_licence_passes_and_an_unpaid_undated_one_too(session: DuckDBSession) -> None:
     source = one_licence(issueddate="NULL", expireddate="NULL", feepaid="NULL", numberofemployees="'000'")
     evaluation = evaluated(session, LICENCES.format(source=source), rules("business_licences"))
     assert evaluation.passed
     assert evaluation.failed_rules_sql is None
 
 
-def test_the_source_rules_run_word_for_word_and_decide_nothing(session: Session) -> None:
+def test_the_source_rules_run_word_for_word_and_decide_nothing(session: DuckDBSession) -> None:
     ruleset = rules("business_licences", "source_rules.dqdl")
     evaluation = evaluated(session, LICENCES.format(source=one_licence(status="NULL")), ruleset)
     assert [result.rule_text for result in evaluation.results] == [
@@ -112,7 +114,7 @@ def test_the_source_rules_run_word_for_word_and_decide_nothing(session: Session)
 
 @pytest.mark.real_data
 @pytest.mark.parametrize("file", ["api-rows-2013-2024.csv", "api-rows-2024-plus.csv", "portal-subset-2025.csv"])
-def test_the_citys_licences_pass_the_gate(session: Session, file: str) -> None:
+def test_the_citys_licences_pass_the_gate(session: DuckDBSession, file: str) -> None:
     path = REAL / "business-licences" / file
     if not path.exists():
         pytest.skip(f"{path} is absent: set CITY_REAL_DATA to the folder of real files")
@@ -124,7 +126,7 @@ def test_the_citys_licences_pass_the_gate(session: Session, file: str) -> None:
 
 
 @pytest.mark.real_data
-def test_the_citys_parking_tickets_pass_the_gate(session: Session) -> None:
+def test_the_citys_parking_tickets_pass_the_gate(session: DuckDBSession) -> None:
     path = REAL / "parking-tickets" / "parking_tickets_1.jsonl.gz"
     if not path.exists():
         pytest.skip(f"{path} is absent: set CITY_REAL_DATA to the folder of real files")
@@ -134,7 +136,7 @@ def test_the_citys_parking_tickets_pass_the_gate(session: Session) -> None:
     assert not [result for result in evaluation.results if result.outcome.value == "ERROR"]
 
 
-def test_thirty_rules_cost_a_few_scans(session: Session, tmp_path: Path) -> None:
+def test_thirty_rules_cost_a_few_scans(session: DuckDBSession, tmp_path: Path) -> None:
     """A guard against a rule being evaluated on its own, which costs ten scans and more; the target itself is 3."""
     file = tmp_path / "rows.parquet"
     session.execute(

@@ -9,7 +9,7 @@ import pytest
 
 from city_platform.contracts.model import Classification
 from city_platform.datasets import Dataset, load_dataset
-from city_platform.engines.duckdb import Session
+from city_platform.engines.duckdb import DuckDBSession
 from city_platform.layers import freshness, landing
 from city_platform.layers.platform import Platform
 from city_platform.local.platform import local_platform
@@ -161,7 +161,7 @@ def test_every_row_arrives(
         _published_is_public(session, platform, dataset)
 
 
-def _rows_of(session: Session, platform: Platform, dataset: Dataset) -> None:
+def _rows_of(session: DuckDBSession, platform: Platform, dataset: Dataset) -> None:
     """Makes all years readable: `rows` cleaned, `raw` as text."""
     for view, layer in (("rows", "cleaned"), ("raw", "raw")):
         manifests = [platform.lake.require(layer, dataset.name, one) for one in freshness.partitions(platform, dataset)]
@@ -174,7 +174,7 @@ def _local_areas(real_data: Path) -> set[str]:
         return {row["Name"] for row in csv.DictReader(file, delimiter=";")}
 
 
-def _published_is_public(session: Session, platform: Platform, dataset: Dataset) -> None:
+def _published_is_public(session: DuckDBSession, platform: Platform, dataset: Dataset) -> None:
     """No summary holds a text of five letters or more that only a personal or internal column has."""
     manifests = [platform.lake.require("curated", dataset.name, one) for one in freshness.partitions(platform, dataset)]
     published: set[str] = set()

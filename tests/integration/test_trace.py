@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from city_platform.cli.app import app
 from city_platform.datasets import Dataset, load_dataset
-from city_platform.engines.duckdb import Session
+from city_platform.engines.duckdb import DuckDBSession
 from city_platform.governance.decisions import Desk
 from city_platform.layers import curated, freshness, landing, quality_checked, questions
 from city_platform.layers.platform import Platform
@@ -333,5 +333,5 @@ def test_sessions_leave_nothing_behind(planted: Platform, trees: Dataset) -> Non
         assert _tables(session) == []
 
 
-def _tables(session: Session) -> list[str]:
+def _tables(session: DuckDBSession) -> list[str]:
     return [row[0] for row in session.rows("SELECT table_name FROM duckdb_tables()")]

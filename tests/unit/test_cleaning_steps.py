@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +17,33 @@ from city_platform.cleaning.operations import OPERATIONS
 from city_platform.cleaning.recipe import parse_recipe
 from city_platform.cleaning.steps.refused import REFUSED
 from city_platform.datasets import load_dataset
-from city_platform.engines.duckdb import Session
+from city_platform.engines.duckdb import DuckDBSession
+from city_platform.engines.session import NotOnSpark
 from city_platform.engines.spark import SparkDialect
 from city_platform.protection.keyed import decrypting, hashing, register_keyed
 from tests.town import ROOT
 from tests.unit.test_cleaning_compile import contract, step
 
 KEY = bytes(range(32))
+# What Spark does not do: numbers with decimals as text, and dates by the names of months.
+HERE_ALONE = {
+    *(f"{verb}_WITH_{what}" for verb in ("FILL", "REPLACE") for what in ("AVERAGE", "SUM", "MEDIAN", "MODE")),
+    *("ADD", "SUBTRACT", "MULTIPLY", "DIVIDE", "MOD", "POWER", "ABSOLUTE", "CEILING", "FLOOR", "ROUND", "NEGATE"),
+    *("SIGN", "SQUARE_ROOT", "FORMAT_DATE"),
+}
 Texts = Sequence[str | None]
 
 
 @pytest.fixture(scope="module")
-def session() -> Iterator[Session]:
-    opened = Session(duckdb.connect(config={"threads": 1}))
+def session() -> Iterator[DuckDBSession]:
+    opened = DuckDBSession(duckdb.connect(config={"threads": 1}))
     opened.execute("SET TimeZone = 'UTC'")
     opened.execute("SET disabled_optimizers = 'in_clause'")
     yield opened
     opened.close()
 
 
-def run(session: Session, steps: Sequence[Mapping[str, Any]], given: Mapping[str, Texts]) -> dict[str, list[Any]]:
+def run(session: DuckDBSession, steps: Sequence[Mapping[str, Any]], given: Mapping[str, Texts]) -> dict[str, list[Any]]:
     """The columns after the steps, and what removed each row. Columns that the steps create are `t` and the like."""
     created = [name for one in steps for name in _created(one)]
     # A column that a step creates has no source: it is renamed to one that the contract has, and the files lack.
@@ -57,8 +65,10 @@ def run(session: Session, steps: Sequence[Mapping[str, Any]], given: Mapping[str
     assert (" OVER (" in select) == recipe.reads_other_rows
     found = session.connection.sql(f"SELECT * FROM ({select}) ORDER BY _row")
     columns = dict(zip(found.columns, zip(*found.fetchall(), strict=True), strict=True))
-    spark = cleaning_select(recipe, agreed, SparkDialect(), present, "rows", source_index=0, keyed="keyed")
-    assert sqlglot.parse_one(spark, dialect=Spark)
+    refused = HERE_ALONE & {one["Action"]["Operation"] for one in steps}
+    with pytest.raises(NotOnSpark) if refused else nullcontext():
+        spark = cleaning_select(recipe, agreed, SparkDialect(), present, "rows", source_index=0, keyed="keyed")
+        assert sqlglot.parse_one(spark, dialect=Spark)
     back = {other: name for name, other in spare.items()}
     return {back.get(name, name): list(values) for name, values in columns.items()}
 
@@ -75,7 +85,7 @@ def _sql(value: str | None) -> str:
 _NAMES: dict[int, str] = {}
 
 
-def _keyed(session: Session) -> str:
+def _keyed(session: DuckDBSession) -> str:
     if id(session) not in _NAMES:
         _NAMES[id(session)] = register_keyed(session, KEY)
     return _NAMES[id(session)]
@@ -436,7 +446,7 @@ CASES: list[tuple[Any, Mapping[str, Texts], Mapping[str, Texts]]] = [
 
 @pytest.mark.parametrize(("given_step", "before", "after"), CASES, ids=[one[0]["Action"]["Operation"] for one in CASES])
 def test_a_step_does_what_its_documentation_says(
-    session: Session, given_step: Mapping[str, Any], before: Mapping[str, Texts], after: Mapping[str, Texts]
+    session: DuckDBSession, given_step: Mapping[str, Any], before: Mapping[str, Texts], after: Mapping[str, Texts]
 ) -> None:
     found = run(session, [given_step], before)
     for name, expected in after.items():
@@ -470,7 +480,7 @@ def test_every_step_type_has_a_case() -> None:
 MANY = [f"v{number}" for number in range(40)]
 
 
-def test_random_values_stay_within_bounds_and_come_again(session: Session) -> None:
+def test_random_values_stay_within_bounds_and_come_again(session: DuckDBSession) -> None:
     steps = [
         of("REPLACE_WITH_RANDOM_BETWEEN", ["a"], lowerBound="-3", upperBound="3"),
         of("REPLACE_WITH_RANDOM_DATE_BETWEEN", ["b"], startDate="2024-02-28", endDate="2024-03-01 12:00:00"),
@@ -485,7 +495,7 @@ def test_random_values_stay_within_bounds_and_come_again(session: Session) -> No
     assert run(session, steps, given) == found
 
 
-def test_shuffled_values_stay_in_their_group_and_leave_their_row(session: Session) -> None:
+def test_shuffled_values_stay_in_their_group_and_leave_their_row(session: DuckDBSession) -> None:
     groups = ["even" if number % 2 else "odd" for number in range(40)]
     steps = [
         step("REMOVE_VALUES", ("IS", "a", "v7"), sourceColumn="a"),
@@ -502,7 +512,7 @@ def test_shuffled_values_stay_in_their_group_and_leave_their_row(session: Sessio
     assert found["_removed"][7]
 
 
-def test_encrypted_values_are_equal_where_they_were_and_come_back_with_the_secret_alone(session: Session) -> None:
+def test_encrypted_values_are_equal_where_they_were_and_come_back_with_the_secret_alone(session: DuckDBSession) -> None:
     found = run(session, [of("DETERMINISTIC_ENCRYPT", ["a"], **ENCRYPT)], {"a": ["x", "y", "x", None]})["a"]
     assert found[0] == found[2] != found[1]
     assert found[3] is None
@@ -512,7 +522,7 @@ def test_encrypted_values_are_equal_where_they_were_and_come_back_with_the_secre
             decrypting(key, secret)(found[0])
 
 
-def test_what_a_condition_leaves_out_stays_or_is_null(session: Session) -> None:
+def test_what_a_condition_leaves_out_stays_or_is_null(session: DuckDBSession) -> None:
     steps = [
         step("FILL_WITH_SUM", ("IS", "b", "fill"), sourceColumn="a"),
         step("ADD", ("IS", "b", "fill"), sourceColumn1="a", value2="1", targetColumn="t"),
@@ -525,7 +535,7 @@ def test_what_a_condition_leaves_out_stays_or_is_null(session: Session) -> None:
     assert [bool(one) for one in found["_removed"]] == [False, False, False, True, True]
 
 
-def test_removed_rows_count_for_nothing(session: Session) -> None:
+def test_removed_rows_count_for_nothing(session: DuckDBSession) -> None:
     steps = [
         step("REMOVE_VALUES", ("IS", "b", "out"), sourceColumn="b"),
         on_a("FILL_WITH_SUM"),
@@ -536,7 +546,7 @@ def test_removed_rows_count_for_nothing(session: Session) -> None:
     assert found["t"][3] == "F"
 
 
-def test_invalid_is_what_the_contract_cannot_read(session: Session) -> None:
+def test_invalid_is_what_the_contract_cannot_read(session: DuckDBSession) -> None:
     agreed = contract(when="DATE")
     steps = [
         step("REMOVE_VALUES", ("IS_INVALID", "w", ""), sourceColumn="w"),

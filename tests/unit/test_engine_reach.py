@@ -6,7 +6,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from city_platform.engines.duckdb import DuckDBEngine, Session
+from city_platform.engines.duckdb import DuckDBEngine, DuckDBSession
 from city_platform.quality.operands import NotEvaluable
 from city_platform.quality.statements import statement, where_clause
 
@@ -99,7 +99,7 @@ def test_steps_are_seen_where_the_engine_sees_them(lake: Path, text: str) -> Non
         assert _ids(session, sql)
 
 
-def _ids(session: Session, sql: str) -> list[tuple[int]]:
+def _ids(session: DuckDBSession, sql: str) -> list[tuple[int]]:
     session.execute("CREATE TEMP TABLE rows AS SELECT 1 AS id")
     return session.rows(sql)
 

@@ -7,7 +7,8 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from city_platform.engines.duckdb import DuckDBEngine, EngineUnavailable
+from city_platform.engines.duckdb import DuckDBEngine
+from city_platform.engines.session import EngineUnavailable
 from city_platform.lake.lake import Lake
 from city_platform.lake.sink import ParquetSink, workspace
 from city_platform.local.keys import LocalKeyService

@@ -21,6 +21,7 @@ from city_platform.deployment.traffic import open_registry
 from city_platform.governance.metrics import DATA, RUNS, replication_measurements
 from city_platform.infrastructure.imports import clients, closure
 from city_platform.lake.replica import ALLOWED_LAG, lag
+from resources import instance_settings
 from sensors import replica
 from tests.conftest import ROOT
 from tests.templates import resources, template
@@ -84,6 +85,8 @@ LEFT = {
     "CITY_PLATFORM_HOME",  # the image says it
     "CITY_PLATFORM_PORTAL",  # the contracts name theirs
     "CITY_PLATFORM_REPLICA",  # S3 copies
+    "CITY_PLATFORM_SPARK", "CITY_PLATFORM_SPARK_ROWS", "CITY_PLATFORM_SPARK_TOKEN",  # no stack makes a server of Spark
+    "CITY_PLATFORM_SYNC", "CITY_PLATFORM_UNPACKED_LIMIT",  # forced and bounded as everywhere, by the task's own disk
     "CITY_PLATFORM_TABLES",  # the API and functions of incidents
 }  # fmt: skip
 
@@ -119,7 +122,7 @@ def test_the_instance_is_as_on_one_machine_but_for_storage_and_launching() -> No
     assert there.run_storage_data.class_name == "PostgresRunStorage"
     assert there.event_storage_data.class_name == "PostgresEventLogStorage"
     assert there.scheduler_data is not None
-    here, settings = yaml.safe_load(runner._INSTANCE_SETTINGS), dict(there.settings)
+    here, settings = yaml.safe_load(instance_settings.SETTINGS), dict(there.settings)
     assert settings.pop("run_monitoring") == {"enabled": True, "start_timeout_seconds": 600}
     assert settings.pop("concurrency")["runs"].keys() == here["concurrency"]["runs"].keys()
     assert settings == {name: value for name, value in here.items() if name in settings}

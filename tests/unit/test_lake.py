@@ -244,3 +244,23 @@ def test_an_empty_sink_leaves_a_file_only_where_one_is_wanted(tmp_path: Path) ->
     with ParquetSink(tmp_path / "b.parquet", schema, even_empty=False) as sink:
         assert sink.finish() == []
     assert not (tmp_path / "b.parquet").exists()
+
+
+@pytest.mark.parametrize("batch_rows", [977, 2_048, 65_536])
+def test_a_file_depends_on_its_rows_and_not_on_how_they_came(tmp_path: Path, batch_rows: int) -> None:
+    """So that one engine's file is another's, whose batches are of other sizes."""
+    rows = pa.table(
+        {
+            "n": pa.array(range(60_000), pa.int64()),
+            # So long that a row group has several pages, which end where so and so many rows came.
+            "word": pa.array([None if n % 7 == 0 else f"{n} {'x' * (n % 150)}" for n in range(60_000)], pa.string()),
+            "listed": pa.array([["a", "b"][: n % 3] for n in range(60_000)], pa.list_(pa.string())),
+        }
+    )
+    files = []
+    for place, size in enumerate((60_000, batch_rows)):
+        with ParquetSink(tmp_path / f"{place}.parquet", rows.schema) as sink:
+            for batch in rows.to_batches(max_chunksize=size):
+                sink.write(batch)
+            files += sink.finish()
+    assert files[0].sha256 == files[1].sha256

@@ -80,6 +80,7 @@ def test_what_is_left_out_is_asked_for_only_where_functions_never_come() -> None
     assert asking == {
         "city_platform/aws/platform.py",  # Platform.engine
         "city_platform/local/platform.py",
+        "city_platform/engines/spark_settings.py",  # Platform.spark
         "city_platform/protection/masking.py",  # register_pseudonym, with a session of the engine
     }
 

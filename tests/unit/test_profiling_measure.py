@@ -14,18 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from city_platform.contracts.model import Classification
-from city_platform.engines.duckdb import DuckDBEngine, Session
+from city_platform.engines.duckdb import DuckDBEngine, DuckDBSession
 from city_platform.profiling.measure import ColumnToProfile, measure
 from city_platform.profiling.model import ColumnProfile, Numbers, Profile
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DuckDBSession]:
     with DuckDBEngine(tmp_path_factory.mktemp("engine"), threads=1).session() as session:
         yield session
 
 
-def profiled(session: Session, columns: dict[str, Sequence[Any]], *asked: ColumnToProfile) -> Profile:
+def profiled(session: DuckDBSession, columns: dict[str, Sequence[Any]], *asked: ColumnToProfile) -> Profile:
     """Texts get their type inferred unless asked for otherwise; other columns are what Arrow makes of them."""
     session.connection.register("given", pa.table({name: pa.array(values) for name, values in columns.items()}))
     types = {row[0]: row[1] for row in session.rows("DESCRIBE SELECT * FROM given")}
@@ -54,7 +54,7 @@ doubles = st.floats(min_value=-1e12, max_value=1e12, allow_subnormal=False).map(
 @given(
     values=st.lists(st.one_of(st.none(), doubles, st.sampled_from([0.0, 1.0, -1.0, math.inf, math.nan])), max_size=60)
 )
-def test_numbers_are_those_of_plain_python(session: Session, values: list[float | None]) -> None:
+def test_numbers_are_those_of_plain_python(session: DuckDBSession, values: list[float | None]) -> None:
     profile = profiled(session, {"x": pa.array(values, pa.float64())})
     (column,) = profile.columns
     valid = sorted(value for value in values if value is not None and math.isfinite(value))
@@ -113,7 +113,7 @@ def check_bins_and_outliers(numbers: Numbers, valid: Sequence[float]) -> None:
 
 
 @pytest.mark.parametrize("values", [[5e-324, 0.0], [1.7e308, 1.6e308, -1.7e308], [-0.0, 0.0], [2.0**1023] * 3])
-def test_no_double_is_too_large_or_too_small(session: Session, values: list[float]) -> None:
+def test_no_double_is_too_large_or_too_small(session: DuckDBSession, values: list[float]) -> None:
     (column,) = profiled(session, {"x": values}).columns
     assert column.numbers is not None
     assert column.numbers.minimum == min(values)
@@ -123,7 +123,9 @@ def test_no_double_is_too_large_or_too_small(session: Session, values: list[floa
 
 @settings(max_examples=15)
 @given(rows=st.lists(st.tuples(st.sampled_from(["", "a", "bb", "ccc", None]), st.integers(0, 2)), max_size=40))
-def test_rows_cells_and_texts_are_those_of_plain_python(session: Session, rows: list[tuple[str | None, int]]) -> None:
+def test_rows_cells_and_texts_are_those_of_plain_python(
+    session: DuckDBSession, rows: list[tuple[str | None, int]]
+) -> None:
     columns: dict[str, Any] = {
         "t": pa.array([row[0] for row in rows], pa.string()),
         "n": pa.array([row[1] for row in rows], pa.int32()),
@@ -145,7 +147,7 @@ def test_rows_cells_and_texts_are_those_of_plain_python(session: Session, rows: 
 
 @settings(max_examples=10)
 @given(st.lists(st.tuples(st.integers(-9, 9), st.one_of(st.none(), st.integers(-9, 9))), min_size=2, max_size=40))
-def test_correlations_are_those_of_plain_python(session: Session, rows: list[tuple[int, int | None]]) -> None:
+def test_correlations_are_those_of_plain_python(session: DuckDBSession, rows: list[tuple[int, int | None]]) -> None:
     profile = profiled(session, {"a": [a for a, _ in rows], "b": pa.array([b for _, b in rows], pa.int64())})
     both = [(a, b) for a, b in rows if b is not None]
     matrix = profile.correlations.matrix
@@ -158,7 +160,7 @@ def test_correlations_are_those_of_plain_python(session: Session, rows: list[tup
         assert matrix[0][1] is None
 
 
-def column(session: Session, name: str, values: Sequence[Any], **asked: Any) -> ColumnProfile:
+def column(session: DuckDBSession, name: str, values: Sequence[Any], **asked: Any) -> ColumnProfile:
     return profiled(session, {name: values}, ColumnToProfile(name, **asked)).columns[0]
 
 
@@ -175,13 +177,15 @@ def column(session: Session, name: str, values: Sequence[Any], **asked: Any) -> 
         (["", None], "VARCHAR", 0),
     ],
 )
-def test_the_type_of_texts_is_found_out(session: Session, values: list[str | None], kind: str, invalid: int) -> None:
+def test_the_type_of_texts_is_found_out(
+    session: DuckDBSession, values: list[str | None], kind: str, invalid: int
+) -> None:
     found = column(session, "x", values)
     assert (found.type, found.invalid, found.inferred) == (kind, invalid, True)
     assert found.missing == sum(not value for value in values)
 
 
-def test_dates_are_counted_in_bins_between_the_first_and_the_last(session: Session) -> None:
+def test_dates_are_counted_in_bins_between_the_first_and_the_last(session: DuckDBSession) -> None:
     (found,) = profiled(
         session, {"d": [date(2024, 1, 1), date(2024, 1, 11), date(2024, 1, 11), date(9999, 1, 1)]}
     ).columns
@@ -212,7 +216,7 @@ CANARY = "Zanzibar Quillfeather"
     ],
 )
 def test_likely_personal_columns_are_found_and_their_values_withheld(
-    session: Session, name: str, values: list[str], kinds: set[str]
+    session: DuckDBSession, name: str, values: list[str], kinds: set[str]
 ) -> None:
     profile = profiled(session, {name: values}, ColumnToProfile(name, None, Classification.PUBLIC))
     (found,) = profile.columns
@@ -226,7 +230,7 @@ def test_likely_personal_columns_are_found_and_their_values_withheld(
 @pytest.mark.parametrize(
     "values", [[CANARY, "x"], [918273645, 5], [date(1971, 2, 13), date(1971, 2, 14)], [3.125, 1.0]]
 )
-def test_a_personal_column_tells_no_value(session: Session, values: list[Any]) -> None:
+def test_a_personal_column_tells_no_value(session: DuckDBSession, values: list[Any]) -> None:
     table = {"who": values, "n": [1, 2]}
     kind = {str: "VARCHAR", int: "BIGINT", date: "DATE", float: "DOUBLE"}[type(values[0])]
     profile = profiled(session, table, ColumnToProfile("who", kind, Classification.PERSONAL))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from city_platform.engines.duckdb import DuckDBEngine, Session
+from city_platform.engines.duckdb import DuckDBEngine, DuckDBSession
 from city_platform.quality.evaluate import evaluate
 from city_platform.quality.parser import parse_ruleset
 from city_platform.quality.results import Evaluation, RuleResult
@@ -17,13 +17,13 @@ NOW = datetime(2024, 3, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DuckDBSession]:
     scratch: Path = tmp_path_factory.mktemp("engine")
     with DuckDBEngine(scratch).session() as opened:
         yield opened
 
 
-def evaluated(session: Session, rules: str, values: str, sql_type: str = "VARCHAR") -> Evaluation:
+def evaluated(session: DuckDBSession, rules: str, values: str, sql_type: str = "VARCHAR") -> Evaluation:
     """Evaluates over a table `t` with the columns `n` (the row's number) and `c`, filled from a list in SQL."""
     session.execute(
         f"CREATE OR REPLACE TEMP TABLE t AS SELECT (row_number() OVER ())::INTEGER AS n, c::{sql_type} AS c "
@@ -34,12 +34,12 @@ def evaluated(session: Session, rules: str, values: str, sql_type: str = "VARCHA
     return evaluate(session, "t", ruleset, {"n": "INTEGER", "c": sql_type}, NOW)
 
 
-def one(session: Session, rule: str, values: str, sql_type: str = "VARCHAR") -> RuleResult:
+def one(session: DuckDBSession, rule: str, values: str, sql_type: str = "VARCHAR") -> RuleResult:
     [result] = evaluated(session, rule, values, sql_type).results
     return result
 
 
-def failed_rows(session: Session, evaluation: Evaluation) -> list[int]:
+def failed_rows(session: DuckDBSession, evaluation: Evaluation) -> list[int]:
     if evaluation.failed_rules_sql is None:
         return []
     tagged = session.rows(f"SELECT n, {evaluation.failed_rules_sql} FROM t ORDER BY n")
@@ -151,7 +151,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.rule} over {case.values}")
-def test_semantics(session: Session, case: Case) -> None:
+def test_semantics(session: DuckDBSession, case: Case) -> None:
     routed = case.failed is not None
     rule = case.rule + (' labels=["action"="quarantine"]' if routed else "")
     evaluation = evaluated(session, rule, case.values, case.type)
@@ -168,7 +168,7 @@ def test_semantics(session: Session, case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.rule)
-def test_no_rows_never_pass(session: Session, case: Case) -> None:
+def test_no_rows_never_pass(session: DuckDBSession, case: Case) -> None:
     session.execute(f"CREATE OR REPLACE TEMP TABLE t AS SELECT 1 AS n, NULL::{case.type} AS c WHERE false")
     ruleset, _ = parse_ruleset(f"Rules = [ {case.rule} ]", "rules.dqdl")
     assert ruleset is not None
@@ -202,7 +202,7 @@ def test_no_rows_never_pass(session: Session, case: Case) -> None:
     ],
 )
 def test_what_cannot_be_evaluated_is_an_error_and_leaves_the_others_alone(
-    session: Session, rule: str, reason: str
+    session: DuckDBSession, rule: str, reason: str
 ) -> None:
     evaluation = evaluated(session, f'RowCount > 0, {rule}, IsComplete "n"', "'a'")
     assert [result.outcome.value for result in evaluation.results] == ["PASS", "ERROR", "PASS"]
@@ -211,12 +211,12 @@ def test_what_cannot_be_evaluated_is_an_error_and_leaves_the_others_alone(
 
 
 @pytest.mark.parametrize(("present", "outcome"), [(19, "PASS"), (18, "FAIL")])
-def test_the_completeness_boundary_is_exact(session: Session, present: int, outcome: str) -> None:
+def test_the_completeness_boundary_is_exact(session: DuckDBSession, present: int, outcome: str) -> None:
     values = ", ".join(["'x'"] * present + ["NULL"] * (20 - present))
     assert one(session, 'Completeness "c" >= 0.95', values).outcome.value == outcome
 
 
-def test_rows_without_a_value_are_routed_even_when_the_partition_passes(session: Session) -> None:
+def test_rows_without_a_value_are_routed_even_when_the_partition_passes(session: DuckDBSession) -> None:
     rules = 'Completeness "c" >= 0.95 labels=["action"="halt"], IsComplete "c"'
     evaluation = evaluated(session, rules, ", ".join(["'x'"] * 19 + ["NULL"]))
     assert evaluation.passed
@@ -238,7 +238,7 @@ def test_rows_without_a_value_are_routed_even_when_the_partition_passes(session:
         ('((IsUnique "c") and (ColumnValues "n" > 1)) labels=["action"="quarantine"]', "FAIL", [1]),
     ],
 )
-def test_composites(session: Session, rule: str, outcome: str, failed: list[int]) -> None:
+def test_composites(session: DuckDBSession, rule: str, outcome: str, failed: list[int]) -> None:
     evaluation = evaluated(session, rule, "3, 1", "INTEGER")
     assert evaluation.results[0].outcome.value == outcome
     assert failed_rows(session, evaluation) == failed
@@ -255,11 +255,11 @@ def test_composites(session: Session, rule: str, outcome: str, failed: list[int]
         ('IsComplete "c" where "n > 9" labels=["action"="halt"]', True),
     ],
 )
-def test_what_closes_the_gate(session: Session, rule: str, passed: bool) -> None:
+def test_what_closes_the_gate(session: DuckDBSession, rule: str, passed: bool) -> None:
     assert evaluated(session, rule, "'a', NULL").passed is passed
 
 
-def test_a_failed_row_lists_every_rule_it_failed(session: Session) -> None:
+def test_a_failed_row_lists_every_rule_it_failed(session: DuckDBSession) -> None:
     evaluation = evaluated(session, 'IsComplete "c", ColumnValues "n" < 2', "'a', NULL")
     assert session.rows(f"SELECT {evaluation.failed_rules_sql} FROM t ORDER BY n") == [
         (None,),
@@ -267,7 +267,7 @@ def test_a_failed_row_lists_every_rule_it_failed(session: Session) -> None:
     ]
 
 
-def test_a_quote_in_a_name_or_value_stays_a_value(session: Session) -> None:
+def test_a_quote_in_a_name_or_value_stays_a_value(session: DuckDBSession) -> None:
     session.execute("""CREATE OR REPLACE TEMP TABLE t AS SELECT 'x' AS "a""b'c" """)
     ruleset, findings = parse_ruleset(r"""Rules = [ ColumnValues "a\"b'c" in ["it's", "x"] ]""", "rules.dqdl")
     assert ruleset is not None, findings
@@ -275,10 +275,10 @@ def test_a_quote_in_a_name_or_value_stays_a_value(session: Session) -> None:
     assert evaluation.results[0].outcome.value == "PASS"
 
 
-def test_the_same_question_is_asked_once(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_question_is_asked_once(session: DuckDBSession, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    ask = Session.rows
-    monkeypatch.setattr(Session, "rows", lambda self, sql: asked.append(sql) or ask(self, sql))
+    ask = DuckDBSession.rows
+    monkeypatch.setattr(DuckDBSession, "rows", lambda self, sql: asked.append(sql) or ask(self, sql))
     uniqueness = 'IsUnique "n", Uniqueness "n" > 0, DistinctValuesCount "n" > 0'
     rules = f'{uniqueness}, IsComplete "c", Completeness "c" > 0, RowCount > 0'
     evaluated(session, rules, "'a', 'b'")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from city_platform.engines.duckdb import DuckDBEngine, Session
+from city_platform.engines.duckdb import DuckDBEngine, DuckDBSession
 from city_platform.quality.evaluate import evaluate
 from city_platform.quality.parser import parse_ruleset
 from city_platform.quality.references import Extent, ReferenceUse
@@ -76,7 +76,7 @@ AROUND = Surroundings(
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DuckDBSession]:
     with DuckDBEngine(tmp_path_factory.mktemp("engine"), (tmp_path_factory.getbasetemp(),)).session() as opened:
         opened.execute(f"CREATE TEMP TABLE other AS SELECT * FROM ({OTHER}) AS v(n, word, amount)")
         yield opened
@@ -88,13 +88,13 @@ def table(rows: list[tuple[object, ...]]) -> pa.Table:
     return pa.table([*columns, pa.array(range(len(rows)), pa.int64())], names=[*COLUMNS, "_row"])
 
 
-def judged(session: Session, rows: list[tuple[object, ...]], rules: list[str], action: str) -> Evaluation:
+def judged(session: DuckDBSession, rows: list[tuple[object, ...]], rules: list[str], action: str) -> Evaluation:
     session.connection.register("source", table(rows))
     session.execute("CREATE OR REPLACE TEMP TABLE t AS SELECT * FROM source")
     return evaluated(session, rules, action)
 
 
-def evaluated(session: Session, rules: list[str], action: str, files: Sequence[Path] = ()) -> Evaluation:
+def evaluated(session: DuckDBSession, rules: list[str], action: str, files: Sequence[Path] = ()) -> Evaluation:
     labelled = ", ".join(
         f'({rule}) labels=["action"="{action}", "name"="rule_{place}"]' for place, rule in enumerate(rules)
     )
@@ -103,7 +103,7 @@ def evaluated(session: Session, rules: list[str], action: str, files: Sequence[P
     return evaluate(session, "t", ruleset, COLUMNS, NOW, AROUND, files)
 
 
-def failed(session: Session, evaluation: Evaluation) -> dict[int, list[str]]:
+def failed(session: DuckDBSession, evaluation: Evaluation) -> dict[int, list[str]]:
     if evaluation.failed_rules_sql is None:
         return {}
     tagged = session.rows(f"SELECT _row, {evaluation.failed_rules_sql} AS _failed_rules FROM t")
@@ -116,7 +116,7 @@ quick = settings(max_examples=40, suppress_health_check=[HealthCheck.function_sc
 @quick
 @given(st.lists(ROW, max_size=12), st.lists(st.sampled_from(BY_ROW), max_size=6, unique=True))
 def test_every_row_is_passed_or_failed_and_every_failed_row_says_why(
-    session: Session, rows: list[tuple[object, ...]], rules: list[str]
+    session: DuckDBSession, rows: list[tuple[object, ...]], rules: list[str]
 ) -> None:
     evaluation = judged(session, rows, rules, "quarantine")
     failing = failed(session, evaluation)
@@ -133,7 +133,7 @@ def test_every_row_is_passed_or_failed_and_every_failed_row_says_why(
 @quick
 @given(st.lists(ROW, min_size=1, max_size=12), st.sampled_from(BY_ROW))
 @example([(None, "a", None, None)], '(IsUnique "word") and (ColumnValues "n" > 0 where "amount > 0")')
-def test_the_partition_and_its_rows_agree(session: Session, rows: list[tuple[object, ...]], rule: str) -> None:
+def test_the_partition_and_its_rows_agree(session: DuckDBSession, rows: list[tuple[object, ...]], rule: str) -> None:
     evaluation = judged(session, rows, [rule], "quarantine")
     [result] = evaluation.results
     assert result.rows_failed is not None
@@ -152,7 +152,7 @@ def test_the_partition_and_its_rows_agree(session: Session, rows: list[tuple[obj
 @settings(quick, max_examples=15)
 @given(st.lists(ROW, max_size=12).flatmap(lambda rows: st.tuples(st.just(rows), st.permutations(rows))))
 def test_the_order_of_the_rows_does_not_matter(
-    session: Session, rows: tuple[list[tuple[object, ...]], list[tuple[object, ...]]]
+    session: DuckDBSession, rows: tuple[list[tuple[object, ...]], list[tuple[object, ...]]]
 ) -> None:
     first, second = (judged(session, one, BY_ROW + WHOLE, "halt").results for one in rows)
     assert first == second
@@ -161,7 +161,7 @@ def test_the_order_of_the_rows_does_not_matter(
 @settings(quick, max_examples=10)
 @given(st.lists(ROW, min_size=1, max_size=12), st.sets(st.integers(0, 12)))
 def test_how_the_rows_are_split_into_files_does_not_matter(
-    session: Session, tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[object, ...]], cuts: set[int]
+    session: DuckDBSession, tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[object, ...]], cuts: set[int]
 ) -> None:
     whole, folder = table(rows), tmp_path_factory.mktemp("files")
     edges = sorted({0, len(rows), *(cut for cut in cuts if cut < len(rows))})
@@ -181,7 +181,7 @@ def test_how_the_rows_are_split_into_files_does_not_matter(
     assert found == failing
 
 
-def test_what_footers_tell_is_not_counted_again(session: Session, tmp_path: Path) -> None:
+def test_what_footers_tell_is_not_counted_again(session: DuckDBSession, tmp_path: Path) -> None:
     file = tmp_path / "rows.parquet"
     rows = pa.table({"n": pa.array([1, None, 3], pa.int64()), "word": pa.array(["a", None, None], pa.string())})
     pq.write_table(rows, file, write_statistics=["n"])
@@ -205,7 +205,9 @@ def test_what_footers_tell_is_not_counted_again(session: Session, tmp_path: Path
         ('CustomSql "select * from primary where n > (select max(n) - 10 from primary)"', 299_980),
     ],
 )
-def test_rows_keep_their_order_when_their_failures_are_streamed(session: Session, rule: str, failing: int) -> None:
+def test_rows_keep_their_order_when_their_failures_are_streamed(
+    session: DuckDBSession, rule: str, failing: int
+) -> None:
     session.execute("CREATE OR REPLACE TEMP TABLE t AS SELECT i AS _row, i // 2 AS n FROM range(300000) r(i)")
     ruleset, _ = parse_ruleset(f"Rules = [ {rule} ]", "rules.dqdl")
     assert ruleset is not None
@@ -219,12 +221,12 @@ def test_rows_keep_their_order_when_their_failures_are_streamed(session: Session
 
 @pytest.mark.parametrize("failure", [duckdb.OutOfMemoryException, duckdb.IOException])
 def test_a_machine_without_room_judges_nothing(
-    session: Session, monkeypatch: pytest.MonkeyPatch, failure: type[duckdb.Error]
+    session: DuckDBSession, monkeypatch: pytest.MonkeyPatch, failure: type[duckdb.Error]
 ) -> None:
     def without_room(*_: object) -> list[tuple[object, ...]]:
         raise failure("no room")
 
     session.execute("CREATE OR REPLACE TEMP TABLE t AS SELECT 1 AS n, 0 AS _row")
-    monkeypatch.setattr(Session, "rows", without_room)
+    monkeypatch.setattr(DuckDBSession, "rows", without_room)
     with pytest.raises(failure):  # and not a verdict that says the rows or the rules are wrong
         evaluated(session, ['IsUnique "n"', "RowCount > 0"], "block")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from city_platform.engines.duckdb import DuckDBEngine, Session
+from city_platform.engines.duckdb import DuckDBEngine, DuckDBSession
 from city_platform.quality.evaluate import evaluate
 from city_platform.quality.parser import parse_ruleset
 from city_platform.quality.references import Extent, ReferenceUse
@@ -29,7 +29,7 @@ FILES = tuple(
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DuckDBSession]:
     with DuckDBEngine(tmp_path_factory.mktemp("engine")).session() as opened:
         names = ", ".join(COLUMNS)
         opened.execute(f"CREATE TEMP TABLE t AS SELECT * FROM (VALUES {ROWS}) AS v({names})")
@@ -53,7 +53,7 @@ def references() -> Mapping[ReferenceUse, Reference | str]:
     return {ReferenceUse(name, extent): table for name, table in tables.items() for extent in Extent}
 
 
-def evaluated(session: Session, rules: str, around: Surroundings, analyzers: str = "") -> Evaluation:
+def evaluated(session: DuckDBSession, rules: str, around: Surroundings, analyzers: str = "") -> Evaluation:
     text = f"Rules = [ {rules} ] " + (f"Analyzers = [ {analyzers} ]" if analyzers else "")
     ruleset, findings = parse_ruleset(text, "rules.dqdl")
     assert ruleset is not None, findings
@@ -102,7 +102,7 @@ COMPARISONS = [
 
 
 @pytest.mark.parametrize("case", COMPARISONS, ids=lambda case: case.rule)
-def test_comparisons_between_datasets(session: Session, case: Case) -> None:
+def test_comparisons_between_datasets(session: DuckDBSession, case: Case) -> None:
     routed = ' labels=["action"="quarantine"]' if case.failed is not None else ""
     evaluation = evaluated(session, case.rule + routed, Surroundings(references=references()))
     [result] = evaluation.results
@@ -160,7 +160,7 @@ DYNAMIC = [
 
 
 @pytest.mark.parametrize("case", DYNAMIC, ids=lambda case: case.rule)
-def test_dynamic_rules(session: Session, case: Case) -> None:
+def test_dynamic_rules(session: DuckDBSession, case: Case) -> None:
     [result] = evaluated(session, case.rule, Surroundings(earlier=EARLIER)).results
     assert result.outcome.value == case.outcome, result
     assert case.reason in result.reason
@@ -168,7 +168,7 @@ def test_dynamic_rules(session: Session, case: Case) -> None:
         assert result.metric_value == (case.metric if case.metric is None else pytest.approx(case.metric))
 
 
-def test_a_rule_that_abstains_moves_no_rows_and_leaves_its_figures(session: Session) -> None:
+def test_a_rule_that_abstains_moves_no_rows_and_leaves_its_figures(session: DuckDBSession) -> None:
     rules = (
         'RowCount > last(), ColumnValues "amount" > last() labels=["action"="quarantine"], '
         'ColumnValues "area" = "North" with threshold > last() labels=["action"="quarantine"]'
@@ -186,7 +186,7 @@ def test_a_rule_that_abstains_moves_no_rows_and_leaves_its_figures(session: Sess
 
 
 @pytest.mark.parametrize("rule", ["RowCount > last()", 'DetectAnomalies "RowCount"'])
-def test_without_a_history_there_is_nothing_to_judge_by(session: Session, rule: str) -> None:
+def test_without_a_history_there_is_nothing_to_judge_by(session: DuckDBSession, rule: str) -> None:
     [result] = evaluated(session, rule, Surroundings()).results
     assert result.outcome.value == "ERROR"
     assert "no history" in result.reason
@@ -214,7 +214,7 @@ FILE_CASES = [
 
 
 @pytest.mark.parametrize("case", FILE_CASES, ids=lambda case: case.rule)
-def test_rules_about_the_files(session: Session, case: Case) -> None:
+def test_rules_about_the_files(session: DuckDBSession, case: Case) -> None:
     [result] = evaluated(session, case.rule, Surroundings(files=FILES)).results
     assert result.outcome.value == case.outcome, result
     assert case.reason in result.reason
@@ -233,7 +233,7 @@ def test_rules_about_the_files(session: Session, case: Case) -> None:
         ((9, 9, 900, 9, 9, 9, 9), "FAIL", "about 9 was expected"),  # one bad partition of before moves nothing
     ],
 )
-def test_anomalies(session: Session, earlier: Sequence[float], outcome: str, said: str) -> None:
+def test_anomalies(session: DuckDBSession, earlier: Sequence[float], outcome: str, said: str) -> None:
     around = Surroundings(earlier={"RowCount": earlier})
     [result] = evaluated(session, 'DetectAnomalies "RowCount"', around).results
     assert result.outcome.value == outcome, result
@@ -241,7 +241,7 @@ def test_anomalies(session: Session, earlier: Sequence[float], outcome: str, sai
     assert result.metric_value == (1.0 if outcome == "FAIL" else 0.0)
 
 
-def test_anomalies_know_the_season(session: Session) -> None:
+def test_anomalies_know_the_season(session: DuckDBSession) -> None:
     week = [100, 100, 100, 100, 100, 4, 4]
     earlier = {"RowCount": [*week, *week, *week[:5]]}  # the next day is a Saturday
     [flat] = evaluated(session, 'DetectAnomalies "RowCount"', Surroundings(earlier=earlier)).results
@@ -263,20 +263,20 @@ def test_anomalies_know_the_season(session: Session) -> None:
         ),
     ],
 )
-def test_what_can_be_watched(session: Session, rule: str, watched: str, outcome: str) -> None:
+def test_what_can_be_watched(session: DuckDBSession, rule: str, watched: str, outcome: str) -> None:
     evaluation = evaluated(session, rule, Surroundings(earlier={watched: [8 / 3] * 5}))
     assert evaluation.results[0].outcome.value == outcome, evaluation.results
     assert watched in evaluation.figures
     assert watched in evaluation.results[0].explanation
 
 
-def test_what_has_no_figures_cannot_be_watched(session: Session) -> None:
+def test_what_has_no_figures_cannot_be_watched(session: DuckDBSession) -> None:
     [result] = evaluated(session, 'DetectAnomalies "IsComplete" "id"', Surroundings(earlier={})).results
     assert result.outcome.value == "ERROR"
     assert "no figures to watch" in result.reason
 
 
-def test_analyzers_measure_and_demand_nothing(session: Session) -> None:
+def test_analyzers_measure_and_demand_nothing(session: DuckDBSession) -> None:
     evaluation = evaluated(
         session, "RowCount > 0", Surroundings(), 'AllStatistics "amount", ColumnLength "area", Sum "area"'
     )
@@ -299,7 +299,7 @@ def test_analyzers_measure_and_demand_nothing(session: Session) -> None:
 
 
 @pytest.mark.parametrize("case", [*COMPARISONS, *DYNAMIC, *FILE_CASES], ids=lambda case: case.rule)
-def test_no_rows_never_pass(session: Session, case: Case) -> None:
+def test_no_rows_never_pass(session: DuckDBSession, case: Case) -> None:
     session.execute("CREATE OR REPLACE TEMP TABLE empty AS SELECT * FROM t WHERE false")
     ruleset, _ = parse_ruleset(f"Rules = [ {case.rule} ]", "rules.dqdl")
     assert ruleset is not None

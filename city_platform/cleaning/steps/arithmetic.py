@@ -25,7 +25,7 @@ def written(dialect: Dialect, value: str) -> str:
     """A double-precision number as text: 3, not 3.0; what is not finite is null."""
     whole = f"CAST({value} AS BIGINT)"
     shown = f"CASE WHEN {value} = floor({value}) AND abs({value}) < 1e15 THEN {dialect.as_text(whole)}"
-    return f"CASE WHEN abs({value}) <= 1.7976931348623157e308 THEN {shown} ELSE {dialect.as_text(value)} END END"
+    return f"CASE WHEN abs({value}) <= 1.7976931348623157e308 THEN {shown} ELSE {dialect.double_text(value)} END END"
 
 
 def _of_one(name: str, documentation: str, formula: Callable[[str], str]) -> Operation:

@@ -43,17 +43,17 @@ def _numbers(table: Table, column: str) -> str:
 
 
 def _sum(table: Table, _parameters: Parameters, column: str) -> str:
-    return table.dialect.as_text(f"CAST(sum({_numbers(table, column)}) OVER () AS DOUBLE)")
+    return table.dialect.double_text(f"CAST(sum({_numbers(table, column)}) OVER () AS DOUBLE)")
 
 
 def _average(table: Table, _parameters: Parameters, column: str) -> str:
     # Sums of decimals are exact, so that the average does not depend on the order in which they are added.
     numbers = _numbers(table, column)
-    return table.dialect.as_text(f"CAST(sum({numbers}) OVER () AS DOUBLE) / NULLIF(count({numbers}) OVER (), 0)")
+    return table.dialect.double_text(f"CAST(sum({numbers}) OVER () AS DOUBLE) / NULLIF(count({numbers}) OVER (), 0)")
 
 
 def _median(table: Table, _parameters: Parameters, column: str) -> str:
-    return table.dialect.as_text(f"CAST(median({_numbers(table, column)}) OVER () AS DOUBLE)")
+    return table.dialect.double_text(f"CAST(median({_numbers(table, column)}) OVER () AS DOUBLE)")
 
 
 def _most_frequent(table: Table, values: str) -> str:
@@ -83,7 +83,7 @@ def _mode(table: Table, parameters: Parameters, column: str) -> str:
             chosen = f"CAST(sum({once}) OVER () AS DOUBLE) / count({once}) OVER ()"
         case _:
             chosen = f"CASE WHEN {low} = {high} THEN {low} END"
-    return table.dialect.as_text(f"CAST({chosen} AS DOUBLE)")
+    return table.dialect.double_text(f"CAST({chosen} AS DOUBLE)")
 
 
 def _last_valid(table: Table, parameters: Parameters, column: str) -> str:

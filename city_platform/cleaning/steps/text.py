@@ -33,12 +33,12 @@ def _case(*functions: Callable[[Dialect], Rewrite]) -> Callable[[Dialect, Parame
     return lambda dialect, _parameters: [one(dialect) for one in functions]
 
 
-def _lower(_dialect: Dialect) -> Rewrite:
-    return lambda column: f"lower({column})"
+def _lower(dialect: Dialect) -> Rewrite:
+    return dialect.lower
 
 
-def _upper(_dialect: Dialect) -> Rewrite:
-    return lambda column: f"upper({column})"
+def _upper(dialect: Dialect) -> Rewrite:
+    return dialect.upper
 
 
 def _capital_after(delimiter: str) -> Callable[[Dialect], Rewrite]:
@@ -341,8 +341,8 @@ OPERATIONS = (
             )
         ],
     ),
-    function("LOWER", "A new column, all letters small.", lambda _dialect, _given, value: f"lower({value})"),
-    function("UPPER", "A new column, all letters capital.", lambda _dialect, _given, value: f"upper({value})"),
+    function("LOWER", "A new column, all letters small.", lambda dialect, _given, value: dialect.lower(value)),
+    function("UPPER", "A new column, all letters capital.", lambda dialect, _given, value: dialect.upper(value)),
     function("TRIM", "A new column without white space at either end.", lambda dialect, _given, one: dialect.trim(one)),
     function(
         "LEN",
