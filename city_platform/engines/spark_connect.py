@@ -385,7 +385,7 @@ def _client() -> "type[ConnectSession]":
             from pyspark.sql.connect.session import SparkSession as ConnectSession
     except ImportError as error:
         raise SparkNotInstalled(
-            "a Spark server is named, and its client is not installed: pip install 'city-platform[spark]'"
+            "a Spark server is named, and its client is not installed: uv sync --extra spark"
         ) from error
     found: type[ConnectSession] = ConnectSession
     return found
