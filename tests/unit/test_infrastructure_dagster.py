@@ -87,6 +87,7 @@ LEFT = {
     "CITY_PLATFORM_REPLICA",  # S3 copies
     "CITY_PLATFORM_SPARK", "CITY_PLATFORM_SPARK_ROWS", "CITY_PLATFORM_SPARK_TOKEN",  # no stack makes a server of Spark
     "CITY_PLATFORM_SYNC", "CITY_PLATFORM_UNPACKED_LIMIT",  # forced and bounded as everywhere, by the task's own disk
+    "CITY_PLATFORM_TRAFFIC_INCIDENTS",  # a function of incidents' stack makes them
     "CITY_PLATFORM_TABLES",  # the API and functions of incidents
 }  # fmt: skip
 
