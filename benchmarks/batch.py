@@ -315,7 +315,7 @@ def through_dagster(file: Path) -> Mapping[str, object]:
             "seconds": time.perf_counter() - started,
             "processor": time.process_time() - processor,
             "runs": len(runs),
-            "failed": [run.failure for run in runs if run.failure],
+            "failures": [run.failure for run in runs if run.failure],
         }
 
 
