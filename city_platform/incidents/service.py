@@ -188,12 +188,13 @@ class IncidentService:
         note = _readable(note) if note is not None else None
         for _ in range(_RACES):
             incident = self.get(incident_id, actor)
-            if expected_version not in (None, incident.version):
-                raise VersionConflict(incident_id, incident.version)
             original = self._original(duplicate_of)
             after = transition(
                 incident, to, actor=actor, now=self._now(), note=note, resolution=resolution, original=original
             )
+            # After the request's own faults, as for an edit: nobody hears of versions who may not change it anyway.
+            if expected_version not in (None, incident.version):
+                raise VersionConflict(incident_id, incident.version)
             after = dated(after, self.reference.retention)
             # Who is asked for information has to read the question.
             public = bool(note) and (after.status.closed or after.status is Status.INFO_REQUESTED)

@@ -40,6 +40,9 @@ def test_a_report_is_read_edited_and_moved_through_its_life(here: Town) -> None:
     assert here.client.patch(where, json={"title": "Deeper"}, headers={**citizen, "If-Match": "*"}).status_code == 200
     early = here.client.post(f"{where}/transitions", json=CLOSING, headers={**officer, "If-Match": '"2"'})
     assert early.status_code == 412
+    # RFC 9110, 13.2.1: who may not change it at all is told that, and no version.
+    nobody = here.client.post(f"{where}/transitions", json=CLOSING, headers={"If-Match": '"2"'})
+    assert nobody.status_code == 401
     closed = here.client.post(f"{where}/transitions", json=CLOSING, headers=officer)
     assert (closed.status_code, closed.json()["status"], closed.json()["resolution"]) == (200, "resolved", "fixed")
     again = here.client.post(f"{where}/transitions", json={"to": "in_progress"}, headers=officer)

@@ -88,6 +88,7 @@ def test_athena_answers_from_the_declared_tables_what_the_platform_answers(
 ) -> None:
     make = partial(make_stack, endpoint)
     client(endpoint, "s3").create_bucket(Bucket="templates", CreateBucketConfiguration={"LocationConstraint": REGION})
+    make("rights")
     make("keys")
     make("foundation", Suffix="test")
     make("key-aliases")

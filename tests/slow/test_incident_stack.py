@@ -44,7 +44,11 @@ class Deployed:
         bus = f"{prefix}-traffic"
         arn = self.client("events").create_event_bus(Name=bus)["EventBusArn"]
         exported = self.buckets | dict.fromkeys(KEYS, key) | {"OperationsTopicArn": topic}
-        exported |= {"EventBusName": bus, "EventBusArn": arn}
+        anything = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}
+        boundary = self.client("iam").create_policy(
+            PolicyName=f"{prefix}-role-boundary", PolicyDocument=json.dumps(anything)
+        )["Policy"]["Arn"]
+        exported |= {"EventBusName": bus, "EventBusArn": arn, "RoleBoundaryArn": boundary}
         outputs = {name: {"Value": value, "Export": {"Name": f"{prefix}-{name}"}} for name, value in exported.items()}
         nothing = {"Nothing": {"Type": "AWS::SNS::Topic"}}
         foundation = json.dumps({"Resources": nothing, "Outputs": outputs})
