@@ -260,18 +260,19 @@ def test_whatever_the_text(sessions: Sessions, folder: Path, texts: list[str], n
 
 
 @pytest.mark.parametrize("text", sorted(OTHER_RULES))
-def test_moments_of_another_release_of_time_zones_are_refused(sessions: Sessions, folder: Path, text: str) -> None:
+def test_moments_of_another_release_of_time_zones_are_the_same_or_refused(
+    sessions: Sessions, folder: Path, text: str
+) -> None:
     relation = f"zone{sorted(OTHER_RULES).index(text)}"
     for session in sessions:
         given_texts(folder, session, [text], relation)
     both = tuple(one.dialect.parse_timestamp("x", ZONE) for one in sessions)
-    refusals, found = [], []
     try:
         found = compared(sessions, both, relation)
     except NotOnSpark as refusal:
-        refusals.append(str(refusal))
+        assert ZONE in str(refusal)  # noqa: PT017 - the same or refused, by the releases that meet here
+        return
     assert different([text], found) == []
-    assert all(ZONE in one for one in refusals)
 
 
 def test_patterns_match_the_same(sessions: Sessions, folder: Path) -> None:
