@@ -231,7 +231,7 @@ def bare(file: Path) -> Mapping[str, object]:
 def platform(file: Path, spark: "SparkEngine | None" = None) -> Mapping[str, object]:
     """Raw CSV to curated, layer by layer, without Dagster; copying the bytes into the lake is shown apart."""
     from city_platform.datasets import load_datasets
-    from city_platform.layers import cleaned, curated, encrypted, freshness, landing, quality_checked, raw
+    from city_platform.layers import cleaned, curated, freshness, landing, quality_checked, raw
     from city_platform.local.platform import local_platform
 
     with tempfile.TemporaryDirectory() as home:
@@ -258,10 +258,6 @@ def platform(file: Path, spark: "SparkEngine | None" = None) -> Mapping[str, obj
             list(workers.map(year_through, years))
         to_curated = parts["landing"] + time.perf_counter() - started
         processor = time.process_time() - processor
-        started = time.perf_counter()
-        with ThreadPoolExecutor(WORKERS) as workers:
-            list(workers.map(lambda year: encrypted.materialize(adapters, dataset, year), years))
-        parts[encrypted.LAYER] = time.perf_counter() - started
         checked = [adapters.lake.require("quality_checked", dataset.name, year) for year in years]
         cleaned_counts = [adapters.lake.require("cleaned", dataset.name, year).counts for year in years]
 
