@@ -81,7 +81,7 @@ def process(
             except TransientError as error:
                 if once:
                     raise
-                session.err.print(f"trying again: {error}", style="yellow", markup=False, highlight=False)
+                session.tries_again(error)
                 stop.wait(5)
             if not (once or count):
                 stop.wait(_IDLE)

@@ -131,7 +131,7 @@ def _watch(session: Session, replicator: "LocalReplicator", every: float) -> Non
                 session.err.print(f"damaged, not copied: {key}", style="red", markup=False, highlight=False)
             stop.wait(every)
         except TransientError as error:
-            session.err.print(f"trying again: {error}", style="yellow", markup=False, highlight=False)
+            session.tries_again(error)
             stop.wait(_RETRY)
 
 

@@ -134,6 +134,20 @@ class Session:
             self.err.print(message, style="red", markup=False, highlight=False)
         raise SystemExit(code)
 
+    def tries_again(self, error: TransientError) -> None:
+        """Says what failed for the moment and is tried again."""
+        self.err.print(f"trying again: {error}", style="yellow", markup=False, highlight=False)
+
+    @contextmanager
+    def outlasting(self, *, once: bool) -> Iterator[None]:
+        """One look of several: what fails for the moment is told, and raised where there is `once` none after it."""
+        try:
+            yield
+        except TransientError as error:
+            if once:
+                raise
+            self.tries_again(error)
+
     @contextmanager
     def errors(self) -> Iterator[None]:
         """Turns the platform's errors into a message and an exit code; anything else is a defect and shows itself.

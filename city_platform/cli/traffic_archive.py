@@ -60,7 +60,7 @@ def archive(
             except TransientError as error:
                 if once:
                     raise
-                session.err.print(f"trying again: {error}", style="yellow", markup=False, highlight=False)
+                session.tries_again(error)
                 stop.wait(_AGAIN)
             if once:
                 break

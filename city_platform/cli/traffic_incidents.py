@@ -34,7 +34,6 @@ def incidents(
     """
     from city_platform.deployment import deployment
     from city_platform.deployment.crossing import open_crossing
-    from city_platform.errors import TransientError
     from city_platform.local.ending import asked_to_stop
 
     session = Session.start(home, as_json=as_json)
@@ -46,7 +45,7 @@ def incidents(
         if deployment(os.environ) != "local":
             session.fail(USAGE, "on AWS the function incident_traffic does this")
         while not stop.is_set():
-            try:
+            with session.outlasting(once=once):
                 desk = desk or open_crossing(session.home)  # once traffic has run here: looking makes no state
                 looked = desk.look() if desk else None
                 if looked is not None:
@@ -57,10 +56,6 @@ def incidents(
                     explained, standing = looked.explained, looked.open
                     for one in looked.refused:
                         session.err.print(one, style="red", markup=False, highlight=False)
-            except TransientError as error:
-                if once:
-                    raise
-                session.err.print(f"trying again: {error}", style="yellow", markup=False, highlight=False)
             if once:
                 break
             stop.wait(every)

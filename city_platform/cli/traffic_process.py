@@ -200,7 +200,7 @@ def _run(
         except TransientError as error:
             if once:
                 raise
-            session.err.print(f"trying again: {error}", style="yellow", markup=False, highlight=False)
+            session.tries_again(error)
             stop.wait(_AGAIN)
             continue
         if not count:

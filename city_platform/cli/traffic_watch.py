@@ -54,7 +54,6 @@ def watch(
     from city_platform.deployment.alerts import open_router, open_watch
     from city_platform.deployment.events import open_event_log
     from city_platform.deployment.traffic import open_state
-    from city_platform.errors import TransientError
     from city_platform.local.clock import SystemClock
     from city_platform.local.ending import asked_to_stop
     from city_platform.traffic.relay import relay
@@ -69,7 +68,7 @@ def watch(
         log, state = open_event_log(session.home, clock), open_state(session.home)
         router, watcher = open_router(session.home, clock), open_watch(session.home, clock)
         while not stop.is_set():
-            try:
+            with session.outlasting(once=once):
                 judged = watcher.evaluate()
                 done.update(minutes=judged.minutes, events=judged.events)
                 told = relay(state, log).published
@@ -78,10 +77,6 @@ def watch(
                     session.err.print(f"{judged.minutes} minute(s) judged, {told} event(s) told", style="dim")
                 for channel in router.routes.channels:
                     done.update(_deliver(session, log, router, channel, stop))
-            except TransientError as error:
-                if once:
-                    raise
-                session.err.print(f"trying again: {error}", style="yellow", markup=False, highlight=False)
             if once:
                 break
             stop.wait(every)
